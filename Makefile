@@ -1,0 +1,50 @@
+# `make app` and `make test` set everything up by themselves; a second call starts at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+
+.PHONY: app test lint format bench bundled-run clean
+
+app: $(VENV)/.app
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+# Computes the shipped run again, with the paper's settings.
+bundled-run: $(VENV)/.app
+	$(BIN)/python -m snapvit run --preset paper --cache cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp holds the digest of the requirements it was installed from, so that a fresh checkout's file times
+# never cause a second installation.
+$(VENV)/.app: requirements.txt | $(VENV)/bin/python
+	@sum=$$(cat requirements.txt | cksum); \
+	if [ "$$sum" != "$$(cat $@ 2>/dev/null)" ]; then \
+		$(BIN)/python -m pip install --quiet -r requirements.txt && echo "$$sum" > $@; \
+	else touch $@; fi
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	@sum=$$(cat requirements.txt requirements-dev.txt | cksum); \
+	if [ "$$sum" != "$$(cat $@ 2>/dev/null)" ]; then \
+		$(BIN)/python -m pip install --quiet -r requirements-dev.txt && echo "$$sum" > $@; \
+	else touch $@; fi
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
