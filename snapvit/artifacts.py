@@ -1,0 +1,197 @@
+"""The vocabulary of the house: what the stages pass to one another.
+
+L blocks, H heads a block, F hidden neurons a block, D embedding width, d head width.
+A *structure* is what one search factor scales: S = L + L*H of them. Index i < L is the MLP of block i; index
+L + b*H + h is head h of block b.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The counts of a ViT whose blocks are all alike."""
+
+    blocks: int  # L
+    heads: int  # H, in each block
+    hidden: int  # F, MLP neurons in each block
+    width: int  # D
+    head_width: int  # d
+    tokens: int  # prefix tokens and patches of one image
+
+    @property
+    def structures(self) -> int:
+        """S: one MLP a block and every head."""
+        return self.blocks * (1 + self.heads)
+
+    def structure_name(self, index: int) -> str:
+        """Name for people, counted from 1: `Block 3 MLP` or `Block 3 head 2`."""
+        if not 0 <= index < self.structures:
+            raise IndexError(f"structure {index} of {self.structures}")
+        if index < self.blocks:
+            return f"Block {index + 1} MLP"
+        block, head = divmod(index - self.blocks, self.heads)
+        return f"Block {block + 1} head {head + 1}"
+
+    def structure_depth(self) -> Ints:
+        """(S,) the block, counted from 0, that each structure belongs to."""
+        blocks = np.arange(self.blocks)
+        return np.concatenate([blocks, blocks.repeat(self.heads)])
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its images: the numbers of its own data config."""
+
+    size: tuple[int, int]  # height, width in pixels
+    mean: tuple[float, float, float]  # of pixels in [0, 1]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    crop_share: float = 1.0  # share of the shorter side that the centre crop keeps
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Local importance of every neuron and head: mean squared gradients, >= 0 (design section 2)."""
+
+    mlp: Floats  # (L, F)
+    head: Floats  # (L, H)
+    images: int  # how many calibration images it is a mean over
+
+
+@dataclass(frozen=True)
+class CkaMap:
+    """Linear CKA between all pairs of structures, as measured."""
+
+    values: Floats  # (S, S), symmetric, in [0, 1], diagonal 1
+    images: int
+
+
+@dataclass(frozen=True)
+class SearchHistory:
+    """The evolution strategy's path. Entry 0 of means and covariances is the start, before any evaluation.
+
+    G generations, p individuals each, P sparsity pairs.
+    """
+
+    factors: Doubles  # (S,) absolute factors of the best individual seen
+    means: Doubles  # (G+1, S)
+    covariances: Floats  # (G+1, S, S) A A' of the search distribution
+    individuals: Floats  # (G, p, S) as evaluated, before the absolute value
+    fitness: Doubles  # (G, p, P) mean 1 - cos at each sparsity pair; lower is better, non-finite as measured
+
+    @property
+    def generations(self) -> int:
+        """G, finished generations."""
+        return len(self.fitness)
+
+    @property
+    def individual_fitness(self) -> Doubles:
+        """(G, p) what the search minimises: the mean over the sparsity pairs."""
+        return self.fitness.mean(axis=2)
+
+    @property
+    def non_finite(self) -> int:
+        """How many individuals had no finite fitness; they rank last."""
+        return int((~np.isfinite(self.individual_fitness)).sum())
+
+    def correlation(self, generation: int) -> Floats:
+        """(S, S) the Hessian correlation estimate after `generation` generations."""
+        covariance = self.covariances[generation].astype(np.float64)
+        scale = np.sqrt(np.diag(covariance))
+        return (covariance / np.outer(scale, scale)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Final importance: local curvature times the factor of the structure."""
+
+    mlp: Doubles  # (L, F)
+    head: Doubles  # (L, H)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The order in which structures leave, least important first. Protected ones stand at the end and never leave."""
+
+    mlp: Ints  # (L*F,) flat neuron indices b*F + f
+    head: Ints  # (L*H,) flat head indices b*H + h
+    mlp_protected: int  # how many at the end of `mlp` are protected, over all blocks
+    head_protected: int
+    blocks: int  # L
+
+    def neuron_order(self) -> Ints:
+        """(L, F) neurons of each block, best first."""
+        return _best_first(self.mlp, self.blocks)
+
+    def head_order(self) -> Ints:
+        """(L, H) heads of each block, best first."""
+        return _best_first(self.head, self.blocks)
+
+
+def _best_first(order: Ints, blocks: int) -> Ints:
+    width = len(order) // blocks
+    block, unit = np.divmod(order[::-1], width)
+    return np.stack([unit[block == b] for b in range(blocks)])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How many of its best structures each block keeps at a pair of sparsities."""
+
+    mlp: float  # share of all neurons to remove, in [0, 1)
+    heads: float  # share of all heads to remove
+    kept_neurons: tuple[int, ...]  # (L,)
+    kept_heads: tuple[int, ...]  # (L,)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Parameters and multiply-accumulates of any cut, as linear functions of what it keeps.
+
+    Both count the whole model, classification head included; MACs are of one image's forward pass.
+    """
+
+    base_params: int  # what no cut removes
+    neuron_params: int
+    head_params: int
+    base_macs: int
+    neuron_macs: int
+    head_macs: int
+
+    def params(self, cut: Cut) -> int:
+        """Parameters left."""
+        return self.base_params + self.neuron_params * sum(cut.kept_neurons) + self.head_params * sum(cut.kept_heads)
+
+    def macs(self, cut: Cut) -> int:
+        """Multiply-accumulates left."""
+        return self.base_macs + self.neuron_macs * sum(cut.kept_neurons) + self.head_macs * sum(cut.kept_heads)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one cut costs, measured on the gallery and the queries."""
+
+    cut: Cut
+    hits: int | None  # queries whose majority vote names their class; None without labels
+    queries: int
+    gallery: int
+    k: int
+    cosine: float  # mean cosine between cut and full embeddings of the queries
+    params: int
+    macs: int
+    latency_ms: float  # one image, median
+
+    @property
+    def top1(self) -> float | None:
+        """Share of queries that k-NN names right."""
+        return None if self.hits is None else self.hits / self.queries

@@ -1,0 +1,97 @@
+"""One ranking for all neurons, one for all heads, and the cut that a pair of sparsities takes from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from snapvit.artifacts import Curvature, Cut, Doubles, Floats, Ints, Ranking, Scores
+from snapvit.errors import InputError
+
+# 0.35 * 6912 is 2419.1999... in binary; a product that is a whole number on paper must not fall below it.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Share of its best structures that every block keeps whatever the sparsity, rounded down."""
+
+    neurons: float = 0.05
+    heads: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, share in (("neurons", self.neurons), ("heads", self.heads)):
+            if not 0 <= share <= 1:
+                raise InputError(f"The floor for {name} is {share}; it must lie between 0 and 1.")
+
+
+def final_scores(curvature: Curvature, factors: Doubles) -> Scores:
+    """Local curvature times the absolute factor (S,) of the structure that each neuron or head belongs to."""
+    blocks, heads = curvature.head.shape
+    size = np.abs(np.asarray(factors, dtype=np.float64))
+    return Scores(
+        mlp=curvature.mlp * size[:blocks, None],
+        head=curvature.head * size[blocks:].reshape(blocks, heads),
+    )
+
+
+def rank(scores: Scores, floors: Floors) -> Ranking:
+    """Order all neurons and all heads by score, lowest first; the best of every block are protected.
+
+    Ties go by index, so a score table gives the same model everywhere. Raises InputError for NaN or infinite scores.
+    """
+    for name, table in (("MLP", scores.mlp), ("head", scores.head)):
+        bad = int((~np.isfinite(table)).sum())
+        if bad:
+            raise InputError(f"{bad} of {table.size} {name} scores are not finite numbers, so they cannot be ranked.")
+    mlp, mlp_protected = _order(scores.mlp, floors.neurons)
+    head, head_protected = _order(scores.head, floors.heads)
+    return Ranking(mlp, head, mlp_protected, head_protected, blocks=len(scores.mlp))
+
+
+def _order(scores: Doubles, floor: float) -> tuple[Ints, int]:
+    """Flat indices of (L, W) scores, first to go first, and how many at the end are protected."""
+    blocks, width = scores.shape
+    protected = math.floor(floor * width + ROUNDING)
+    rank_in_block = np.argsort(np.argsort(scores, axis=1, kind="stable"), axis=1, kind="stable")
+    is_protected = (rank_in_block >= width - protected).ravel()
+    order = np.lexsort((np.arange(scores.size), scores.ravel(), is_protected))
+    return order.astype(np.int64), protected * blocks
+
+
+def check_ratio(name: str, ratio: float) -> None:
+    """Raise InputError unless 0 <= ratio < 1."""
+    if not 0 <= ratio < 1:
+        raise InputError(f"The {name} sparsity is {ratio}; it must be at least 0 and below 1.")
+
+
+def cut_at(ranking: Ranking, mlp: float, heads: float) -> Cut:
+    """Remove floor(ratio * count) neurons and heads, fewer where only protected ones are left."""
+    check_ratio("MLP", mlp)
+    check_ratio("head", heads)
+    return Cut(
+        mlp,
+        heads,
+        _kept(ranking.mlp, ranking.mlp_protected, ranking.blocks, mlp),
+        _kept(ranking.head, ranking.head_protected, ranking.blocks, heads),
+    )
+
+
+def _removed(count: int, protected: int, ratio: float) -> int:
+    return min(math.floor(ratio * count + ROUNDING), count - protected)
+
+
+def _kept(order: Ints, protected: int, blocks: int, ratio: float) -> tuple[int, ...]:
+    staying = order[_removed(len(order), protected, ratio) :]
+    return tuple(np.bincount(staying // (len(order) // blocks), minlength=blocks).tolist())
+
+
+def removal_sparsity(order: Ints, protected: int, blocks: int) -> Floats:
+    """(L, W) the smallest share removed at which each structure is gone; NaN for protected ones, which never go."""
+    share = (np.arange(len(order)) + 1) / len(order)
+    share[len(order) - protected :] = np.nan
+    by_index = np.empty(len(order), dtype=np.float32)
+    by_index[order] = share
+    return by_index.reshape(blocks, -1)

@@ -1,0 +1,22 @@
+"""Embeddings of whole image tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snapvit.models import embed
+
+
+@torch.inference_mode()
+def embeddings(model: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """(N, D) float32 on the CPU, one row an image, of normalised batches (B, 3, h, w)."""
+    return torch.cat([embed(model, images).float().cpu() for images in batches])
+
+
+def mean_cosine(a: Tensor, b: Tensor) -> float:
+    """Mean over rows of the cosine between a (N, D) and b (N, D)."""
+    return float(F.cosine_similarity(a, b, dim=1).mean())

@@ -1,0 +1,66 @@
+"""k-nearest-neighbour accuracy on L2-normalised embeddings, exact, through FAISS."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from snapvit.artifacts import Floats, Ints
+from snapvit.errors import InputError
+
+Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+
+
+class Knn:
+    """A gallery of labelled embeddings that names queries by majority vote of their k nearest."""
+
+    def __init__(self, gallery: Floats, labels: Ints, k: int) -> None:
+        """gallery (N, D), labels (N,). Raises InputError where k-NN would say nothing: one class, or N < k."""
+        import faiss  # made where it is used, so that pages without k-NN start without it
+
+        classes = len(np.unique(labels))
+        if classes < 2:
+            raise InputError(f"k-NN accuracy needs at least 2 classes in the gallery; it has {classes}.")
+        if len(gallery) < k:
+            raise InputError(f"k-NN with k = {k} needs at least {k} gallery images; there are {len(gallery)}.")
+        self.k = k
+        self._labels = labels
+        self._index = faiss.IndexFlatIP(gallery.shape[1])
+        self._index.add(_unit_rows(gallery))
+
+    def neighbours(self, queries: Floats) -> tuple[Ints, Floats]:
+        """Gallery rows (M, k) of each query, nearest first, and their cosines (M, k)."""
+        cosines, rows = self._index.search(_unit_rows(queries), self.k)
+        return rows, cosines
+
+    def predict(self, queries: Floats) -> Ints:
+        """Class of each query (M,): the most frequent among its neighbours, a tie going to the nearest."""
+        return majority(self._labels[self.neighbours(queries)[0]])
+
+    def hits(self, queries: Floats, labels: Ints) -> int:
+        """How many queries are named right."""
+        return int((self.predict(queries) == labels).sum())
+
+
+def majority(votes: Ints) -> Ints:
+    """Most frequent value of each row of votes (M, k), nearest first; a tie goes to the value seen first."""
+    same = votes[:, :, None] == votes[:, None, :]  # (M, k, k)
+    counts = same.sum(axis=2)
+    return votes[np.arange(len(votes)), counts.argmax(axis=1)]  # argmax takes the first of equals
+
+
+def _unit_rows(rows: Floats) -> Floats:
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def wilson_interval(hits: int, total: int, z: float = Z_95) -> tuple[float, float]:
+    """Wilson score interval of a share, 95 % unless told (Wilson, 1927)."""
+    if not 0 <= hits <= total or total < 1:
+        raise ValueError(f"{hits} hits of {total} is not a share")
+    share = hits / total
+    centre = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

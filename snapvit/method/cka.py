@@ -1,0 +1,85 @@
+"""Linear CKA between all pairs of structures (Kornblith et al., 2019), and its repair to a correlation matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snapvit.artifacts import CkaMap, Doubles
+from snapvit.models import Anatomy, embed
+
+# Bound on the rows of all Gram matrices held at once, in numbers: 64 MB of float32.
+CHUNK_NUMBERS = 16_000_000
+SMALLEST_EIGENVALUE = 1e-6
+
+
+def estimate_cka(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> CkaMap:
+    """CKA map over batches (B, 3, h, w) of normalised images: each MLP by its fc1 output, each head by its slice of
+    proj's input, read at the class token (at the mean of the patches where there is none)."""
+    seen = collect_structures(model, anatomy, batches)
+    return CkaMap(linear_cka_map(seen).cpu().numpy(), images=len(seen[0]))
+
+
+@torch.no_grad()
+def collect_structures(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> list[Tensor]:
+    """Features of the S structures, in structure order: L of (N, F), then L*H of (N, d)."""
+    topology = anatomy.topology
+    mlp: list[list[Tensor]] = [[] for _ in range(topology.blocks)]
+    head: list[list[Tensor]] = [[] for _ in range(topology.blocks)]
+    with _activation_taps(anatomy, mlp, head):
+        for images in batches:
+            embed(model, images)
+    heads = [torch.cat(h).unflatten(1, (topology.heads, topology.head_width)).unbind(1) for h in head]
+    return [torch.cat(m) for m in mlp] + [features for block in heads for features in block]
+
+
+@contextmanager
+def _activation_taps(anatomy: Anatomy, mlp: list[list[Tensor]], head: list[list[Tensor]]) -> Iterator[None]:
+    def read(tokens: Tensor) -> Tensor:  # (B, T, C) to (B, C)
+        if anatomy.has_class_token:
+            return tokens[:, 0].detach().clone()
+        return tokens[:, anatomy.prefix_tokens :].detach().mean(dim=1)
+
+    with ExitStack() as stack:
+        for b, block in enumerate(anatomy.blocks):
+            after = block.fc1.register_forward_hook(lambda _m, _i, y, seen=mlp[b]: seen.append(read(y)))
+            before = block.proj.register_forward_pre_hook(lambda _m, i, seen=head[b]: seen.append(read(i[0])))
+            stack.callback(after.remove)
+            stack.callback(before.remove)
+        yield
+
+
+def linear_cka_map(features: list[Tensor]) -> Tensor:
+    """(S, S) linear CKA of centred features (N, C_s). A structure without variance gets 0 with all but itself.
+
+    HSIC of two structures is the inner product of their centred Gram matrices, so the map is one product of the
+    matrix whose rows are flattened Grams; it is summed over blocks of Gram rows, so the whole is never held.
+    """
+    count = len(features[0])
+    centred = [f - f.mean(dim=0) for f in features]
+    hsic = torch.zeros(len(features), len(features), dtype=torch.float64, device=features[0].device)
+    step = max(1, CHUNK_NUMBERS // (count * len(features)))
+    for start in range(0, count, step):
+        rows = torch.stack([(f[start : start + step] @ f.mT).flatten() for f in centred])  # (S, step*N)
+        hsic += (rows @ rows.mT).double()
+    scale = hsic.diagonal().clamp_min(0).sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    cka = hsic / torch.outer(scale, scale)
+    cka.fill_diagonal_(1.0)
+    return cka.clamp_(0.0, 1.0).float()
+
+
+def nearest_correlation(matrix: np.ndarray) -> Doubles:
+    """A correlation matrix close to `matrix` (S, S): symmetrised, negative eigenvalues lifted, unit diagonal."""
+    if not np.isfinite(matrix).all():
+        raise ValueError("the matrix holds values that are not finite")
+    symmetric = (matrix + matrix.T).astype(np.float64) / 2
+    values, vectors = np.linalg.eigh(symmetric)
+    lifted = (vectors * np.maximum(values, SMALLEST_EIGENVALUE * values[-1])) @ vectors.T
+    scale = np.sqrt(np.diag(lifted))
+    correlation = lifted / np.outer(scale, scale)
+    return (correlation + correlation.T) / 2

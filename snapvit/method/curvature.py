@@ -1,0 +1,122 @@
+"""Local importance: the diagonal of the empirical Fisher of each head's and neuron's input weights.
+
+The weights stay frozen. Autograd computes gradients of activations only; the gradient of one layer's weights for one
+image is then one small product of its tokens' output gradients and inputs, squared and averaged at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from snapvit.artifacts import Curvature
+from snapvit.method.loss import view_agreement
+from snapvit.models import Anatomy, embed
+
+Criterion = Literal["fisher", "accumulated"]
+Collect = Callable[[int, Tensor, Tensor], None]  # layer number, inputs (V*n, T, D), output gradients (V*n, T, out)
+
+# Bound on the per-image weight gradients held at once, in numbers: 64 MB of float32.
+CHUNK_NUMBERS = 16_000_000
+
+
+def estimate_curvature(
+    model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], global_views: int, criterion: Criterion = "fisher"
+) -> Curvature:
+    """Curvature of every neuron and head from batches (V, n, 3, h, w) of normalised views.
+
+    `fisher` averages squared per-image gradients (the paper's equation); `accumulated` squares the mean gradient over
+    all images (what the reference code does). The model must be frozen and in evaluation mode.
+    """
+    topology = anatomy.topology
+    rows = [topology.hidden, topology.heads * topology.head_width] * topology.blocks
+    device = next(model.parameters()).device
+    accumulator = (_Fisher if criterion == "fisher" else _Accumulated)(rows, topology.width, device)
+    images = 0
+    for views in batches:
+        count, batch = views.shape[:2]
+        accumulator.batch_of(batch)
+        with torch.enable_grad(), _gradient_taps(anatomy, accumulator.collect):
+            embeddings = embed(model, views.flatten(0, 1)).unflatten(0, (count, batch))
+            view_agreement(embeddings, global_views).sum().backward()
+        images += batch
+    if not images:
+        raise ValueError("no images to estimate curvature from")
+    layers = accumulator.row_means(images)
+    mlp = torch.stack(layers[0::2])
+    head = torch.stack(layers[1::2]).unflatten(1, (topology.heads, topology.head_width)).mean(dim=2)
+    return Curvature(mlp.float().cpu().numpy(), head.float().cpu().numpy(), images)
+
+
+@contextmanager
+def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
+    """Within the block, `collect` sees each fc1's and each value projection's inputs and output gradients.
+
+    Layers are numbered 2*b for fc1 of block b and 2*b + 1 for its value rows.
+    """
+    topology = anatomy.topology
+    value_rows = slice(2 * topology.heads * topology.head_width, None)
+
+    def tap(layer: int, rows: slice) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x = inputs[0].detach()
+            if not output.requires_grad:  # the first layer: gradients need to flow no further down than here
+                output = output.detach().requires_grad_()
+            output.register_hook(lambda grad: collect(layer, x, grad[..., rows]))
+            return output
+
+        return hook
+
+    with ExitStack() as stack:
+        for b, block in enumerate(anatomy.blocks):
+            for layer, module, rows in ((2 * b, block.fc1, slice(None)), (2 * b + 1, block.qkv, value_rows)):
+                stack.callback(module.register_forward_hook(tap(layer, rows)).remove)
+        yield
+
+
+class _Fisher:
+    """Sums over images of squared per-image gradients, averaged over each row's weights."""
+
+    def __init__(self, rows: list[int], width: int, device: torch.device) -> None:
+        self._sums = [torch.zeros(r, dtype=torch.float64, device=device) for r in rows]
+        self._width = width
+        self._batch = 0
+
+    def batch_of(self, images: int) -> None:
+        self._batch = images
+
+    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
+        x, grad = (_by_image(t, self._batch) for t in (x, grad))  # (n, V*T, D), (n, V*T, out)
+        step = max(1, CHUNK_NUMBERS // (grad.shape[2] * self._width))
+        for gs, xs in zip(grad.split(step), x.split(step), strict=True):
+            weight_grad = gs.mT @ xs  # (n, out, D)
+            self._sums[layer] += weight_grad.square_().sum(dim=(0, 2), dtype=torch.float64)
+
+    def row_means(self, images: int) -> list[Tensor]:
+        return [s / (images * self._width) for s in self._sums]
+
+
+class _Accumulated:
+    """Squares of the mean gradient over all images, averaged over each row's weights."""
+
+    def __init__(self, rows: list[int], width: int, device: torch.device) -> None:
+        self._grads = [torch.zeros(r, width, device=device) for r in rows]
+        self._width = width
+
+    def batch_of(self, images: int) -> None:
+        """The sum over images needs no boundaries between them."""
+
+    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
+        self._grads[layer].addmm_(grad.flatten(0, 1).mT, x.flatten(0, 1))
+
+    def row_means(self, images: int) -> list[Tensor]:
+        return [(g / images).square_().mean(dim=1, dtype=torch.float64) for g in self._grads]
+
+
+def _by_image(tokens: Tensor, images: int) -> Tensor:
+    """(V*n, T, C) to (n, V*T, C): all views' tokens of an image side by side."""
+    return tokens.unflatten(0, (-1, images)).transpose(0, 1).flatten(1, 2)

@@ -1,0 +1,88 @@
+"""How good a set of factors is: how close the cut models' embeddings stay to the full model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from snapvit.artifacts import Curvature, Doubles
+from snapvit.elastic import ElasticViT, Floors, cut_at, final_scores, rank
+from snapvit.models import embed
+
+Pairs = tuple[tuple[float, float], ...]  # (mlp, heads) sparsities
+PAPER_PAIRS: Pairs = ((0.15, 0.0), (0.35, 0.2), (0.55, 0.4), (0.65, 0.5))
+
+
+@dataclass(frozen=True)
+class PcaProjection:
+    """P: the leading principal components of the full model's embeddings."""
+
+    mean: Tensor  # (D,)
+    components: Tensor  # (C, D)
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """(B, D) to (B, C)."""
+        return (embeddings - self.mean) @ self.components.mT
+
+
+def fit_projection(embeddings: Tensor, components: int) -> PcaProjection:
+    """PCA of embeddings (N, D) with min(components, D, N) components."""
+    count = min(components, *embeddings.shape)
+    pca = PCA(count, svd_solver="full").fit(embeddings.double().cpu().numpy())
+    dtype, device = embeddings.dtype, embeddings.device
+    return PcaProjection(
+        torch.as_tensor(pca.mean_, dtype=dtype, device=device),
+        torch.as_tensor(pca.components_, dtype=dtype, device=device),
+    )
+
+
+class Fitness:
+    """Mean of 1 - cos(P z_cut, P z_full) over the search images, at each sparsity pair. Lower is better.
+
+    A candidate changes which prefix of each weight the elastic model shows, never the weights' number: within a block
+    the order of neurons is that of the local curvature whatever the factors, so only counts change, and heads are
+    put in the candidate's order.
+    """
+
+    def __init__(
+        self,
+        elastic: ElasticViT,
+        curvature: Curvature,
+        floors: Floors,
+        pairs: Pairs,
+        batches: Callable[[], Iterable[Tensor]],
+        components: int,
+    ) -> None:
+        """`batches()` starts over the normalised search images (B, 3, h, w); `elastic` shows the whole model."""
+        self._elastic, self._curvature, self._floors = elastic, curvature, floors
+        self._pairs, self._batches = pairs, batches
+        with torch.inference_mode():
+            full = torch.cat([embed(elastic.model, images) for images in batches()])
+            self.projection = fit_projection(full, components)
+            self._target = F.normalize(self.projection(full), dim=1)  # (N, C)
+
+    def __call__(self, factors: Doubles) -> Doubles:
+        """(P,) value at each sparsity pair for factors (S,), used by their absolute value."""
+        ranking = rank(final_scores(self._curvature, factors), self._floors)
+        self._elastic.order_heads(ranking.head_order())
+        values = []
+        for mlp, heads in self._pairs:
+            self._elastic.keep(cut_at(ranking, mlp, heads))
+            values.append(self._distance())
+        return np.array(values)
+
+    @torch.inference_mode()
+    def _distance(self) -> float:
+        total, row = 0.0, 0
+        for images in self._batches():
+            projected = self.projection(embed(self._elastic.model, images))
+            target = self._target[row : row + len(images)]
+            total += float((1 - F.cosine_similarity(projected, target, dim=1)).sum(dtype=torch.float64))
+            row += len(images)
+        return total / row

@@ -1,0 +1,104 @@
+"""Exponential natural evolution strategy (Glasmachers et al., 2010, algorithm 1 with one step size), ask and tell."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from snapvit.artifacts import Doubles
+
+
+@dataclass(frozen=True)
+class XnesState:
+    """Everything a strategy needs to go on exactly where it stopped."""
+
+    mean: Doubles  # (S,)
+    factor: Doubles  # (S, S) A, the covariance being A A'
+    generation: int
+    rng: str  # state of the bit generator, as JSON
+
+
+def default_population(dimension: int) -> int:
+    """4 + floor(3 ln S)."""
+    return 4 + math.floor(3 * math.log(dimension))
+
+
+class XNES:
+    """Minimises a function of S numbers by sampling from a normal distribution that learns its own covariance.
+
+    opt = XNES(mean, covariance, seed=0)
+    xs = opt.ask()                              # (p, S)
+    opt.tell(xs, [f(x) for x in xs])            # lower is better; non-finite ranks last
+    """
+
+    def __init__(
+        self, mean: Doubles, covariance: Doubles | None = None, population: int | None = None, seed: int = 0
+    ) -> None:
+        dimension = len(mean)
+        self.mean = np.array(mean, dtype=np.float64)
+        self.factor = np.eye(dimension) if covariance is None else _symmetric_root(covariance)
+        self.population = population or default_population(dimension)
+        if self.population < 2:
+            raise ValueError(f"a population of {self.population} cannot be ranked; at least 2 are needed")
+        self.generation = 0
+        self._rng = np.random.default_rng(seed)
+        self._eta = 0.6 * (3 + math.log(dimension)) / (dimension * math.sqrt(dimension))
+        ranks = np.arange(1, self.population + 1)
+        raw = np.maximum(0.0, math.log(self.population / 2 + 1) - np.log(ranks))
+        self._utilities = raw / raw.sum() - 1 / self.population
+
+    @property
+    def covariance(self) -> Doubles:
+        """(S, S) A A'."""
+        return self.factor @ self.factor.T
+
+    def ask(self) -> Doubles:
+        """(p, S) new individuals, x = mean + A z with z ~ N(0, I)."""
+        z = self._rng.standard_normal((self.population, len(self.mean)))
+        return self.mean + z @ self.factor.T
+
+    def tell(self, individuals: Doubles, fitness: Doubles | list[float]) -> None:
+        """Learn from the fitness (p,) of `individuals` (p, S). Lower is better; ties keep the order asked."""
+        if np.shape(individuals) != (self.population, len(self.mean)) or len(fitness) != self.population:
+            raise ValueError(
+                f"{self.population} individuals of {len(self.mean)} numbers were asked; got {np.shape(individuals)} "
+                f"and {len(fitness)} fitness values"
+            )
+        z = np.linalg.solve(self.factor, (individuals - self.mean).T).T  # (p, S)
+        order = np.argsort(np.where(np.isfinite(fitness), fitness, np.inf), kind="stable")
+        z = z[order]
+        gradient_mean = self._utilities @ z
+        # sum_k u_k (z_k z_k' - I); the utilities sum to 0, but not to the last bit
+        gradient_factor = (z.T * self._utilities) @ z - self._utilities.sum() * np.eye(len(self.mean))
+        self.mean = self.mean + self.factor @ gradient_mean
+        self.factor = self.factor @ _exp_symmetric(self._eta / 2 * gradient_factor)
+        self.generation += 1
+
+    def state(self) -> XnesState:
+        """Snapshot; `restored` continues from it to the same numbers."""
+        rng = json.dumps(self._rng.bit_generator.state)
+        return XnesState(self.mean.copy(), self.factor.copy(), self.generation, rng)
+
+    @classmethod
+    def restored(cls, state: XnesState, population: int | None = None) -> XNES:
+        """The strategy that `state` was taken from."""
+        strategy = cls(state.mean, population=population)
+        strategy.factor = state.factor.copy()
+        strategy.generation = state.generation
+        strategy._rng.bit_generator.state = json.loads(state.rng)
+        return strategy
+
+
+def _symmetric_root(covariance: Doubles) -> Doubles:
+    values, vectors = np.linalg.eigh(covariance)
+    if values[0] <= 0:
+        raise ValueError(f"the covariance is not positive definite: its smallest eigenvalue is {values[0]:.3g}")
+    return (vectors * np.sqrt(values)) @ vectors.T
+
+
+def _exp_symmetric(matrix: Doubles) -> Doubles:
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return (vectors * np.exp(values)) @ vectors.T
