@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from pathlib import Path
 from typing import Protocol
 
@@ -75,13 +76,13 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
     """Array of a gzipped IDX file (unsigned bytes). Raises InputError on a foreign or a damaged file."""
     try:
         raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"The image file {path.name} cannot be read ({error}).") from error
-    header = np.frombuffer(raw[: 4 + 4 * raw[3]] if len(raw) > 3 else b"", ">u4")
-    if len(header) < 2 or header[0] != magic:
+    start = 4 + 4 * (magic & 0xFF)  # a magic number ends in how many sizes follow it
+    if len(raw) < start or int.from_bytes(raw[:4], "big") != magic:
         raise InputError(f"{path.name} is not an IDX file of the expected kind.")
-    shape = tuple(int(n) for n in header[1:])
-    data = np.frombuffer(raw, np.uint8, offset=4 * len(header))
+    shape = tuple(np.frombuffer(raw[4:start], ">u4").tolist())
+    data = np.frombuffer(raw[start:], np.uint8)
     if data.size != np.prod(shape):
         raise InputError(f"{path.name} holds {data.size} bytes where its header promises {np.prod(shape)}.")
     return data.reshape(shape).copy()

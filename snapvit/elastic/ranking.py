@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snapvit.artifacts import Curvature, Cut, Doubles, Floats, Ints, Ranking, Scores
+from snapvit.artifacts import Curvature, Cut, Doubles, Ints, Ranking, Scores
 from snapvit.errors import InputError
 
-# 0.35 * 6912 is 2419.1999... in binary; a product that is a whole number on paper must not fall below it.
+# 0.29 * 100 is 28.999999999999996 in binary; a product that is a whole number on paper must not fall below it.
 ROUNDING = 1e-9
 
 
@@ -23,8 +23,8 @@ class Floors:
 
     def __post_init__(self) -> None:
         for name, share in (("neurons", self.neurons), ("heads", self.heads)):
-            if not 0 <= share <= 1:
-                raise InputError(f"The floor for {name} is {share}; it must lie between 0 and 1.")
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise InputError(f"The floor for {name} is {share!r}; it must be a number between 0 and 1.")
 
 
 def final_scores(curvature: Curvature, factors: Doubles) -> Scores:
@@ -88,10 +88,10 @@ def _kept(order: Ints, protected: int, blocks: int, ratio: float) -> tuple[int, 
     return tuple(np.bincount(staying // (len(order) // blocks), minlength=blocks).tolist())
 
 
-def removal_sparsity(order: Ints, protected: int, blocks: int) -> Floats:
+def removal_sparsity(order: Ints, protected: int, blocks: int) -> Doubles:
     """(L, W) the smallest share removed at which each structure is gone; NaN for protected ones, which never go."""
     share = (np.arange(len(order)) + 1) / len(order)
     share[len(order) - protected :] = np.nan
-    by_index = np.empty(len(order), dtype=np.float32)
+    by_index = np.empty(len(order))
     by_index[order] = share
     return by_index.reshape(blocks, -1)

@@ -121,7 +121,7 @@ class ElasticViT:
         for name, order, width in (("neuron", neuron_order, topology.hidden), ("head", head_order, topology.heads)):
             if order.shape != (topology.blocks, width) or (np.sort(order, axis=1) != np.arange(width)).any():
                 raise ValueError(f"the {name} order must hold each of {width} in each of {topology.blocks} blocks once")
-        self._neuron_order = neuron_order
+        self._neuron_order = np.array(neuron_order)
         self._head_order = np.tile(np.arange(topology.heads), (topology.blocks, 1))
         with torch.no_grad():
             self._blocks = [ElasticBlock(block, topology.heads) for block in anatomy.blocks]
@@ -131,7 +131,7 @@ class ElasticViT:
         self.show_all()
 
     def order_heads(self, head_order: Ints) -> None:
-        """Change the order of heads, (L, H) best first; the full model is shown until the next cut."""
+        """Change the order of heads, (L, H) best first; every head is shown until the next cut."""
         with torch.no_grad():
             for b, block in enumerate(self._blocks):
                 place = np.argsort(self._head_order[b])  # where each head stands now
@@ -155,7 +155,9 @@ class ElasticViT:
         self.show([topology.hidden] * topology.blocks, [topology.heads] * topology.blocks)
 
     def release(self) -> None:
-        """Put every weight back in its first place and give the model its own layers back."""
+        """Put every weight back in its first place and give the model its own layers back. Twice is harmless."""
+        if not self._blocks:
+            return
         self.show_all()
         self.order_heads(np.tile(np.arange(self.topology.heads), (self.topology.blocks, 1)))
         with torch.no_grad():

@@ -60,7 +60,7 @@ def linear_cka_map(features: list[Tensor]) -> Tensor:
     matrix whose rows are flattened Grams; it is summed over blocks of Gram rows, so the whole is never held.
     """
     count = len(features[0])
-    centred = [f - f.mean(dim=0) for f in features]
+    centred = [_centred(f) for f in features]
     hsic = torch.zeros(len(features), len(features), dtype=torch.float64, device=features[0].device)
     step = max(1, CHUNK_NUMBERS // (count * len(features)))
     for start in range(0, count, step):
@@ -71,6 +71,13 @@ def linear_cka_map(features: list[Tensor]) -> Tensor:
     cka = hsic / torch.outer(scale, scale)
     cka.fill_diagonal_(1.0)
     return cka.clamp_(0.0, 1.0).float()
+
+
+def _centred(features: Tensor) -> Tensor:
+    """features (N, C) less their mean; a column that is constant but for rounding becomes exactly 0."""
+    centred = features - features.mean(dim=0)
+    rounding = 16 * torch.finfo(features.dtype).eps * features.abs().amax(dim=0)
+    return centred * (centred.abs().amax(dim=0) > rounding)
 
 
 def nearest_correlation(matrix: np.ndarray) -> Doubles:

@@ -40,7 +40,7 @@ class XNES:
         dimension = len(mean)
         self.mean = np.array(mean, dtype=np.float64)
         self.factor = np.eye(dimension) if covariance is None else _symmetric_root(covariance)
-        self.population = population or default_population(dimension)
+        self.population = default_population(dimension) if population is None else population
         if self.population < 2:
             raise ValueError(f"a population of {self.population} cannot be ranked; at least 2 are needed")
         self.generation = 0

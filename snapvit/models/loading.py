@@ -90,7 +90,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise InputError(f"The checkpoint {path.name} cannot be read as safetensors ({error}).") from error
     except Exception as error:  # torch raises many types for a damaged or a code-carrying file
-        reason = str(error).splitlines()[0][:160]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:160]
         raise InputError(
             f"The checkpoint {path.name} is damaged or holds more than tensors, so it is refused ({reason})."
         ) from error
@@ -103,17 +103,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _self_describing(path: Path) -> tuple[nn.Module, Preprocess]:
     """A plain VisionTransformer whose safetensors metadata holds its `config`, `mean` and `std`."""
     weights = read_weights(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+    metadata: dict[str, str] = {}
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
     missing = [key for key in ("config", "mean", "std") if key not in metadata]
     if missing:
         raise InputError(
             f"{path.name} does not say what model it holds (no {', '.join(missing)} in its metadata); name a timm "
             "model together with the checkpoint."
         )
-    model = VisionTransformer(**json.loads(metadata["config"]))
+    try:
+        model = VisionTransformer(**json.loads(metadata["config"]))
+        mean, std = float(metadata["mean"]), float(metadata["std"])
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"The metadata of {path.name} describe no model that can be built ({error}).") from error
     _load_weights(model, weights, str(path))
-    mean, std = float(metadata["mean"]), float(metadata["std"])
     return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3)
 
 

@@ -1,0 +1,175 @@
+"""The command line: the same pipeline as the app, without a browser.
+
+Exit code 0, 2 for input that cannot be used (one sentence on standard error), 130 when cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from snapvit.artifacts import Measurement
+from snapvit.elastic import cut_at
+from snapvit.errors import Cancelled, InputError
+from snapvit.evaluation import wilson_interval
+from snapvit.models import ModelSpec
+from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
+from snapvit.pipeline.progress import Event, Reporter
+from snapvit.pipeline.results import list_runs, load_ranking, load_results, measure_cut
+from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.store import Store
+
+Answer = tuple[dict[str, Any], str]  # for --json, for people
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace, Store], Answer] = args.command
+    store = Store(args.cache)
+    try:
+        content, text = command(args, store)
+    except InputError as error:
+        print(f"snapvit: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        print(
+            "snapvit: cancelled; what was finished is kept, and the same command goes on from there.", file=sys.stderr
+        )
+        return 130
+    for problem in store.problems.values():
+        print(f"snapvit: {problem}", file=sys.stderr)
+    print(json.dumps(content) if args.json else text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="snapvit", description="See how a Vision Transformer can be cut down.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--cache", type=Path, metavar="DIR", help="folder of runs (default: SNAPVIT_CACHE or ./cache)")
+    shared.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+    def add(name: str, command: Callable[[argparse.Namespace, Store], Answer], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, parents=[shared])
+        sub.set_defaults(command=command)
+        return sub
+
+    run = add("run", _run, "compute a run, or go on with one, reusing what is cached")
+    run.add_argument("--model", default="bundled", metavar="NAME", help="bundled, or a timm model name")
+    run.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the hub's")
+    run.add_argument("--image-size", type=int, metavar="N", help="pixels; default: what the model was made for")
+    run.add_argument("--data", default="bundled", metavar="SOURCE", help="bundled")
+    run.add_argument("--preset", choices=sorted(PRESETS), default="quick", help="quick (default) or paper")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"change a setting: {', '.join(setting_names())}",
+    )
+    run.add_argument("--seed", type=int, default=0, metavar="N", help="of the search")
+
+    add("runs", _runs, "list the runs in the cache")
+
+    evaluate = add("evaluate", _evaluate, "what one cut of a run costs: accuracy, parameters, MACs")
+    ranking = add("ranking", _ranking, "which neurons and heads a cut of a run keeps, by block")
+    for sub in (evaluate, ranking):
+        sub.add_argument("run", metavar="RUN", help="name of a run, as listed by `runs`")
+        sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
+        sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
+    return parser
+
+
+def _run(args: argparse.Namespace, store: Store) -> Answer:
+    config = with_settings(PRESETS[args.preset], args.set)
+    config = dataclasses.replace(config, search=dataclasses.replace(config.search, seed=args.seed))
+    request = RunRequest(ModelSpec(args.model, args.checkpoint, args.image_size), args.data, config)
+    reporter = Reporter(_ProgressLine())
+    run_pipeline(request, store, reporter)
+    results = load_results(store, request.run)
+    history, table = results.search, results.measurements
+    path = [_plain(table.row(i)) for i in range(len(table))]
+    content = _summary_dict(results.summary) | {
+        "generations": history.generations,
+        "fitness": float(history.individual_fitness.min()),
+        "non_finite": history.non_finite,
+        "factors": history.factors.tolist(),
+        "measured": sorted(path, key=lambda row: (row["mlp"], row["heads"])),
+    }
+    lines = [f"Run {request.run} is finished: {history.generations} generations, fitness {content['fitness']:.4f}."]
+    lines += [_sentence(table.row(i)) for i in range(min(3, len(table)))]
+    return content, "\n".join(lines)
+
+
+def _runs(args: argparse.Namespace, store: Store) -> Answer:
+    summaries = list_runs(store)
+    lines = [f"{s.run:44} {s.model:20} {s.data:12} {s.preset:7} seed {s.seed:<4} {s.state}" for s in summaries]
+    text = "\n".join(lines) or "The cache holds no run yet; make one with `python -m snapvit run`."
+    return {"runs": [_summary_dict(s) for s in summaries]}, text
+
+
+def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
+    measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
+    return {"run": args.run} | _plain(measured), _sentence(measured)
+
+
+def _ranking(args: argparse.Namespace, store: Store) -> Answer:
+    cut = cut_at(load_ranking(store, args.run), args.mlp, args.heads)
+    content = {
+        "run": args.run,
+        "mlp": cut.mlp,
+        "heads": cut.heads,
+        "kept_neurons": list(cut.kept_neurons),
+        "kept_heads": list(cut.kept_heads),
+    }
+    rows = [
+        f"block {b + 1:2}: {n:5} neurons, {h:3} heads"
+        for b, (n, h) in enumerate(zip(cut.kept_neurons, cut.kept_heads, strict=True))
+    ]
+    return content, "\n".join(rows)
+
+
+def _summary_dict(summary: Any) -> dict[str, Any]:
+    return {name: getattr(summary, name) for name in ("run", "model", "data", "preset", "seed", "state")}
+
+
+def _plain(m: Measurement) -> dict[str, Any]:
+    return {
+        "mlp": m.cut.mlp,
+        "heads": m.cut.heads,
+        "top1": m.top1,
+        "interval": None if m.hits is None else list(wilson_interval(m.hits, m.queries)),
+        "k": m.k,
+        "gallery": m.gallery,
+        "queries": m.queries,
+        "cosine": m.cosine,
+        "params": m.params,
+        "macs": m.macs,
+        "latency_ms": m.latency_ms,
+        "kept_neurons": list(m.cut.kept_neurons),
+        "kept_heads": list(m.cut.kept_heads),
+    }
+
+
+def _sentence(m: Measurement) -> str:
+    accuracy = "no labels, so no accuracy"
+    if m.hits is not None:
+        low, high = wilson_interval(m.hits, m.queries)
+        accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"
+    return (
+        f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed: {accuracy}, cosine {m.cosine:.3f}, "
+        f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs, {m.latency_ms:.1f} ms an image."
+    )
+
+
+class _ProgressLine:
+    """Events as lines on standard error."""
+
+    def __call__(self, event: Event) -> None:
+        print(f"snapvit: {event.text}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Config, stages, store and jobs: what turns a request into a finished, cached run."""

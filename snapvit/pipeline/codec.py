@@ -1,0 +1,51 @@
+"""Artifacts to named arrays and plain values, and back. Only numbers, text and their names are ever written."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, TypeVar
+
+import numpy as np
+
+A = TypeVar("A")
+
+
+def encode(artifact: Any, prefix: str = "") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and JSON values of a frozen dataclass; a nested dataclass's fields carry its name before a dot."""
+    arrays: dict[str, np.ndarray] = {}
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(artifact):
+        name, value = prefix + field.name, getattr(artifact, field.name)
+        if isinstance(value, np.ndarray):
+            arrays[name] = np.ascontiguousarray(value)
+        elif dataclasses.is_dataclass(value):
+            inner_arrays, inner_values = encode(value, name + ".")
+            arrays |= inner_arrays
+            values |= inner_values
+        else:
+            values[name] = value
+    return arrays, values
+
+
+def decode(kind: type[A], arrays: dict[str, np.ndarray], values: dict[str, Any], prefix: str = "") -> A:
+    """The `kind` that `encode` took apart. Raises KeyError where something it needs is not there."""
+    hints = typing.get_type_hints(kind)
+    content = {}
+    for field in dataclasses.fields(kind):
+        name, hint = prefix + field.name, hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            content[field.name] = decode(hint, arrays, values, name + ".")
+        elif name in arrays:
+            content[field.name] = arrays[name]
+        else:
+            content[field.name] = _plain(hint, values[name])
+    return kind(**content)
+
+
+def _plain(hint: Any, value: Any) -> Any:
+    """JSON has lists where the dataclasses have tuples."""
+    if isinstance(value, list) and typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        return tuple(_plain(inner, item) for item in value)
+    return value

@@ -1,0 +1,217 @@
+"""What a person asks for: a model, images and one frozen config a stage. Command line and pages build the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from snapvit.elastic import Floors
+from snapvit.errors import InputError
+from snapvit.method.curvature import Criterion
+from snapvit.method.fitness import PAPER_PAIRS, Pairs
+from snapvit.models import ModelSpec
+
+HEAD_LAG = 0.15  # on the slider's path heads lag behind neurons by this much, as in the paper's pairs
+PATH_END = 0.95
+
+
+@dataclass(frozen=True)
+class CurvatureConfig:
+    """Local curvature: which gradients, over how many images and views."""
+
+    criterion: Criterion = "fisher"
+    images: int = 1000
+    global_views: int = 2
+    local_views: int = 10
+    seed: int = 0  # of the crops
+
+
+@dataclass(frozen=True)
+class CkaConfig:
+    """The CKA map."""
+
+    images: int = 1000
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """The evolution strategy. Cost: generations * population * pairs passes over the images."""
+
+    generations: int = 50
+    population: int | None = None  # None: 4 + floor(3 ln S)
+    images: int = 1000
+    pairs: Pairs = PAPER_PAIRS
+    components: int = 192  # of the PCA; at most the embedding width
+    start: Literal["identity", "cka"] = "identity"  # covariance before the first generation
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """k-NN accuracy along the slider's path."""
+
+    k: int = 20
+    gallery: int = 6000
+    queries: int = 2000
+    points: int = 39  # evenly spaced from sparsity 0 to 0.95
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of all stages."""
+
+    curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    cka: CkaConfig = field(default_factory=CkaConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    floors: Floors = field(default_factory=Floors)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset that these settings are, whatever the search seed; else `custom`."""
+        unseeded = replace(self, search=replace(self.search, seed=0))
+        return next((name for name, preset in PRESETS.items() if preset == unseeded), "custom")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run: which model, which images, which settings."""
+
+    model: ModelSpec = field(default_factory=ModelSpec)
+    data: str = "bundled"
+    config: RunConfig = field(default_factory=lambda: PRESETS["quick"])
+
+    @property
+    def run(self) -> str:
+        """Name of the run: the same request has the same name on every machine."""
+        body = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        slug = re.sub(r"[^a-z0-9]+", "-", self.model.name.lower()).strip("-")[:40]
+        return f"{slug}-{self.config.preset}-{hashlib.sha256(body.encode()).hexdigest()[:8]}"
+
+
+def with_settings(config: RunConfig, settings: list[str]) -> RunConfig:
+    """`config` with settings such as `search.generations=20` applied. Raises InputError naming the first bad one."""
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section, dot, key = name.partition(".")
+        if not equals:
+            raise InputError(f"The setting {setting!r} has no value; write it as {name or 'search.generations'}=VALUE.")
+        stage = getattr(config, section, None) if section in {f.name for f in fields(config)} else None
+        if not dot and section == "split_seed":
+            config = replace(config, split_seed=_parse(name, text))
+        elif dataclasses.is_dataclass(stage) and key in {f.name for f in fields(stage)}:
+            config = replace(config, **{section: replace(stage, **{key: _parse(name, text)})})
+        else:
+            raise InputError(f"There is no setting {name!r}; there are {', '.join(setting_names())}.")
+    return config
+
+
+def setting_names() -> list[str]:
+    """All names that `with_settings` takes."""
+    config, names = RunConfig(), []
+    for section in fields(config):
+        stage = getattr(config, section.name)
+        inner = fields(stage) if dataclasses.is_dataclass(stage) else []
+        names += [f"{section.name}.{f.name}" for f in inner] or [section.name]
+    return names
+
+
+def _parse(name: str, text: str) -> object:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if name == "search.pairs":
+        try:
+            return tuple((float(mlp), float(heads)) for mlp, heads in value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"search.pairs is {text!r}; write pairs as [[0.15, 0], [0.35, 0.2]].") from error
+    return value
+
+
+# name: (least, most); a population may also be None
+_WHOLE = {
+    "curvature.images": (1, None),
+    "curvature.global_views": (1, 8),
+    "curvature.local_views": (0, 64),
+    "curvature.seed": (0, None),
+    "cka.images": (2, None),
+    "search.generations": (1, 10_000),
+    "search.population": (2, 10_000),
+    "search.images": (2, None),
+    "search.components": (1, None),
+    "search.seed": (0, None),
+    "evaluation.k": (1, None),
+    "evaluation.gallery": (1, None),
+    "evaluation.queries": (1, None),
+    "evaluation.points": (2, 1001),
+    "split_seed": (0, 2**32 - 1),
+}
+_CHOICES = {"curvature.criterion": ("fisher", "accumulated"), "search.start": ("identity", "cka")}
+
+
+def _check(config: RunConfig) -> None:
+    for name, (least, most) in _WHOLE.items():
+        value = _setting(config, name)
+        if name == "search.population" and value is None:
+            continue
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            bounds = f"at least {least}" if most is None else f"between {least} and {most}"
+            raise InputError(f"{name} is {value!r}; it must be a whole number, {bounds}.")
+    for name, choices in _CHOICES.items():
+        if _setting(config, name) not in choices:
+            raise InputError(f"{name} is {_setting(config, name)!r}; it must be {' or '.join(choices)}.")
+    if config.curvature.global_views + config.curvature.local_views < 2:
+        raise InputError("The loss compares views of an image, so at least 2 views are needed; 1 was asked for.")
+    if not config.search.pairs:
+        raise InputError("search.pairs is empty; the search needs at least one pair of sparsities.")
+    for pair in config.search.pairs:
+        if not all(0 <= ratio < 1 for ratio in pair):
+            raise InputError(f"search.pairs holds {pair}; sparsities must be at least 0 and below 1.")
+
+
+def _setting(config: RunConfig, name: str) -> object:
+    value: object = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+PRESETS: dict[str, RunConfig] = {
+    # About two minutes for the bundled model on two cores.
+    "quick": RunConfig(
+        curvature=CurvatureConfig(images=128),
+        cka=CkaConfig(images=256),
+        search=SearchConfig(generations=12, images=64),
+        evaluation=EvaluationConfig(gallery=1000, queries=500),
+    ),
+    # The paper's numbers of images, views, components and sparsity pairs.
+    "paper": RunConfig(search=SearchConfig(generations=30)),
+}
+
+
+def path_pair(sparsity: float) -> tuple[float, float]:
+    """The (mlp, heads) pair that one slider position stands for (design section 2)."""
+    return round(sparsity, 4), round(max(0.0, sparsity - HEAD_LAG), 4)
+
+
+def path_points(count: int) -> list[float]:
+    """`count` evenly spaced sparsities from 0 to 0.95, ends first, then halving the gaps: useful from the start."""
+    order, level = [0, count - 1], [(0, count - 1)]
+    while level:
+        gaps, level = level, []
+        for low, high in gaps:
+            middle = (low + high) // 2
+            if middle > low:
+                order.append(middle)
+                level += [(low, middle), (middle, high)]
+    return [round(PATH_END * i / (count - 1), 4) for i in order]

@@ -1,0 +1,101 @@
+"""What a running pipeline tells its observer, and how the observer asks it to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from snapvit.errors import Cancelled
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something worth a line in the log: a stage that began or ended, a finished generation, a measured cut."""
+
+    kind: str  # stage, cached, generation, point, note
+    text: str
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the work stands. Units are image passes through the full model, so that stages add up."""
+
+    stage: str = ""
+    done: float = 0.0  # of the current stage
+    total: float = 0.0
+    overall_done: float = 0.0
+    overall_total: float = 0.0
+    started: float = 0.0  # seconds of the monotonic clock
+    updated: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Overall share done, 0 to 1."""
+        return min(1.0, self.overall_done / self.overall_total) if self.overall_total else 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work began."""
+        return self.updated - self.started
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to go at the pace so far; None before there is a pace."""
+        if self.overall_done <= 0 or self.elapsed < 1:
+            return None
+        return self.elapsed / self.overall_done * max(0.0, self.overall_total - self.overall_done)
+
+
+class Reporter:
+    """Progress, events and cancellation of one piece of work. The worker writes, any thread reads `progress`."""
+
+    def __init__(self, on_event: Callable[[Event], None] | None = None) -> None:
+        self.progress = Progress()
+        self.events: tuple[Event, ...] = ()
+        self._cancel = threading.Event()
+        self._on_event = on_event
+
+    def plan(self, units: float) -> None:
+        """Begin: this many units are to be done in all."""
+        now = time.monotonic()
+        self.progress = Progress(overall_total=units, started=now, updated=now)
+
+    def begin(self, stage: str, units: float) -> None:
+        """Begin a stage of this many units."""
+        self.progress = replace(self.progress, stage=stage, done=0.0, total=units, updated=time.monotonic())
+        self.event("stage", f"{stage} begins")
+
+    def advance(self, units: float) -> None:
+        """Report units done, and stop here if that was asked."""
+        now, old = time.monotonic(), self.progress
+        self.progress = replace(old, done=old.done + units, overall_done=old.overall_done + units, updated=now)
+        self.check()
+
+    def event(self, kind: str, text: str, **values: float) -> None:
+        """Record an event and hand it on."""
+        event = Event(kind, text, values)
+        self.events = (*self.events, event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def over(self, items: Iterable[T], units: float) -> Iterator[T]:
+        """`items`, each counting `units` when it is done; a request to stop takes effect between two of them."""
+        for item in items:
+            self.check()
+            yield item
+            self.advance(units)
+
+    def cancel(self) -> None:
+        """Ask the work to stop. Harmless when repeated."""
+        self._cancel.set()
+
+    def check(self) -> None:
+        """Raise Cancelled if that was asked."""
+        if self._cancel.is_set():
+            raise Cancelled

@@ -1,0 +1,154 @@
+"""The read side: what runs there are, what of each is finished, and measuring one more cut of a finished ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, SearchHistory
+from snapvit.elastic import cut_at
+from snapvit.errors import InputError
+from snapvit.method.search import SearchState
+from snapvit.pipeline.codec import decode
+from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.measure import Meter
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.stages import empty_table
+from snapvit.pipeline.store import Manifest, Store
+from snapvit.pipeline.workspace import STAGES, Workspace
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the list of runs."""
+
+    run: str
+    model: str
+    data: str
+    preset: str
+    seed: int
+    state: str  # finished, unfinished
+    created: float  # seconds since 1970
+    seconds: float  # spent on all stages so far
+    done: tuple[str, ...]  # finished stages
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """Whatever of a run is there, finished or not."""
+
+    summary: RunSummary
+    request: RunRequest
+    facts: RunFacts
+    curvature: Curvature | None
+    cka: CkaMap | None
+    search: SearchHistory | None
+    ranking: Ranking | None
+    measurements: Measurements | None
+
+
+def list_runs(store: Store) -> list[RunSummary]:
+    """Summaries of all readable runs, newest first."""
+    summaries = []
+    for run in store.runs():
+        manifest = store.manifest(run)
+        if manifest is not None and (request := _request_of(manifest, store)) is not None:
+            summaries.append(_summary(manifest, request))
+    return summaries
+
+
+def load_results(store: Store, run: str) -> RunResults:
+    """All artifacts of a run that are there and whole. Raises InputError where there is no such run."""
+    manifest, request = _known_run(store, run)
+    state = store.load(run, "search", SearchState)
+    return RunResults(
+        summary=_summary(manifest, request),
+        request=request,
+        facts=manifest.facts,
+        curvature=store.load(run, "curvature", Curvature),
+        cka=store.load(run, "cka", CkaMap),
+        search=state.history if state else None,
+        ranking=store.load(run, "ranking", Ranking),
+        measurements=store.load(run, "evaluation", Measurements),
+    )
+
+
+def load_ranking(store: Store, run: str) -> Ranking:
+    """The ranking of a run. Raises InputError where the run has none yet."""
+    _known_run(store, run)
+    ranking = store.load(run, "ranking", Ranking)
+    if ranking is None:
+        raise InputError(f"Run {run} has no ranking yet; finish it first, on the Run page or with `run`.")
+    return ranking
+
+
+def find_measurement(store: Store, run: str, mlp: float, heads: float) -> Measurement | None:
+    """The stored measurement of this cut, if there is one."""
+    table = store.load(run, "evaluation", Measurements)
+    return None if table is None else table.find(mlp, heads)
+
+
+def open_workspace(store: Store, run: str) -> Workspace:
+    """Model and images of a stored run, loaded."""
+    return Workspace.open(_known_run(store, run)[1])
+
+
+def measure_cut(
+    store: Store, run: str, mlp: float, heads: float, reporter: Reporter, workspace: Workspace | None = None
+) -> Measurement:
+    """Measure one cut of a run's ranking and keep the result; a cut measured before is read.
+
+    `workspace` saves loading the model where it is open already. Raises InputError for an unknown run, a run
+    without a ranking, or a ratio outside [0, 1).
+    """
+    ranking = load_ranking(store, run)
+    cut = cut_at(ranking, mlp, heads)
+    found = find_measurement(store, run, mlp, heads)
+    if found is not None:
+        return found
+    if workspace is None:
+        workspace = open_workspace(store, run)
+    key = workspace.keys["evaluation"]
+    if store.entry(run, "ranking").key != workspace.keys["ranking"]:
+        raise InputError(f"The model or the images of run {run} changed since its ranking was made; run it again.")
+    table = store.load(run, "evaluation", Measurements, key)
+    with Meter(workspace, ranking, reporter) as meter:
+        measured = meter.measure(cut)
+    entry = store.entry(run, "evaluation")
+    table = empty_table(workspace) if table is None else table
+    complete, seconds = (entry.complete, entry.seconds) if entry and entry.key == key else (False, 0.0)
+    store.save(run, "evaluation", key, table.with_row(measured), complete, seconds)
+    return measured
+
+
+def _known_run(store: Store, run: str) -> tuple[Manifest, RunRequest]:
+    manifest = store.manifest(run)
+    request = _request_of(manifest, store) if manifest else None
+    if request is None:
+        known = store.runs()
+        hint = f"there are {', '.join(known[:5])}" if known else "the cache is empty; make one with `run`"
+        raise InputError(f"There is no run named {run!r} in the cache; {hint}.")
+    return manifest, request
+
+
+def _request_of(manifest: Manifest, store: Store) -> RunRequest | None:
+    try:
+        return decode(RunRequest, {}, manifest.request)
+    except (KeyError, TypeError, ValueError) as error:
+        where = f"{manifest.run}/manifest.json"
+        store.problems[where] = f"{where} cannot be used: its settings are not of this version ({error})."
+        return None
+
+
+def _summary(manifest: Manifest, request: RunRequest) -> RunSummary:
+    done = tuple(s for s in STAGES if s in manifest.stages and manifest.stages[s].complete)
+    return RunSummary(
+        run=manifest.run,
+        model=manifest.facts.model if manifest.facts else request.model.label,
+        data=request.data,
+        preset=request.config.preset,
+        seed=request.config.search.seed,
+        state="finished" if done == STAGES else "unfinished",
+        created=manifest.created,
+        seconds=sum(entry.seconds for entry in manifest.stages.values()),
+        done=done,
+    )

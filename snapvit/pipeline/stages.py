@@ -1,0 +1,255 @@
+"""The pipeline: curvature, CKA, search, ranking, evaluation, each found in the store or computed and stored.
+
+A cancel takes effect within one batch. Finished stages stay; the search is stored after each generation and the
+evaluation after each cut, and both go on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking, SearchHistory
+from snapvit.data import view_batches
+from snapvit.elastic import ElasticViT, cut_at, final_scores, rank
+from snapvit.method.cka import estimate_cka, nearest_correlation
+from snapvit.method.curvature import estimate_curvature
+from snapvit.method.fitness import Fitness
+from snapvit.method.search import SearchState, search, start_mean, start_search
+from snapvit.method.xnes import default_population
+from snapvit.pipeline.codec import encode
+from snapvit.pipeline.config import RunRequest, path_pair, path_points
+from snapvit.pipeline.measure import Meter, pass_share
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.store import Store
+from snapvit.pipeline.workspace import STAGES, Workspace
+
+VIEW_TOKENS = 16_000  # tokens of all views in one curvature batch, which bounds its memory
+BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+
+
+def run_pipeline(request: RunRequest, store: Store, reporter: Reporter) -> Workspace:
+    """Bring the request's run to its finished state and return the loaded workspace for further measurements.
+
+    Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
+    """
+    with store.computing(request.run):
+        workspace = Workspace.open(request)
+        store.create(request.run, encode(request)[1], workspace.facts)
+        Pipeline(workspace, store, reporter).execute()
+    return workspace
+
+
+class Pipeline:
+    """The stages of one workspace, in order."""
+
+    def __init__(self, workspace: Workspace, store: Store, reporter: Reporter) -> None:
+        self._workspace, self._store, self._reporter = workspace, store, reporter
+        self._run, self._config = workspace.request.run, workspace.request.config
+        self._compute: dict[str, Callable[[], None]] = {
+            "curvature": self._curvature,
+            "cka": self._cka,
+            "search": self._search,
+            "ranking": self._ranking,
+            "evaluation": self._evaluation,
+        }
+
+    def execute(self) -> None:
+        """Compute what is missing."""
+        missing = [stage for stage in STAGES if not self._is_done(stage)]
+        for stage in STAGES:
+            entry = self._store.entry(self._run, stage)
+            if stage not in missing:
+                self._reporter.event("cached", f"{stage} is in the cache")
+            elif entry is not None and entry.key != self._workspace.keys[stage]:
+                self._store.forget(self._run, stage)  # of other weights, images or an earlier version
+        units = {stage: self._units(stage) for stage in missing}
+        self._reporter.plan(sum(units.values()))
+        for stage in missing:
+            self._reporter.begin(stage, units[stage])
+            self._compute[stage]()
+
+    def _is_done(self, stage: str) -> bool:
+        key, kind = self._workspace.keys[stage], KINDS[stage]
+        entry = self._store.entry(self._run, stage)
+        present = entry is not None and entry.key == key and entry.complete
+        if not present and not self._store.borrow(self._run, stage, key):
+            return False
+        artifact = self._store.load(self._run, stage, kind, key)
+        if stage == "evaluation" and artifact is not None:
+            return not self._missing_points(artifact)
+        return artifact is not None
+
+    def _units(self, stage: str) -> float:
+        """Image passes that the stage still needs."""
+        workspace, config = self._workspace, self._config
+        if stage == "curvature":
+            return len(workspace.curvature_ids) * workspace.views.count * BACKWARD_COST
+        if stage == "cka":
+            return len(workspace.cka_ids)
+        if stage == "search":
+            state = self._load("search", SearchState)
+            left = config.search.generations - (state.history.generations if state else 0)
+            return left * self._population() * self._candidate_units()
+        if stage == "evaluation":
+            table = self._load("evaluation", Measurements)
+            return sum(self._point_units(s) for s in self._missing_points(table))
+        return 0.0
+
+    def _load(self, stage: str, kind: type) -> object | None:
+        return self._store.load(self._run, stage, kind, self._workspace.keys[stage])
+
+    def _save(self, stage: str, artifact: object, started: float, complete: bool = True) -> None:
+        self._store.save(self._run, stage, self._workspace.keys[stage], artifact, complete, time.monotonic() - started)
+
+    def _curvature(self) -> None:
+        workspace, views, started = self._workspace, self._workspace.views, time.monotonic()
+        anatomy = workspace.loaded.anatomy
+        batch = max(1, VIEW_TOKENS // (views.count * anatomy.topology.tokens))
+        pixels = view_batches(
+            workspace.source,
+            workspace.curvature_ids,
+            views,
+            workspace.loaded.preprocess,
+            self._config.curvature.seed,
+            batch,
+        )
+        batches = self._counted(map(workspace.normalised, pixels), views.count * BACKWARD_COST, axis=1)
+        criterion = self._config.curvature.criterion
+        curvature = estimate_curvature(workspace.loaded.model, anatomy, batches, views.global_views, criterion)
+        self._save("curvature", curvature, started)
+
+    def _cka(self) -> None:
+        workspace, started = self._workspace, time.monotonic()
+        batches = self._counted(workspace.batches(workspace.cka_table), 1.0)
+        self._save("cka", estimate_cka(workspace.loaded.model, workspace.loaded.anatomy, batches), started)
+
+    def _population(self) -> int:
+        return self._config.search.population or default_population(self._workspace.loaded.anatomy.topology.structures)
+
+    def _candidate_units(self) -> float:
+        images = min(self._config.search.images, len(self._workspace.split.calibration))
+        return images * sum(pass_share(mlp, heads) for mlp, heads in self._config.search.pairs)
+
+    def _search(self) -> None:
+        workspace, config, started = self._workspace, self._config.search, time.monotonic()
+        topology = workspace.loaded.anatomy.topology
+        curvature = self._load("curvature", Curvature)
+        entry = self._store.entry(self._run, "search")
+        state = self._load("search", SearchState)
+        if state is None:
+            covariance = None
+            if config.start == "cka":
+                covariance = nearest_correlation(self._load("cka", CkaMap).values)
+            pairs = len(config.pairs)
+            state = start_search(start_mean(topology), covariance, config.population, pairs, config.seed)
+        else:
+            started -= entry.seconds
+            self._reporter.event("note", f"search goes on after generation {state.history.generations}")
+        identity = rank(final_scores(curvature, np.ones(topology.structures)), self._config.floors)
+        orders = (identity.neuron_order(), identity.head_order())
+        with ElasticViT(workspace.loaded.model, workspace.loaded.anatomy, *orders) as elastic:
+            fitness = Fitness(
+                elastic,
+                curvature,
+                self._config.floors,
+                config.pairs,
+                lambda: self._checked(workspace.batches(workspace.search_table)),
+                config.components,
+            )
+            units = self._candidate_units()
+
+            def objective(factors: np.ndarray) -> np.ndarray:
+                value = fitness(factors)
+                self._reporter.advance(units)
+                return value
+
+            for after in search(state, objective, config.generations):
+                complete = after.history.generations == config.generations
+                self._save("search", after, started, complete)
+                self._report_generation(after.history)
+
+    def _report_generation(self, history: SearchHistory) -> None:
+        values = history.individual_fitness
+        last, finite = values[-1], values[np.isfinite(values)]
+        best = float(finite.min()) if len(finite) else float("inf")
+        mean = float(last[np.isfinite(last)].mean()) if np.isfinite(last).any() else float("inf")
+        bad = int((~np.isfinite(last)).sum())
+        self._reporter.event(
+            "generation",
+            f"generation {history.generations} of {self._config.search.generations}: best so far {best:.4f}, "
+            f"mean {mean:.4f}" + (f", {bad} without a finite fitness" if bad else ""),
+            generation=history.generations,
+            best=best,
+            mean=mean,
+        )
+
+    def _ranking(self) -> None:
+        started = time.monotonic()
+        curvature, state = self._load("curvature", Curvature), self._load("search", SearchState)
+        ranking = rank(final_scores(curvature, state.history.factors), self._config.floors)
+        self._save("ranking", ranking, started)
+
+    def _path(self) -> list[float]:
+        return path_points(self._config.evaluation.points)
+
+    def _missing_points(self, table: Measurements | None) -> list[float]:
+        return [s for s in self._path() if table is None or table.find(*path_pair(s)) is None]
+
+    def _point_units(self, sparsity: float) -> float:
+        images = len(self._workspace.gallery_ids) + len(self._workspace.query_ids)
+        return images * pass_share(*path_pair(sparsity))
+
+    def _evaluation(self) -> None:
+        started = time.monotonic()
+        workspace = self._workspace
+        ranking = self._load("ranking", Ranking)
+        entry = self._store.entry(self._run, "evaluation")
+        table = self._load("evaluation", Measurements)
+        if table is None:
+            table = empty_table(workspace)
+        else:
+            started -= entry.seconds
+        missing = self._missing_points(table)
+        with Meter(workspace, ranking, self._reporter) as meter:
+            for i, sparsity in enumerate(missing):
+                measured = meter.measure(cut_at(ranking, *path_pair(sparsity)))
+                table = table.with_row(measured)
+                self._save("evaluation", table, started, complete=i + 1 == len(missing))
+                top1 = "" if measured.top1 is None else f": top-1 {measured.top1:.1%}"
+                self._reporter.event("point", f"sparsity {sparsity:.1%}{top1}", sparsity=sparsity)
+                self._reporter.advance(self._point_units(sparsity))
+
+    def _counted(self, batches: Iterator[torch.Tensor], units: float, axis: int = 0) -> Iterator[torch.Tensor]:
+        """The batches, `units` reported for each image once the caller comes back for the next."""
+        for batch in batches:
+            self._reporter.check()
+            yield batch
+            self._reporter.advance(units * batch.shape[axis])
+
+    def _checked(self, batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for batch in batches:
+            self._reporter.check()
+            yield batch
+
+
+KINDS: dict[str, type] = {
+    "curvature": Curvature,
+    "cka": CkaMap,
+    "search": SearchState,
+    "ranking": Ranking,
+    "evaluation": Measurements,
+}
+
+
+def empty_table(workspace: Workspace) -> Measurements:
+    """No measurements yet, of this workspace's images."""
+    return Measurements.empty(
+        workspace.loaded.anatomy.topology.blocks,
+        len(workspace.query_ids),
+        len(workspace.gallery_ids),
+        workspace.request.config.evaluation.k,
+    )

@@ -1,0 +1,162 @@
+"""A request made concrete: its model, images and tables in memory, and the keys of all its stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snapvit.artifacts import Ints, RunFacts
+from snapvit.data import ImageSource, PixelTable, Split, ViewSpec, open_source, pixel_table, split_source
+from snapvit.elastic import cost_model
+from snapvit.errors import InputError
+from snapvit.models import LoadedModel, load_model, normalise_pixels
+from snapvit.pipeline.config import RunRequest
+
+# A stage's number rises when the meaning of its numbers changes, so that older files are not taken for new ones.
+SCHEMAS = {"curvature": 1, "cka": 1, "search": 1, "ranking": 1, "evaluation": 1}
+STAGES = tuple(SCHEMAS)
+FORWARD_BATCH = 64  # images
+
+
+def default_device() -> torch.device:
+    """CUDA or MPS where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@dataclass
+class Workspace:
+    """Everything the stages of one request read. Built once; tables are decoded when first needed."""
+
+    request: RunRequest
+    loaded: LoadedModel
+    source: ImageSource
+    split: Split
+    device: torch.device
+
+    @classmethod
+    def open(cls, request: RunRequest) -> Workspace:
+        """Load the model and the images' split. Raises InputError naming what cannot be had."""
+        device = default_device()
+        loaded = load_model(request.model, device)
+        source = open_source(request.data)
+        split = split_source(source, request.config.split_seed)
+        workspace = cls(request, loaded, source, split, device)
+        if source.labels is not None and len(workspace.gallery_ids) < request.config.evaluation.k:
+            raise InputError(
+                f"k-NN with k = {request.config.evaluation.k} needs at least as many gallery images; "
+                f"{source.name} leaves {len(workspace.gallery_ids)}."
+            )
+        return workspace
+
+    @property
+    def views(self) -> ViewSpec:
+        """The crops of the curvature stage."""
+        config = self.request.config.curvature
+        return ViewSpec(config.global_views, config.local_views)
+
+    @property
+    def curvature_ids(self) -> Ints:
+        """Calibration images of the curvature stage."""
+        return self.split.calibration[: self.request.config.curvature.images]
+
+    @property
+    def cka_ids(self) -> Ints:
+        """Calibration images of the CKA map."""
+        return self.split.calibration[: self.request.config.cka.images]
+
+    @property
+    def gallery_ids(self) -> Ints:
+        """Labelled images that queries are compared with."""
+        return self.split.gallery[: self.request.config.evaluation.gallery]
+
+    @property
+    def query_ids(self) -> Ints:
+        """Images whose class k-NN has to name."""
+        return self.split.query[: self.request.config.evaluation.queries]
+
+    @cached_property
+    def search_table(self) -> PixelTable:
+        """Images of the search: the first of the calibration images."""
+        return self._table(self.split.calibration[: self.request.config.search.images])
+
+    @cached_property
+    def cka_table(self) -> PixelTable:
+        """Images of the CKA map."""
+        return self._table(self.cka_ids)
+
+    @cached_property
+    def gallery_table(self) -> PixelTable:
+        """Gallery images."""
+        return self._table(self.gallery_ids)
+
+    @cached_property
+    def query_table(self) -> PixelTable:
+        """Query images."""
+        return self._table(self.query_ids)
+
+    def _table(self, ids: Ints) -> PixelTable:
+        return pixel_table(self.source, ids, self.loaded.preprocess)
+
+    def batches(self, table: PixelTable) -> Iterator[Tensor]:
+        """Normalised batches (B, 3, h, w) on the device."""
+        for pixels in table.batches(FORWARD_BATCH):
+            yield self.normalised(pixels)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(..., 3, h, w) uint8 to the model's own scale, on the device."""
+        return normalise_pixels(pixels.to(self.device), self.loaded.preprocess)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What pages need without loading the model."""
+        return RunFacts(
+            model=self.loaded.label,
+            data=self.source.name,
+            topology=self.loaded.anatomy.topology,
+            costs=cost_model(self.loaded.model, self.loaded.anatomy),
+            classes=self.source.class_names if self.source.labels is not None else (),
+        )
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """Key of every stage: everything its numbers depend on and nothing else."""
+        config = self.request.config
+        model = {"weights": self.loaded.digest, "preprocess": dataclasses.asdict(self.loaded.preprocess)}
+        images = self.source.digest()
+
+        def chosen(ids: Ints) -> list[str]:
+            return [images, hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()]
+
+        keys: dict[str, str] = {}
+
+        def add(stage: str, settings: Any, reads: Any, parents: tuple[str, ...] = ()) -> None:
+            body = {
+                "stage": stage,
+                "schema": SCHEMAS[stage],
+                "settings": dataclasses.asdict(settings),
+                "reads": reads,
+                "parents": [keys[p] for p in parents],
+            }
+            keys[stage] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:20]
+
+        add("curvature", config.curvature, [model, chosen(self.curvature_ids)])
+        add("cka", config.cka, [model, chosen(self.cka_ids)])
+        search_images = chosen(self.split.calibration[: config.search.images])
+        search_parents = ("curvature", "cka") if config.search.start == "cka" else ("curvature",)
+        add("search", config.search, [model, search_images, dataclasses.asdict(config.floors)], search_parents)
+        add("ranking", config.floors, [], ("curvature", "search"))
+        # The number of points is left out: a finer path adds rows to the same table.
+        knn = dataclasses.replace(config.evaluation, points=2)
+        add("evaluation", knn, [model, chosen(self.gallery_ids), chosen(self.query_ids)], ("ranking",))
+        return keys

@@ -1,0 +1,171 @@
+"""The live sparsity slider: everything in it follows the thumb while it is held, Python hears of its release.
+
+Streamlit's own slider answers on release only, so this is a component that draws in the browser: exact numbers from
+the ranking at every thumb position, measured ones (accuracy, cosine, latency) from a grid, interpolated in between and
+labelled so. The markup, style and script beside this file are constants; numbers reach them only as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class LivePoint:
+    """One measured point of the slider path."""
+
+    sparsity: float  # all but the last are shares in [0, 1]
+    top1: float
+    low: float  # 95 % interval of top1
+    high: float
+    cosine: float  # mean cosine between the cut and the full model's embeddings
+    latency_ms: float  # one image
+
+
+@dataclass(frozen=True)
+class LiveStep:
+    """One position of the thumb; exact, from the ranking alone."""
+
+    sparsity: float
+    mlp: float  # share of all MLP neurons removed
+    heads: float  # share of all heads removed
+    params: int
+    macs: int  # of one image
+    neurons: tuple[int, ...]  # (L,) kept in each block
+    head_counts: tuple[int, ...]  # (L,)
+
+
+@dataclass(frozen=True)
+class LiveSparsity:
+    """Everything that the component shows. `points` may still be few, or none, while a job measures the grid."""
+
+    steps: tuple[LiveStep, ...]  # at least two, evenly spaced, the first at sparsity 0 (the full model)
+    points: tuple[LivePoint, ...]  # sorted by sparsity
+    hidden: int  # F, a block's full width
+    num_heads: int  # H
+    chance: float | None  # top-1 of guessing; None hides the line
+    k: int  # neighbours that vote
+    queries: int
+
+    def __post_init__(self) -> None:
+        where = [step.sparsity for step in self.steps]
+        if len(where) < 2 or where[0] != 0:
+            raise ValueError(f"the slider needs at least two steps from sparsity 0 on, not {where[:3]}")
+        gaps = [right - left for left, right in pairwise(where)]
+        if min(gaps) <= 0 or max(gaps) - min(gaps) > 1e-6:
+            raise ValueError(f"the slider's steps must be evenly spaced, not {min(gaps)} to {max(gaps)} apart")
+        measured = [point.sparsity for point in self.points]
+        if measured != sorted(measured):
+            raise ValueError("measured points must be sorted by sparsity")
+        if not all(math.isfinite(number) for point in self.points for number in astuple(point)):
+            raise ValueError("every measured point must be finite")
+
+    def snap(self, sparsity: float) -> float:
+        """The step nearest to `sparsity`."""
+        if math.isnan(sparsity):
+            return self.steps[0].sparsity
+        where = [step.sparsity for step in self.steps]
+        right = min(max(bisect_left(where, sparsity), 1), len(where) - 1)
+        return min(where[right - 1], where[right], key=lambda step: abs(step - sparsity))
+
+
+@dataclass
+class _Thumb:
+    """What the session remembers of one slider."""
+
+    sparsity: float
+    turn: int = 0  # rises when Python moves the thumb: the browser obeys a new turn and ignores an old one
+    release: float | None = None  # time stamp of the last release that was answered
+
+
+def live_sparsity(data: LiveSparsity, value: float, key: str) -> float:
+    """Draw the component; returns the sparsity of the last released thumb, snapped to a step.
+
+    `value` is what the page has selected: hand back what this function returned and the thumb stays where it is;
+    any other value (a deep link, a button) moves the thumb there, unless a person is holding it. A release always
+    wins over the `value` of the same run, which cannot know of it yet.
+    """
+    memory = f"_{key}_thumb"
+    thumb: _Thumb | None = st.session_state.get(memory)
+    asked = data.snap(value)
+    if thumb is None:
+        thumb = _Thumb(asked)
+
+    # The browser's state is read before drawing, so that the payload already holds this run's answer.
+    released = _state(st.session_state.get(key))
+    if released is not None and released["time"] != thumb.release:
+        thumb = _Thumb(data.snap(released["sparsity"]), thumb.turn, released["time"])
+    elif asked != data.snap(thumb.sparsity):
+        thumb = _Thumb(asked, thumb.turn + 1, thumb.release)
+    st.session_state[memory] = thumb
+
+    _component()(key=key, data=_payload(data, thumb), on_released_change=_nothing)
+    return thumb.sparsity
+
+
+def _nothing() -> None:
+    """Naming the state is enough: a release reruns the script by itself."""
+
+
+def _state(component: Any) -> dict[str, float] | None:
+    released = component.get("released") if component else None
+    try:
+        return {name: float(released[name]) for name in ("sparsity", "time")}
+    except (TypeError, KeyError, ValueError):  # it comes from a browser
+        return None
+
+
+def _payload(data: LiveSparsity, thumb: _Thumb) -> dict[str, Any]:
+    steps, points = data.steps, data.points
+    return {
+        "value": thumb.sparsity,
+        "turn": thumb.turn,
+        "steps": {
+            "sparsity": [round(step.sparsity, 6) for step in steps],
+            "mlp": [round(step.mlp, 6) for step in steps],
+            "heads": [round(step.heads, 6) for step in steps],
+            "params": [step.params for step in steps],
+            "macs": [step.macs for step in steps],
+            "neurons": [list(step.neurons) for step in steps],
+            "headCounts": [list(step.head_counts) for step in steps],
+        },
+        "points": [
+            {
+                "sparsity": round(point.sparsity, 6),
+                "top1": point.top1,
+                "low": point.low,
+                "high": point.high,
+                "cosine": point.cosine,
+                "latency": point.latency_ms,
+            }
+            for point in points
+        ],
+        "hidden": data.hidden,
+        "numHeads": data.num_heads,
+        "chance": data.chance,
+        "k": data.k,
+        "queries": data.queries,
+    }
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    html = _read("live_sparsity.html")
+    css = "".join(_read(name) for name in ("live_sparsity.css", "charts.css", "layout.css"))
+    js = _read("drawing.js") + _read("live_sparsity.js")
+    return st.components.v2.component("snapvit_live_sparsity", html=html, css=css, js=js)
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,254 @@
+"""The live slider in a real browser: what follows the thumb, and what Python hears of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import assert_calm, settle
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.browser
+HARNESS = Path(__file__).with_name("live_sparsity_harness.py")
+LAST = 0.95  # the slider's end
+KNOB = 26  # px; its centre travels that much less than the input is wide
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., str]) -> str:
+    # A dark section makes Streamlit follow the browser's preference whatever the repository's own theme says.
+    return serve(HARNESS, env={"STREAMLIT_THEME_DARK_PRIMARY_COLOR": "#56B4E9"})
+
+
+def text(page: Page, name: str) -> str:
+    return page.get_by_test_id(f"live-{name}").inner_text()
+
+
+def python_says(page: Page) -> tuple[float, int]:
+    """The value that the script got, and when it last ran."""
+    found = re.search(r"Python has (\S+) at (\d+)", page.get_by_text("Python has").inner_text())
+    assert found
+    return float(found[1]), int(found[2])
+
+
+def thumb_at(page: Page) -> float:
+    return float(page.get_by_test_id("live-thumb").input_value()) / 100
+
+
+def place(thumb: Locator, sparsity: float) -> tuple[float, float]:
+    box = thumb.bounding_box()
+    assert box
+    travel = (box["width"] - KNOB) * sparsity / LAST
+    return box["x"] + KNOB / 2 + travel, box["y"] + box["height"] / 2
+
+
+def marker(page: Page) -> tuple[float, float]:
+    circle = page.get_by_test_id("live-curve").locator(".marker")
+    return float(circle.get_attribute("cx")), float(circle.get_attribute("cy"))
+
+
+def grab(page: Page, start: float, to: float) -> None:
+    """Take the thumb and carry it, without letting go."""
+    thumb = page.get_by_test_id("live-thumb")
+    page.mouse.move(*place(thumb, start))
+    page.mouse.down()
+    page.mouse.move(*place(thumb, (start + to) / 2))
+    page.mouse.move(*place(thumb, to))
+
+
+def kept_heads(page: Page) -> int:
+    return page.get_by_test_id("live-heads").locator("rect.cell:not(.cut)").count()
+
+
+def everything(page: Page) -> dict[str, object]:
+    names = ("sparsity", "top1", "interval", "cosine", "params", "macs", "latency", "kind", "words")
+    bars = page.get_by_test_id("live-neurons").locator("rect.kept")
+    heights = bars.evaluate_all("bars => bars.map(bar => bar.getAttribute('height'))")
+    return {name: text(page, name) for name in names} | {
+        "marker": marker(page),
+        "neurons": heights,
+        "heads": kept_heads(page),
+    }
+
+
+def test_all_follows_the_held_thumb_and_python_hears_of_the_release_only(url, open_page):
+    page = open_page(url)
+    before, heard = everything(page), python_says(page)
+    assert before["sparsity"] == "0 %"
+    assert kept_heads(page) == 72
+
+    grab(page, 0, 0.55)
+    held = everything(page)
+    assert held["sparsity"] == "55 %"
+    assert held["words"] == "MLP neurons removed 55 %, heads removed 40 %"
+    assert held["top1"] == "82.6 %"
+    assert held["interval"] == "95 % interval 80.9 – 84.2 %"
+    assert held["kind"] == "measured · k = 20, 2,000 queries"
+    assert held["params"] == "1.94 M"
+    assert held["latency"] == "2.8 ms"
+    assert not [name for name in set(before) - {"kind"} if held[name] == before[name]]
+    assert python_says(page) == heard
+
+    page.mouse.move(*place(page.get_by_test_id("live-thumb"), 0.8))
+    further = everything(page)
+    assert not [name for name in set(held) - {"kind"} if further[name] == held[name]]
+    page.wait_for_timeout(400)
+    assert python_says(page) == heard
+
+    page.mouse.up()
+    settle(page)
+    assert python_says(page)[0] == 0.8
+    assert everything(page) == further
+    assert_calm(page)
+
+
+def test_thumb_stands_under_the_marker(url, open_page):
+    page = open_page(f"{url}/?s=0.7")
+    curve = page.get_by_test_id("live-curve").bounding_box()
+    under = place(page.get_by_test_id("live-thumb"), 0.7)[0]
+    assert curve["x"] + marker(page)[0] == pytest.approx(under, abs=1)
+
+
+def test_arrow_keys_move_by_one_step_and_reach_python(url, open_page):
+    page = open_page(f"{url}/?s=0.5")
+    thumb = page.get_by_test_id("live-thumb")
+    thumb.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert text(page, "sparsity") == "51.5 %"
+    assert "51.5 %, top-1 85.0 % interpolated" in thumb.get_attribute("aria-valuetext")
+    page.wait_for_timeout(300)  # the pause that ends a series of key presses
+    settle(page)
+    assert python_says(page)[0] == 0.515
+    page.keyboard.press("End")
+    page.wait_for_timeout(300)
+    settle(page)
+    assert python_says(page)[0] == LAST
+    assert text(page, "sparsity") == "95 %"
+    assert_calm(page)
+
+
+def test_between_and_beyond_measured_points_is_said(url, open_page):
+    page = open_page(f"{url}/?points=6&s=0.45")
+    assert text(page, "kind") == "interpolated · 40 to 50 %"
+    assert text(page, "top1") == "87.1 %"
+    assert "interpolated" in page.get_by_test_id("live-curve").locator(".marker").get_attribute("class")
+
+    thumb = page.get_by_test_id("live-thumb")
+    thumb.focus()
+    page.keyboard.press("End")  # 95 %, measured up to 80 % only
+    assert text(page, "kind") == "not measured yet"
+    assert text(page, "top1") == text(page, "latency") == "–"
+    assert not page.get_by_test_id("live-curve").locator(".marker").is_visible()
+    assert text(page, "params") == "1.06 M"
+    assert_calm(page)
+
+
+def test_without_points_the_exact_parts_work(url, open_page):
+    page = open_page(f"{url}/?points=0")
+    waiting = page.get_by_text("Accuracy is being measured…")
+    assert waiting.is_visible()
+    grab(page, 0, 0.6)
+    assert text(page, "sparsity") == "60 %"
+    assert text(page, "kind") == "not measured yet"
+    assert text(page, "params") == "1.80 M"
+    assert kept_heads(page) < 72
+    page.mouse.up()
+    settle(page)
+    assert waiting.is_visible()
+    assert_calm(page)
+
+
+def test_more_points_leave_the_thumb_where_it_is(url, open_page):
+    page = open_page(f"{url}/?points=6&s=0.45")
+    thumb = page.get_by_test_id("live-thumb")
+    thumb.evaluate("node => { node.isTheSame = true; }")
+    page.get_by_role("button", name="More points").click()
+    settle(page)
+    assert text(page, "kind") == "measured · k = 20, 2,000 queries"
+    assert thumb.evaluate("node => node.isTheSame")
+    assert thumb_at(page) == 0.45
+    assert python_says(page)[0] == 0.45
+
+
+def test_a_held_thumb_is_not_yanked_while_points_arrive(url, open_page):
+    page = open_page(f"{url}/?points=1&ticking=1&s=0.1")
+    grab(page, 0.1, 0.5)
+    held, points = python_says(page), page.get_by_test_id("live-curve").locator(".point")
+    count = points.count()
+    page.wait_for_function(
+        "old => document.body.innerText.includes('Python has') && !document.body.innerText.includes(old)",
+        arg=str(held[1]),
+    )
+    page.wait_for_timeout(700)
+    assert points.count() > count
+    assert thumb_at(page) == 0.5
+    assert text(page, "sparsity") == "50 %"
+    assert python_says(page)[0] == 0.1
+    page.mouse.move(*place(page.get_by_test_id("live-thumb"), 0.6))
+    assert text(page, "sparsity") == "60 %"
+    page.mouse.up()
+    page.get_by_text("Python has 0.6 ").wait_for()
+    assert thumb_at(page) == 0.6
+    assert_calm(page)
+
+
+@pytest.mark.parametrize(("to", "end"), [(0.6, 0.6), (0.5, 0.2)])
+def test_python_asking_for_another_place_waits_for_the_release(url, open_page, to, end):
+    """Who carried the thumb has the last word; who only held it lets Python have it."""
+    page = open_page(f"{url}/?points=1&ticking=1&ask=0.2&s=0.5")
+    grab(page, 0.5, to)
+    page.get_by_text("Python has 0.2 ").wait_for()
+    page.wait_for_timeout(200)
+    assert thumb_at(page) == to
+    page.mouse.up()
+    page.get_by_text(f"Python has {end} ").wait_for()
+    assert thumb_at(page) == end
+    assert text(page, "sparsity") == f"{100 * end:.0f} %"
+    assert_calm(page)
+
+
+def test_python_moves_the_thumb_and_the_person_moves_it_back(url, open_page):
+    page = open_page(f"{url}/?s=0.4013")
+    assert thumb_at(page) == 0.4  # a deep link snaps to a step
+    thumb = page.get_by_test_id("live-thumb")
+    for start in (0.4, 0.35):  # the second time both sides have seen each value before
+        grab(page, start, 0.6)
+        page.mouse.up()
+        settle(page)
+        assert python_says(page)[0] == 0.6
+        page.get_by_role("button", name="Go to 35 %").click()
+        settle(page)
+        assert thumb_at(page) == python_says(page)[0] == 0.35
+        assert text(page, "sparsity") == "35 %"
+    assert thumb.is_visible()
+    assert_calm(page)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [480, 800, 1440])
+def test_nothing_overflows_and_the_theme_is_followed(url, open_page, width, dark):
+    page = open_page(f"{url}/?s=0.575&blocks=24&heads=16", width=width, dark=dark)
+    live = page.get_by_test_id("live")
+    over = live.evaluate(
+        """live => [...live.querySelectorAll('*')].filter(node => {
+            const box = node.getBoundingClientRect(), frame = live.getBoundingClientRect();
+            return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1
+                || (!node.closest('svg') && node.scrollWidth > node.clientWidth + 1 && node.clientWidth));
+        }).map(node => node.outerHTML.slice(0, 90))"""
+    )
+    assert not over
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert live.get_attribute("data-theme") == ("dark" if dark else "light")
+    small = live.evaluate(
+        """live => [...live.querySelectorAll('*')].filter(node => node.textContent.trim() && !node.children.length
+            && parseFloat(getComputedStyle(node).fontSize) < 14).map(node => node.textContent)"""
+    )
+    assert not small
+    assert_calm(page)

@@ -1,0 +1,108 @@
+"""Models, images and references that several tests share. Everything is small and seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from snapvit.models import Anatomy, LoadedModel, ModelSpec, describe, load_model
+from snapvit.models.loading import weights_digest
+
+TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
+
+
+def randomise(model: nn.Module, seed: int) -> None:
+    """Give every parameter, biases and scales too, values that leave no part of the model idle."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim == 1:
+                is_scale = name.endswith(("weight", "gamma"))
+                parameter.copy_(1 + 0.3 * noise if is_scale else 0.3 * noise)
+            elif parameter.ndim == 3:  # tokens and position embeddings
+                parameter.copy_(0.5 * noise)
+            else:
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+
+
+@pytest.fixture(scope="session")
+def make_vit() -> Callable[..., VisionTransformer]:
+    """Builds a fresh frozen tiny VisionTransformer; settings replace those of TINY."""
+
+    def make(seed: int = 0, **settings: object) -> VisionTransformer:
+        with torch.random.fork_rng():
+            model = VisionTransformer(**(TINY | settings))
+        randomise(model, seed)
+        return model.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture
+def tiny_vit(make_vit: Callable[..., VisionTransformer]) -> VisionTransformer:
+    return make_vit()
+
+
+@pytest.fixture
+def anatomy(tiny_vit: VisionTransformer) -> Anatomy:
+    return describe(tiny_vit)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """(6, 3, 16, 16) like normalised images."""
+    return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Iterator[LoadedModel]:
+    """The bundled model, shared by all tests, so that none may leave a trace on it."""
+    loaded = load_model(ModelSpec())
+    yield loaded
+    assert weights_digest(loaded.model) == loaded.digest, "a test changed the shared bundled model"
+
+
+@pytest.fixture(scope="session")
+def masked_copy() -> Callable[..., nn.Module]:
+    """Builds what a cut model must equal: a full copy in which lost neurons and heads no longer reach the output."""
+
+    def masked(
+        model: VisionTransformer, kept_neurons: Sequence[Sequence[int]], kept_heads: Sequence[Sequence[int]]
+    ) -> nn.Module:
+        copy = deepcopy(model)
+        for block, neurons, heads in zip(copy.blocks, kept_neurons, kept_heads, strict=True):
+            width = block.attn.head_dim
+            for neuron in set(range(block.mlp.fc2.in_features)) - {int(n) for n in neurons}:
+                block.mlp.fc2.weight.data[:, neuron] = 0
+            for head in set(range(block.attn.num_heads)) - {int(h) for h in heads}:
+                block.attn.proj.weight.data[:, head * width : (head + 1) * width] = 0
+        return copy
+
+    return masked
+
+
+@pytest.fixture(scope="session")
+def naive_kept() -> Callable[..., list[list[int]]]:
+    """The units of each block that a cut leaves, by sorting lists as the design says; shares are exact fractions."""
+
+    def kept(scores: np.ndarray, floor: float, ratio: float) -> list[list[int]]:
+        blocks, width = scores.shape
+        protected_each = int(Fraction(str(floor)) * width)
+        protected = set()
+        for b in range(blocks):
+            leaving_first = sorted(range(width), key=lambda i, b=b: (scores[b, i], i))
+            protected |= {(b, i) for i in leaving_first[width - protected_each :]}
+        everything = [(b, i) for b in range(blocks) for i in range(width)]
+        leaving = sorted((u for u in everything if u not in protected), key=lambda u: (scores[u], u))
+        gone = set(leaving[: int(Fraction(str(ratio)) * len(everything))])
+        return [[i for i in range(width) if (b, i) not in gone] for b in range(blocks)]
+
+    return kept

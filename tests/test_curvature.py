@@ -1,0 +1,185 @@
+"""Curvature against autograd's own gradients of the weights, one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from snapvit.errors import Cancelled
+from snapvit.method import curvature as curvature_module
+from snapvit.method.curvature import estimate_curvature
+from snapvit.method.loss import view_agreement
+from snapvit.models import describe
+
+GLOBAL = 2
+VARIANTS = {
+    "class token": {},
+    "no qkv bias": {"qkv_bias": False},
+    "average pool, no class token": {"class_token": False, "global_pool": "avg"},
+    "registers, layer scale, qk norm": {"reg_tokens": 2, "init_values": 0.5, "qk_norm": True},
+}
+
+
+@pytest.fixture
+def views() -> Tensor:
+    """(V, n, 3, h, w): five views of four images, the first two global."""
+    return torch.randn(5, 4, 3, 16, 16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+def naive_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+    """L_n as the design writes it, view by view; each of (D,)."""
+    total = torch.zeros((), dtype=student[0].dtype)
+    for k, z_teacher in enumerate(teacher):
+        exponent = (z_teacher / z_teacher.norm()).exp()
+        t = exponent / exponent.sum()
+        for m, z_student in enumerate(student):
+            if m != k:
+                unit = z_student / z_student.norm()
+                total = total - (t * (unit - unit.exp().sum().log())).sum()
+    return total
+
+
+def embedding(model: nn.Module, image: Tensor) -> Tensor:
+    return model.forward_head(model.forward_features(image[None]), pre_logits=True)[0]
+
+
+def weight_gradients(model: nn.Module, views: Tensor) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Of each image: (dL/dW_fc1 (F, D), dL/dW_v (H*d, D)) of every block."""
+    model = deepcopy(model)
+    weights = []
+    for block in model.blocks:
+        weights += [block.mlp.fc1.weight.requires_grad_(), block.attn.qkv.weight.requires_grad_()]
+    for n in range(views.shape[1]):
+        with torch.no_grad():
+            teacher = [embedding(model, view) for view in views[:GLOBAL, n]]
+        loss = naive_loss([embedding(model, view) for view in views[:, n]], teacher)
+        grads = torch.autograd.grad(loss, weights)
+        yield [(fc1, qkv[2 * len(qkv) // 3 :]) for fc1, qkv in zip(grads[::2], grads[1::2], strict=True)]
+
+
+def row_means(squares: Tensor, groups: int) -> Tensor:
+    """Mean over the weights of each of `groups` equal bands of rows."""
+    return torch.stack([band.mean() for band in squares.chunk(groups)])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fisher_is_the_mean_of_squared_per_image_gradients(make_vit, views, variant):
+    model = make_vit(**VARIANTS[variant]).double()
+    per_image = list(weight_gradients(model, views))
+    mlp = torch.stack([sum(row_means(g[b][0] ** 2, 96) for g in per_image) / 4 for b in range(3)])
+    head = torch.stack([sum(row_means(g[b][1] ** 2, 3) for g in per_image) / 4 for b in range(3)])
+
+    found = estimate_curvature(model, describe(model), [views], GLOBAL)
+
+    assert found.images == 4
+    np.testing.assert_allclose(found.mlp, mlp, rtol=1e-6)
+    np.testing.assert_allclose(found.head, head, rtol=1e-6)
+    assert (found.head > 0).all()
+
+
+def test_fisher_in_single_precision(tiny_vit, anatomy, views):
+    model64 = deepcopy(tiny_vit).double()
+    want = estimate_curvature(model64, describe(model64), [views], GLOBAL)
+    found = estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL)
+    np.testing.assert_allclose(found.mlp, want.mlp, rtol=1e-3, atol=1e-4 * want.mlp.mean())
+    np.testing.assert_allclose(found.head, want.head, rtol=1e-3)
+
+
+def test_accumulated_squares_the_gradient_of_all_images_together(tiny_vit, anatomy, views):
+    per_image = list(weight_gradients(deepcopy(tiny_vit).double(), views))
+    mlp = torch.stack([row_means((sum(g[b][0] for g in per_image) / 4) ** 2, 96) for b in range(3)])
+    head = torch.stack([row_means((sum(g[b][1] for g in per_image) / 4) ** 2, 3) for b in range(3)])
+
+    found = estimate_curvature(tiny_vit, anatomy, views.float().split([1, 3], dim=1), GLOBAL, "accumulated")
+
+    np.testing.assert_allclose(found.mlp, mlp, rtol=1e-3, atol=1e-4 * float(mlp.mean()))
+    np.testing.assert_allclose(found.head, head, rtol=1e-3)
+    fisher = estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL)
+    assert (fisher.head > 1.01 * found.head).all(), "the two criteria must not be the same thing"
+
+
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [2, 2], [3, 1]])
+def test_fisher_does_not_depend_on_the_batch_size(make_vit, views, sizes):
+    model = make_vit().double()
+    whole = estimate_curvature(model, describe(model), [views], GLOBAL)
+    parts = estimate_curvature(model, describe(model), views.split(sizes, dim=1), GLOBAL)
+    np.testing.assert_allclose(parts.mlp, whole.mlp, rtol=1e-6)
+    np.testing.assert_allclose(parts.head, whole.head, rtol=1e-6)
+    assert parts.images == whole.images
+
+
+def test_fisher_does_not_depend_on_how_much_is_held_at_once(make_vit, views, monkeypatch):
+    model = make_vit().double()
+    whole = estimate_curvature(model, describe(model), [views], GLOBAL)
+    monkeypatch.setattr(curvature_module, "CHUNK_NUMBERS", 1)
+    parts = estimate_curvature(model, describe(model), [views], GLOBAL)
+    np.testing.assert_allclose(parts.mlp, whole.mlp, rtol=1e-6)
+    np.testing.assert_allclose(parts.head, whole.head, rtol=1e-6)
+
+
+def test_a_neuron_that_reaches_nothing_has_no_curvature(tiny_vit, anatomy, views):
+    tiny_vit.blocks[1].mlp.fc2.weight.data[:, 5] = 0
+    tiny_vit.blocks[2].attn.proj.weight.data[:, 8:16] = 0  # head 1 of width 8
+    found = estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL)
+    assert found.mlp[1, 5] == 0
+    assert found.head[2, 1] == 0
+    assert (np.delete(found.mlp[1], 5) > 0).any()
+
+
+@pytest.mark.parametrize("global_views", [1, 2, 3])
+def test_loss_matches_the_formula(global_views):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(4, 3, 10, generator=generator, dtype=torch.float64)
+    want = [naive_loss(list(z[:, n]), list(z[:global_views, n])) for n in range(3)]
+    torch.testing.assert_close(view_agreement(z, global_views), torch.stack(want), rtol=1e-12, atol=1e-12)
+
+
+def hooks_of(model: nn.Module) -> int:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+
+
+def assert_untouched(model: nn.Module, before: dict[str, Tensor]) -> None:
+    assert hooks_of(model) == 0
+    for name, parameter in model.named_parameters():
+        assert not parameter.requires_grad, name
+        assert parameter.grad is None, name
+        assert torch.equal(parameter, before[name]), name
+
+
+@pytest.mark.parametrize("criterion", ["fisher", "accumulated"])
+def test_the_model_is_left_as_it_was(tiny_vit, anatomy, views, criterion):
+    before = {k: v.clone() for k, v in tiny_vit.state_dict().items()}
+    estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL, criterion)
+    assert_untouched(tiny_vit, before)
+
+
+class Stops(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        raise Cancelled
+
+
+def test_the_model_is_left_as_it_was_when_work_is_cancelled(tiny_vit, anatomy, views):
+    before = {k: v.clone() for k, v in tiny_vit.state_dict().items()}
+    norm, tiny_vit.norm = tiny_vit.norm, Stops()
+    with pytest.raises(Cancelled):
+        estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL)
+    tiny_vit.norm = norm
+    assert_untouched(tiny_vit, before)
+
+
+def test_curvature_works_where_the_caller_switched_gradients_off(tiny_vit, anatomy, views):
+    want = estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL)
+    with torch.no_grad():
+        found = estimate_curvature(tiny_vit, anatomy, [views.float()], GLOBAL)
+    np.testing.assert_array_equal(found.mlp, want.mlp)
+
+
+def test_no_images_is_an_error(tiny_vit, anatomy):
+    with pytest.raises(ValueError, match="no images"):
+        estimate_curvature(tiny_vit, anatomy, [], GLOBAL)

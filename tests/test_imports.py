@@ -1,0 +1,275 @@
+"""Imports point downwards through the rooms of the house, never up or in a circle (design section 1)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Low to high; a room may import lower rooms and itself. Rooms of one floor do not see each other.
+FLOORS = (
+    ("errors",),
+    ("artifacts",),
+    ("models",),
+    ("data",),
+    ("elastic",),
+    ("method",),
+    ("evaluation",),
+    ("pipeline",),
+    ("figures",),
+    ("cli", "ui"),
+    ("__main__", "pages", "app"),
+)
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+# Where the table allows less than everything below: the rooms that are out of reach, and packages that are.
+CLOSED_ROOMS = {
+    "evaluation": {"method"},
+    "figures": {"models", "data", "elastic", "method", "evaluation", "pipeline"},
+    "cli": {"figures"},
+    "pages": {"models", "data", "elastic", "method", "evaluation", "pipeline"},
+    "app": {"models", "data", "elastic", "method", "evaluation", "pipeline"},
+}
+CLOSED_PACKAGES = {"figures": {"torch", "torchvision", "timm"}, "pages": {"torch"}, "app": {"torch"}}
+STREAMLIT_ROOMS = {"app", "pages", "ui"}
+HEAVY = ("umap", "faiss", "torchvision.datasets")  # imported where they are used
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: `what` is the module, or module.name where the name may be a module itself."""
+
+    by: str  # dotted name of the importing module
+    what: str
+    line: int
+    at_load: bool  # runs when the module is imported: in no function and not for type checkers alone
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.line} imports {self.what}"
+
+
+def room_of(module: str) -> str | None:
+    """`snapvit.models.loading` is in `models`, `pages.1_CKA` in `pages`; other packages and `snapvit` are in none."""
+    parts = module.split(".")
+    if parts[0] in ("pages", "app"):
+        return parts[0]
+    return parts[1] if parts[0] == "snapvit" and len(parts) > 1 else None
+
+
+def python_files(root: Path) -> dict[str, Path]:
+    """Dotted module name to file, of app.py, pages/ and snapvit/."""
+    files = [*root.glob("app.py"), *root.glob("pages/**/*.py"), *root.glob("snapvit/**/*.py")]
+    names = {}
+    for path in files:
+        parts = path.relative_to(root).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def imports_of(module: str, path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+
+    def visit(node: ast.AST, at_load: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, alias.name, node.lineno, at_load)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield Import(module, f"{base}.{alias.name}", node.lineno, at_load)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for part in node.body:
+                yield from visit(part, False)
+            for part in node.orelse:
+                yield from visit(part, at_load)
+        else:
+            in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for part in ast.iter_child_nodes(node):
+                yield from visit(part, at_load and not in_function)
+
+    yield from visit(tree, True)
+
+
+def all_imports(root: Path) -> list[Import]:
+    return [i for module, path in python_files(root).items() for i in imports_of(module, path)]
+
+
+def belongs_to(what: str, packages: set[str] | tuple[str, ...]) -> bool:
+    return any(what == p or what.startswith(f"{p}.") for p in packages)
+
+
+def upward_imports(root: Path) -> list[str]:
+    """Imports of a room that is higher, beside, or closed to the importing one."""
+    found = []
+    for i in all_imports(root):
+        own, other = room_of(i.by), room_of(i.what)
+        if i.what.split(".")[0] not in ("snapvit", "pages", "app") or own == other:
+            continue
+        if own is None:
+            found.append(f"{i}: snapvit itself imports no room")
+        elif own not in HEIGHT or (
+            other is not None and other not in HEIGHT and not belongs_to(other, ("__version__",))
+        ):
+            found.append(f"{i}: a room that the design's table does not have")
+        elif other in HEIGHT and (HEIGHT[other] >= HEIGHT[own] or other in CLOSED_ROOMS.get(own, set())):
+            found.append(f"{i}: {own} may not see {other}")
+    return found
+
+
+def foreign_imports(root: Path) -> list[str]:
+    """Streamlit outside the user interface, torch where no numbers are made, heavy packages at load."""
+    found = []
+    for i in all_imports(root):
+        room = room_of(i.by)
+        if belongs_to(i.what, ("streamlit",)) and room not in STREAMLIT_ROOMS:
+            found.append(f"{i}: only app.py, pages and snapvit.ui may")
+        if belongs_to(i.what, CLOSED_PACKAGES.get(room, set())):
+            found.append(f"{i}: {room} may not")
+        if i.at_load and belongs_to(i.what, HEAVY):
+            found.append(f"{i}: import it where it is used")
+    return found
+
+
+def load_graph(root: Path) -> dict[str, set[str]]:
+    """Which of our modules each one needs before it can be loaded."""
+    modules = python_files(root)
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for i in all_imports(root):
+        if i.at_load:
+            target = i.what if i.what in modules else i.what.rpartition(".")[0]
+            if target in modules:
+                graph[i.by].add(target)
+    return graph
+
+
+def circles(root: Path) -> list[str]:
+    graph, found = load_graph(root), []
+    done: set[str] = set()
+
+    def walk(module: str, path: list[str]) -> None:
+        if module in path:
+            found.append(" -> ".join([*path[path.index(module) :], module]))
+        elif module not in done:
+            for target in sorted(graph[module]):
+                walk(target, [*path, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        walk(module, [])
+    return found
+
+
+def reached_at_load(root: Path, start: str) -> set[str]:
+    """Our modules that are loaded with `start`, their packages included."""
+    graph, seen, waiting = load_graph(root), set(), [start]
+    while waiting:
+        module = waiting.pop()
+        if module in graph and module not in seen:
+            seen.add(module)
+            waiting += [*graph[module], module.rpartition(".")[0]]
+    return seen
+
+
+def test_imports_point_downwards():
+    assert upward_imports(ROOT) == []
+
+
+def test_streamlit_torch_and_heavy_packages_stay_where_they_belong():
+    assert foreign_imports(ROOT) == []
+
+
+def test_no_module_imports_itself_in_a_circle():
+    assert circles(ROOT) == []
+
+
+def test_figures_and_the_vocabulary_load_without_torch():
+    modules = python_files(ROOT)
+    figures = [m for m in modules if room_of(m) == "figures"]
+    for start in ["snapvit.artifacts", *figures]:
+        for module in reached_at_load(ROOT, start):
+            for i in imports_of(module, modules[module]):
+                assert not (i.at_load and belongs_to(i.what, ("torch", "timm"))), f"{start} loads {i}"
+
+
+def test_the_check_sees_the_real_house():
+    modules = python_files(ROOT)
+    assert {"snapvit", "snapvit.artifacts", "snapvit.models.anatomy", "snapvit.method.xnes"} <= set(modules)
+    assert load_graph(ROOT)["snapvit.models"] >= {"snapvit.models.anatomy", "snapvit.models.loading"}
+    assert load_graph(ROOT)["snapvit.method.fitness"] >= {"snapvit.elastic", "snapvit.models", "snapvit.artifacts"}
+    at_use = [i for i in all_imports(ROOT) if i.what == "faiss"]
+    assert at_use
+    assert not any(i.at_load for i in at_use)
+
+
+PLANTED = {
+    "up": (upward_imports, {"snapvit/models/a.py": "from snapvit.elastic import ElasticViT"}),
+    "up, inside a function": (upward_imports, {"snapvit/data/a.py": "def f():\n    import snapvit.method.cka"}),
+    "up, relative": (upward_imports, {"snapvit/models/a.py": "from ..elastic.vit import ElasticViT"}),
+    "up, package first": (upward_imports, {"snapvit/models/a.py": "from snapvit import elastic"}),
+    "up to a page": (upward_imports, {"snapvit/ui/a.py": "import pages.run"}),
+    "beside": (upward_imports, {"snapvit/ui/a.py": "from snapvit.cli import main"}),
+    "evaluation sees method": (upward_imports, {"snapvit/evaluation/a.py": "from snapvit.method.cka import x"}),
+    "figures see the pipeline": (upward_imports, {"snapvit/figures/a.py": "from snapvit.pipeline import x"}),
+    "a page computes": (upward_imports, {"pages/a.py": "from snapvit.elastic import rank"}),
+    "the package imports a room": (upward_imports, {"snapvit/__init__.py": "from snapvit.models import embed"}),
+    "an unknown room": (upward_imports, {"snapvit/utils/a.py": "from snapvit.errors import InputError"}),
+    "streamlit below": (foreign_imports, {"snapvit/figures/a.py": "import streamlit as st"}),
+    "streamlit in a function": (foreign_imports, {"snapvit/pipeline/a.py": "def f():\n    from streamlit import x"}),
+    "torch on a page": (foreign_imports, {"pages/a.py": "import torch.nn.functional as F"}),
+    "torch in figures": (foreign_imports, {"snapvit/figures/a.py": "def f():\n    from torch import Tensor"}),
+    "umap at load": (foreign_imports, {"snapvit/evaluation/a.py": "from umap import UMAP"}),
+    "datasets at load": (foreign_imports, {"snapvit/data/a.py": "from torchvision import datasets"}),
+    "faiss at load of a class": (foreign_imports, {"snapvit/evaluation/a.py": "class A:\n    import faiss"}),
+    "a circle of two": (
+        circles,
+        {"snapvit/data/a.py": "from snapvit.data.b import x", "snapvit/data/b.py": "from snapvit.data import a"},
+    ),
+    "a circle through the package": (
+        circles,
+        {"snapvit/data/__init__.py": "from snapvit.data.a import x", "snapvit/data/a.py": "from snapvit.data import y"},
+    ),
+    "a circle of three": (
+        circles,
+        {
+            "snapvit/data/a.py": "import snapvit.data.b",
+            "snapvit/data/b.py": "from . import c",
+            "snapvit/data/c.py": "try:\n    from .a import x\nexcept ImportError:\n    pass",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_found(tmp_path, fault):
+    check, files = PLANTED[fault]
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert len(check(tmp_path)) == 1
+
+
+def test_what_is_allowed_is_not_reported(tmp_path):
+    allowed = {
+        "app.py": "import streamlit as st\nfrom snapvit.ui import setup\nfrom snapvit.figures import curve",
+        "pages/cka.py": "import streamlit\nfrom snapvit import ui\nfrom snapvit.errors import InputError",
+        "snapvit/__init__.py": '__version__ = "0.1.0"',
+        "snapvit/__main__.py": "from snapvit.cli import main",
+        "snapvit/cli.py": "from snapvit import __version__\nfrom snapvit.pipeline import run",
+        "snapvit/ui/a.py": "import streamlit\nfrom snapvit.figures import curve\nfrom snapvit.pipeline import jobs",
+        "snapvit/figures/a.py": "import plotly\nfrom snapvit.artifacts import CkaMap\nfrom .b import line",
+        "snapvit/evaluation/a.py": "def f():\n    import faiss\n    from torchvision import datasets",
+        "snapvit/data/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from snapvit.data.b import B",
+        "snapvit/data/b.py": "import torchvision.transforms\nfrom snapvit.data.a import A\nfrom snapvit.models import m",
+    }
+    for name, text in allowed.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert upward_imports(tmp_path) == foreign_imports(tmp_path) == circles(tmp_path) == []

@@ -1,0 +1,139 @@
+"""k-NN against scikit-learn's, the vote by hand, and the Wilson interval against published values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from sklearn.neighbors import KNeighborsClassifier
+
+from snapvit.errors import InputError
+from snapvit.evaluation import Knn, embeddings, mean_cosine, wilson_interval
+from snapvit.evaluation.knn import majority
+
+
+def clouds(seed: int, count: int, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping classes, so that many votes are close; lengths differ, so that they must not count."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, count)
+    centres = np.random.default_rng(99).normal(size=(classes, 16))
+    rows = (centres[labels] + 1.7 * rng.normal(size=(count, 16))) * rng.lognormal(size=(count, 1))
+    return rows.astype(np.float32), labels.astype(np.int64)
+
+
+def majority_then_nearest(distances: np.ndarray) -> np.ndarray:
+    """Weights that make scikit-learn's vote ours: 1 each, and so little for being near that it decides ties alone."""
+    ranks = np.arange(distances.shape[1])
+    return np.tile(1 + 2.0 ** -(ranks + 1), (len(distances), 1))
+
+
+@pytest.mark.parametrize("k", [1, 4, 20])
+def test_predictions_equal_scikit_learns(k):
+    gallery, gallery_labels = clouds(0, 500)
+    queries, labels = clouds(1, 400)
+    sklearn = KNeighborsClassifier(k, weights=majority_then_nearest, algorithm="brute", metric="cosine")
+    sklearn.fit(gallery.astype(np.float64), gallery_labels)
+    want = sklearn.predict(queries.astype(np.float64))
+
+    knn = Knn(gallery, gallery_labels, k)
+    np.testing.assert_array_equal(knn.predict(queries), want)
+    assert knn.hits(queries, labels) == (want == labels).sum()
+    assert 0.3 < knn.hits(queries, labels) / 400 < 0.95
+    if k > 1:
+        votes = gallery_labels[sklearn.kneighbors(queries, return_distance=False)]
+        tallies = np.sort([np.bincount(v, minlength=5) for v in votes], axis=1)
+        assert (tallies[:, -1] == tallies[:, -2]).sum() > 10, "the example must hold ties"
+
+
+def test_neighbours_equal_a_dense_search():
+    gallery, labels = clouds(0, 300)
+    queries, _ = clouds(1, 50)
+    unit = [
+        x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (queries, gallery)
+    ]
+    cosines = unit[0] @ unit[1].T
+    want = np.argsort(-cosines, axis=1)[:, :7]
+    rows, found = Knn(gallery, labels, 7).neighbours(queries)
+    np.testing.assert_array_equal(rows, want)
+    np.testing.assert_allclose(found, np.take_along_axis(cosines, want, axis=1), atol=1e-6)
+
+
+def test_the_gallery_is_its_own_nearest_neighbour_and_stays_as_it_was():
+    gallery, labels = clouds(0, 100)
+    given = gallery.copy()
+    rows, cosines = Knn(gallery, labels, 3).neighbours(gallery)
+    np.testing.assert_array_equal(rows[:, 0], np.arange(100))
+    np.testing.assert_allclose(cosines[:, 0], 1, atol=1e-6)
+    np.testing.assert_array_equal(gallery, given)
+
+
+@pytest.mark.parametrize(
+    ("votes", "winner"),
+    [
+        ([7], 7),
+        ([1, 2, 2], 2),
+        ([1, 2, 2, 1], 1),
+        ([2, 1, 1, 2], 2),
+        ([3, 1, 2, 2, 1], 1),
+        ([3, 2, 1, 1, 2, 3], 3),
+        ([0, 0, 9, 9, 9], 9),
+        ([5, 4, 3, 2, 1], 5),
+    ],
+)
+def test_majority_by_hand(votes, winner):
+    assert majority(np.array([votes])).tolist() == [winner]
+    assert majority(np.array([votes, votes[:1] * len(votes)])).tolist() == [winner, votes[0]]
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_equals_published_values(hits, total, low, high):
+    """Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    found = wilson_interval(hits, total)
+    assert found == pytest.approx((low, high), abs=5e-5)
+    mirrored = wilson_interval(total - hits, total)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+@pytest.mark.parametrize(("hits", "total"), [(0, 1), (1, 1), (3, 7), (1713, 2000), (2000, 2000)])
+def test_wilson_interval_equals_scipys(hits, total):
+    want = binomtest(hits, total).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(hits, total) == pytest.approx((want.low, want.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("hits", "total"), [(-1, 10), (11, 10), (0, 0)])
+def test_wilson_interval_of_what_is_no_share_is_refused(hits, total):
+    with pytest.raises(ValueError, match="not a share"):
+        wilson_interval(hits, total)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(InputError, match=r"at least 2 classes.*has 1"):
+        Knn(np.eye(30, dtype=np.float32), np.full(30, 4), 20)
+
+
+def test_fewer_gallery_images_than_k_are_refused():
+    labels = np.arange(19) % 2
+    with pytest.raises(InputError, match="at least 20 gallery images; there are 19"):
+        Knn(np.eye(19, dtype=np.float32), labels, 20)
+    Knn(np.eye(19, dtype=np.float32), labels, 19)
+
+
+def test_embeddings_are_what_comes_before_the_classifier(tiny_vit, images):
+    normed = tiny_vit.forward_features(images)
+    found = embeddings(tiny_vit, images.split([4, 2]))
+    torch.testing.assert_close(found, normed[:, 0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        found @ tiny_vit.head.weight.T + tiny_vit.head.bias, tiny_vit(images), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_mean_cosine_by_hand():
+    a = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
+    b = torch.tensor([[5.0, 0.0], [7.0, 0.0], [-1.0, 0.0]])
+    assert mean_cosine(a, b) == pytest.approx(0.0, abs=1e-7)
+    assert mean_cosine(a, a) == pytest.approx(1.0)
+    assert mean_cosine(a[:1], torch.tensor([[1.0, 1.0]])) == pytest.approx(0.5**0.5)

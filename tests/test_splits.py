@@ -1,0 +1,94 @@
+"""Splits: no image in two parts, every class in each, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from snapvit.data import open_source, split_source
+from snapvit.errors import InputError
+
+
+class Labelled:
+    """Images that are nothing but their labels."""
+
+    name, class_names = "labelled", ("cat", "dog", "emu")
+
+    def __init__(self, labels: list[int] | None, count: int = 0) -> None:
+        self.labels = None if labels is None else np.array(labels)
+        self._count = count if labels is None else len(labels)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def image(self, index: int) -> Tensor:
+        return torch.zeros(3, 4, 4, dtype=torch.uint8)
+
+    def digest(self) -> str:
+        return "labelled"
+
+
+def parts(source: object, seed: int) -> list[np.ndarray]:
+    split = split_source(source, seed)
+    return [split.calibration, split.gallery, split.query]
+
+
+def test_bundled_images_are_split_in_2000_6000_and_2000_of_equal_classes():
+    source = open_source("bundled")
+    found = parts(source, 0)
+    assert [len(p) for p in found] == [2000, 6000, 2000]
+    for part in found:
+        np.testing.assert_array_equal(np.bincount(source.labels[part], minlength=10), len(part) // 10)
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(10_000))
+
+
+@pytest.mark.parametrize("counts", [(50, 30, 20), (5, 5, 5), (101, 5, 7), (13, 8, 5)], ids=str)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_parts_are_disjoint_and_stratified(counts, seed):
+    labels = np.repeat([0, 1, 2], counts)
+    source = Labelled(np.random.default_rng(3).permutation(labels).tolist())
+    found = parts(source, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(len(labels)))
+    for part, share in zip(found, (0.2, 0.6, 0.2), strict=True):
+        assert abs(len(part) - share * len(labels)) <= 1
+        for label, count in enumerate(counts):
+            there = int((source.labels[part] == label).sum())
+            assert there >= 1
+            assert abs(there - share * count) < 2
+
+
+def test_unlabelled_images_are_split_too():
+    found = parts(Labelled(None, count=101), 0)
+    assert [len(p) for p in found] == [20, 61, 20]
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(101))
+
+
+def test_the_seed_decides():
+    source = open_source("bundled")
+    first, again, other = (parts(source, seed) for seed in (7, 7, 8))
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+
+
+def test_a_prefix_of_a_part_is_a_fair_sample():
+    source = open_source("bundled")
+    for part in parts(source, 0):
+        counts = np.bincount(source.labels[part[:1000]], minlength=10)
+        assert counts.min() > 60  # 100 expected, standard deviation below 10
+        assert counts.max() < 140
+
+
+def test_the_global_random_state_is_left_alone():
+    np.random.seed(3)
+    want = np.random.rand(2)
+    np.random.seed(3)
+    split_source(Labelled([0, 1] * 10), 0)
+    np.testing.assert_array_equal(np.random.rand(2), want)
+
+
+def test_a_class_with_too_few_images_is_named():
+    with pytest.raises(InputError, match=r"Class 'dog' of labelled has 4 images; each class needs at least 5"):
+        split_source(Labelled([0] * 20 + [1] * 4 + [2] * 9), 0)
