@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from snapvit.models import Anatomy, LoadedModel, ModelSpec, describe, load_model
 from snapvit.models.loading import weights_digest
 
+# The models here are so small that more threads only wait for one another: ten times slower beside another program.
+torch.set_num_threads(1)
+
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
 
 

@@ -126,6 +126,8 @@ def test_a_cut_is_a_view_of_the_whole_weights(tiny_vit):
                 assert block.attn.proj.weight.shape == (24, 8 * heads)
                 assert block.attn.qkv.weight.numel() == 3 * 8 * heads * 24
                 assert block.attn.qkv.bias.numel() == 3 * 8 * heads
+                assert block.mlp.fc1.out_features == block.mlp.fc2.in_features == neurons, "sizes are what they say"
+                assert block.attn.proj.in_features == block.attn.attn_dim == 8 * heads
 
 
 def test_weights_are_in_memory_once(tiny_vit):
