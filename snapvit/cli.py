@@ -6,12 +6,13 @@ Exit code 0, 2 for input that cannot be used (one sentence on standard error), 1
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from snapvit.artifacts import Measurement
 from snapvit.elastic import cut_at
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         content, text = command(args, store)
     except InputError as error:
+        _print_problems(store)
         print(f"snapvit: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Cancelled):
@@ -42,10 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             "snapvit: cancelled; what was finished is kept, and the same command goes on from there.", file=sys.stderr
         )
         return 130
-    for problem in store.problems.values():
-        print(f"snapvit: {problem}", file=sys.stderr)
+    _print_problems(store)
     print(json.dumps(content) if args.json else text)
     return 0
+
+
+def _print_problems(store: Store) -> None:
+    for problem in store.problems.values():
+        print(f"snapvit: {problem}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help=f"change a setting: {', '.join(setting_names())}",
     )
-    run.add_argument("--seed", type=int, default=0, metavar="N", help="of the search")
+    run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
 
     add("runs", _runs, "list the runs in the cache")
 
@@ -88,21 +94,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
     config = with_settings(PRESETS[args.preset], args.set)
-    config = dataclasses.replace(config, search=dataclasses.replace(config.search, seed=args.seed))
+    if args.seed is not None:
+        config = with_settings(config, [f"search.seed={args.seed}"])
     request = RunRequest(ModelSpec(args.model, args.checkpoint, args.image_size), args.data, config)
     reporter = Reporter(_ProgressLine())
     run_pipeline(request, store, reporter)
     results = load_results(store, request.run)
     history, table = results.search, results.measurements
     path = [_plain(table.row(i)) for i in range(len(table))]
+    values = history.individual_fitness
+    best = float(values.min(where=np.isfinite(values), initial=np.inf))
+    fitness = best if np.isfinite(best) else None  # JSON knows no infinity
     content = _summary_dict(results.summary) | {
         "generations": history.generations,
-        "fitness": float(history.individual_fitness.min()),
+        "fitness": fitness,
         "non_finite": history.non_finite,
         "factors": history.factors.tolist(),
         "measured": sorted(path, key=lambda row: (row["mlp"], row["heads"])),
     }
-    lines = [f"Run {request.run} is finished: {history.generations} generations, fitness {content['fitness']:.4f}."]
+    reached = "no finite fitness" if fitness is None else f"fitness {fitness:.4f}"
+    lines = [f"Run {request.run} is finished: {history.generations} generations, {reached}."]
     lines += [_sentence(table.row(i)) for i in range(min(3, len(table)))]
     return content, "\n".join(lines)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,10 @@ from torch import Tensor, nn
 
 from snapvit.models import Anatomy, LoadedModel, ModelSpec, describe, load_model
 from snapvit.models.loading import weights_digest
+from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.store import Store
 
 # The models here are so small that more threads only wait for one another: ten times slower beside another program.
 torch.set_num_threads(1)
@@ -109,3 +115,43 @@ def naive_kept() -> Callable[..., list[list[int]]]:
         return [[i for i in range(width) if (b, i) not in gone] for b in range(blocks)]
 
     return kept
+
+
+SMALL = (
+    "curvature.images=4",
+    "curvature.local_views=1",
+    "cka.images=16",
+    "search.generations=3",
+    "search.population=4",
+    "search.images=8",
+    "search.pairs=[[0.35, 0.2], [0.65, 0.5]]",
+    "evaluation.k=5",
+    "evaluation.gallery=60",
+    "evaluation.queries=20",
+    "evaluation.points=3",
+)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> tuple[str, ...]:
+    """Settings with which the bundled model's whole pipeline takes two seconds."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_request() -> RunRequest:
+    return RunRequest(config=with_settings(PRESETS["quick"], list(SMALL)))
+
+
+@pytest.fixture(scope="session")
+def finished_cache(tmp_path_factory: pytest.TempPathFactory, small_request: RunRequest) -> Path:
+    """A cache with the small run in it, computed without a break. Only to be read and copied."""
+    root = tmp_path_factory.mktemp("finished")
+    run_pipeline(small_request, Store(root), Reporter())
+    return root
+
+
+@pytest.fixture
+def finished(finished_cache: Path, tmp_path: Path) -> Store:
+    """A cache of the test's own with the finished small run."""
+    return Store(shutil.copytree(finished_cache, tmp_path / "cache"))

@@ -73,6 +73,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        # 0 and 0.0 ask for the same, so they must give the same names and keys
+        floors = Floors(float(self.floors.neurons), float(self.floors.heads))
+        pairs = tuple((float(mlp), float(heads)) for mlp, heads in self.search.pairs)
+        object.__setattr__(self, "floors", floors)
+        object.__setattr__(self, "search", replace(self.search, pairs=pairs))
 
     @property
     def preset(self) -> str:
@@ -127,7 +132,7 @@ def setting_names() -> list[str]:
 def _parse(name: str, text: str) -> object:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:  # no JSON, or a number of thousands of digits
         value = text
     if name == "search.pairs":
         try:
@@ -142,7 +147,7 @@ _WHOLE = {
     "curvature.images": (1, None),
     "curvature.global_views": (1, 8),
     "curvature.local_views": (0, 64),
-    "curvature.seed": (0, None),
+    "curvature.seed": (0, 2**32 - 1),
     "cka.images": (2, None),
     "search.generations": (1, 10_000),
     "search.population": (2, 10_000),
@@ -170,6 +175,9 @@ def _check(config: RunConfig) -> None:
     for name, choices in _CHOICES.items():
         if _setting(config, name) not in choices:
             raise InputError(f"{name} is {_setting(config, name)!r}; it must be {' or '.join(choices)}.")
+    for name in ("floors.neurons", "floors.heads"):
+        if isinstance(_setting(config, name), bool):
+            raise InputError(f"{name} is {_setting(config, name)!r}; it must be a number between 0 and 1.")
     if config.curvature.global_views + config.curvature.local_views < 2:
         raise InputError("The loss compares views of an image, so at least 2 views are needed; 1 was asked for.")
     if not config.search.pairs:

@@ -102,10 +102,10 @@ class JobManager:
         self._thread.start()
 
     def submit(self, task: Task) -> int:
-        """Queue a task and return its job's id; a task that is queued or running already keeps its job."""
+        """Queue a task and return its job's id; one that is queued or running and not being stopped keeps its job."""
         with self._lock:
             for job in self._jobs.values():
-                if job.state.active and job.task == task:
+                if job.state.active and job.task == task and not job.reporter.cancelled:
                     return job.id
             job = _Job(next(self._numbers), task)
             self._jobs[job.id] = job

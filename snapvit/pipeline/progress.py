@@ -37,7 +37,9 @@ class Progress:
     @property
     def share(self) -> float:
         """Overall share done, 0 to 1."""
-        return min(1.0, self.overall_done / self.overall_total) if self.overall_total else 0.0
+        if not self.overall_total:
+            return 1.0 if self.started else 0.0  # all in the cache, or not begun
+        return min(1.0, self.overall_done / self.overall_total)
 
     @property
     def elapsed(self) -> float:
@@ -95,7 +97,12 @@ class Reporter:
         """Ask the work to stop. Harmless when repeated."""
         self._cancel.set()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work was asked to stop."""
+        return self._cancel.is_set()
+
     def check(self) -> None:
         """Raise Cancelled if that was asked."""
-        if self._cancel.is_set():
+        if self.cancelled:
             raise Cancelled

@@ -110,9 +110,9 @@ def measure_cut(
     key = workspace.keys["evaluation"]
     if store.entry(run, "ranking").key != workspace.keys["ranking"]:
         raise InputError(f"The model or the images of run {run} changed since its ranking was made; run it again.")
-    table = store.load(run, "evaluation", Measurements, key)
     with Meter(workspace, ranking, reporter) as meter:
         measured = meter.measure(cut)
+    table = store.load(run, "evaluation", Measurements, key)  # only now: another process may have added rows
     entry = store.entry(run, "evaluation")
     table = empty_table(workspace) if table is None else table
     complete, seconds = (entry.complete, entry.seconds) if entry and entry.key == key else (False, 0.0)

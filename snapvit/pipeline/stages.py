@@ -79,8 +79,11 @@ class Pipeline:
         if not present and not self._store.borrow(self._run, stage, key):
             return False
         artifact = self._store.load(self._run, stage, kind, key)
-        if stage == "evaluation" and artifact is not None:
-            return not self._missing_points(artifact)
+        if stage == "evaluation" and artifact is not None and self._missing_points(artifact):
+            entry = self._store.entry(self._run, stage)
+            if entry.complete:  # for a run with fewer points it was the whole, for this one it is a beginning
+                self._store.save(self._run, stage, key, artifact, complete=False, seconds=entry.seconds)
+            return False
         return artifact is not None
 
     def _units(self, stage: str) -> float:

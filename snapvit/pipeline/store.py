@@ -94,11 +94,11 @@ class Store:
                 created=float(content["created"]),
                 request=content["request"],
                 facts=None if facts is None else decode(RunFacts, {}, facts),
-                stages={name: StageEntry(**entry) for name, entry in content["stages"].items()},
+                stages={name: _stage_entry(entry) for name, entry in content["stages"].items()},
             )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._report(path, f"it is not a manifest this version can read ({error})")
             return None
 
@@ -123,9 +123,15 @@ class Store:
             with safe_open(path, framework="np") as file:
                 values = json.loads((file.metadata() or {})[VALUES])
             return decode(kind, safetensors.numpy.load(raw), values)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except FileNotFoundError as error:
+            if self.entry(run, stage) not in (None, entry):  # replaced by a writer since the manifest was read
+                return self.load(run, stage, kind, key)
+            self._report(path, error.strerror)
+        except KeyError as error:
+            self._report(path, f"it lacks {error}")
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
             self._report(path, f"{error}")
-            return None
+        return None
 
     def save(self, run: str, stage: str, key: str, artifact: Any, complete: bool, seconds: float) -> None:
         """Write a stage's artifact and name it in the manifest; the file it replaces is removed afterwards."""
@@ -228,6 +234,13 @@ class Store:
     def _report(self, path: Path, reason: str) -> None:
         where = f"{path.parent.name}/{path.name}"
         self.problems[where] = f"{where} cannot be used: {reason}."
+
+
+def _stage_entry(content: dict[str, Any]) -> StageEntry:
+    entry = StageEntry(**content)
+    if not all(isinstance(text, str) for text in (entry.key, entry.file, entry.sha256)):
+        raise ValueError(f"{entry.file!r} is no file of a stage")
+    return entry
 
 
 @contextlib.contextmanager

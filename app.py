@@ -1,0 +1,30 @@
+"""The first page: choose a model, start a run, watch it, and see what the shown run found."""
+
+import streamlit as st
+
+from snapvit import ui
+from snapvit.ui.job_panel import job_panel
+from snapvit.ui.overview import overview
+from snapvit.ui.past_runs import past_runs
+from snapvit.ui.run_form import run_form
+
+selection = ui.open_page("Run")
+st.title("See how a Vision Transformer can be cut down")
+st.markdown(
+    "SnapViT ranks every MLP neuron and attention head of a pretrained model once, without labels or retraining. "
+    "From then on any share of them can be cut out at once. Here is what that costs."
+)
+
+job_panel()
+
+results = ui.chosen_results(selection.run) if selection.run else None
+if results is None:
+    ui.no_run_yet()
+else:
+    overview(results)
+
+st.header("Start a run")
+run_form()
+
+st.header("Runs in the cache")
+past_runs(selection.run)

@@ -1,0 +1,119 @@
+"""`python -m benchmarks [NAME ...] [--json]`: one table of what the explorer costs against its targets.
+
+A NAME picks every line whose name begins with it. A machine that is busy with something else spoils absolute times;
+ratios are measured in turn and stand that better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+
+# As in snapvit/__main__.py: waiting threads must not spin. It must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from benchmarks import cka, curvature, fitness, knn, memory, slicing, slider, start
+from benchmarks.timing import Line, Spread, Unavailable
+
+LINES: dict[str, Callable[[], Line]] = {
+    "slicing": slicing.changing_sparsity,
+    "fitness-bundled": fitness.bundled_evaluation,
+    "fitness-vit-s": fitness.vit_s_evaluation,
+    "curvature-bundled": curvature.bundled_curvature,
+    "curvature-vit-s": curvature.vit_s_curvature,
+    "cka": cka.vit_s_map,
+    "knn": knn.queries,
+    "import": start.app_import,
+    "start-first-page": start.first_page,
+    "start-sparsity-page": start.sparsity_page,
+    "slider-cached": slider.cached,
+    "slider-uncached": slider.uncached,
+    "memory-bundled": memory.bundled_run,
+    "memory-vit-b": memory.vit_b_run,
+}
+PACKAGES = ("torch", "timm", "faiss-cpu", "streamlit", "numpy")
+
+
+def main() -> int:
+    """Measure the lines asked for and print them."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"lines to measure (all): {', '.join(LINES)}")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if not any(line.startswith(name) for line in LINES)]
+    if unknown:
+        parser.error(f"there is no line {unknown[0]!r}; there are {', '.join(LINES)}")
+    chosen = [line for line in LINES if not args.names or line.startswith(tuple(args.names))]
+
+    results: dict[str, Line | Unavailable] = {}
+    for name in chosen:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        try:
+            results[name] = LINES[name]()
+        except Unavailable as reason:
+            results[name] = reason
+    print(as_json(results) if args.json else as_table(results))
+    return 0
+
+
+def machine() -> dict[str, str | int]:
+    """What the numbers were measured on."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {
+        "cores": os.cpu_count() or 0,
+        "torch threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    } | packages
+
+
+def as_json(results: dict[str, Line | Unavailable]) -> str:
+    """Everything measured, times in seconds."""
+    lines = {}
+    for name, result in results.items():
+        if isinstance(result, Unavailable):
+            lines[name] = {"skipped": str(result)}
+        else:
+            lines[name] = dataclasses.asdict(result) | {"times": dict(_plain(result)), "met": result.met}
+    return json.dumps({"machine": machine(), "lines": lines}, indent=1)
+
+
+def _plain(line: Line) -> list[tuple[str, dict[str, float]]]:
+    return [(what, dataclasses.asdict(spread)) for what, spread in line.times]
+
+
+def as_table(results: dict[str, Line | Unavailable]) -> str:
+    """A heading, then for each line its verdict, and below it the absolute times and the conditions."""
+    rows = [("", "value", "target", "")]
+    below: list[list[str]] = [[]]
+    for name, result in results.items():
+        if isinstance(result, Unavailable):
+            rows.append((name, "-", "-", "skipped"))
+            below.append([str(result)])
+        else:
+            numbers = (f"{result.value:.3g} {result.unit}", f"{result.target:g} {result.unit}")
+            rows.append((result.subject, *numbers, "met" if result.met else "MISSED"))
+            timed = [f"{what}: {_spread_text(spread)}" for what, spread in result.times]
+            below.append([*timed, *([result.note] if result.note else [])])
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    text = [", ".join(f"{name} {value}" for name, value in machine().items()), ""]
+    for (subject, value, target, verdict), details in zip(rows, below, strict=True):
+        text.append(f"{subject:<{widths[0]}}  {value:>{widths[1]}}  {target:>{widths[2]}}  {verdict}".rstrip())
+        text += [f"    {detail}" for detail in details]
+    return "\n".join(text)
+
+
+def _spread_text(spread: Spread) -> str:
+    scale, unit = (1, "s") if spread.median >= 1 else (1000, "ms")
+    return f"{spread.median * scale:.3g} {unit} ({spread.low * scale:.3g} - {spread.high * scale:.3g})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

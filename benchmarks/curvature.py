@@ -1,0 +1,63 @@
+"""Per-image curvature against autograd's ordinary gradients of the same weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.subjects import VIT_S, bundled, bundled_split, random_vit
+from benchmarks.timing import Line, compare, seconds
+from snapvit.data import ViewSpec, open_source, view_batches
+from snapvit.method.curvature import estimate_curvature
+from snapvit.method.loss import view_agreement
+from snapvit.models import LoadedModel, embed, normalise_pixels
+
+VIEWS = ViewSpec()
+
+
+def bundled_curvature(images: int = 64, pairs: int = 9) -> Line:
+    """The bundled model."""
+    return _curvature("curvature, bundled", bundled(), images, pairs)
+
+
+def vit_s_curvature(images: int = 2, pairs: int = 5) -> Line:
+    """A ViT-S at 224 pixels."""
+    return _curvature("curvature, ViT-S", random_vit(VIT_S), images, pairs)
+
+
+def _curvature(subject: str, loaded: LoadedModel, images: int, pairs: int) -> Line:
+    """All images in one batch, for both."""
+    model, anatomy = loaded.model, loaded.anatomy
+    ids = bundled_split().calibration[:images]
+    batches = view_batches(open_source("bundled"), ids, VIEWS, loaded.preprocess, 0, images)
+    views = normalise_pixels(next(batches), loaded.preprocess)  # (V, n, 3, h, w)
+    weights = [layer.weight for block in anatomy.blocks for layer in (block.fc1, block.qkv)]
+
+    def ours() -> float:
+        return seconds(lambda: estimate_curvature(model, anatomy, [views], VIEWS.global_views))
+
+    def bare() -> float:
+        for weight in weights:
+            weight.requires_grad_(True)
+        taken = seconds(lambda: _forward_backward(model, views))
+        for weight in weights:
+            weight.grad = None
+            weight.requires_grad_(False)
+        return taken
+
+    result = compare(ours, bare, pairs)
+    return Line(
+        subject=subject,
+        value=result.ratio,
+        unit="x",
+        target=1.1,
+        times=(("curvature", result.ours), ("autograd's gradients", result.bare)),
+        note=f"{images} images of {VIEWS.count} views",
+    )
+
+
+def _forward_backward(model: nn.Module, views: Tensor) -> None:
+    count, images = views.shape[:2]
+    with torch.enable_grad():
+        embeddings = embed(model, views.flatten(0, 1)).unflatten(0, (count, images))
+        view_agreement(embeddings, VIEWS.global_views).sum().backward()

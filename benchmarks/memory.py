@@ -1,0 +1,96 @@
+"""Peak resident memory of whole runs, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.subjects import VIT_B, bundled_split, random_vit
+from benchmarks.timing import Line
+from snapvit.data import open_source
+from snapvit.models import ModelSpec
+from snapvit.pipeline.config import (
+    PRESETS,
+    CkaConfig,
+    CurvatureConfig,
+    EvaluationConfig,
+    RunConfig,
+    RunRequest,
+    SearchConfig,
+)
+from snapvit.pipeline.progress import Event, Reporter
+from snapvit.pipeline.stages import Pipeline
+from snapvit.pipeline.store import Store
+from snapvit.pipeline.workspace import Workspace, default_device
+
+ROOT = Path(__file__).parents[1]
+FEW = RunConfig(  # enough images to fill one batch of every stage
+    curvature=CurvatureConfig(images=7),
+    cka=CkaConfig(images=64),
+    search=SearchConfig(generations=1, population=2, images=16),
+    evaluation=EvaluationConfig(gallery=64, queries=16, points=2),
+)
+
+
+def bundled_run() -> Line:
+    """The quick preset of the bundled model, from loading to the last measured cut."""
+    return _line("memory, bundled run", "quick", 1.5, "quick preset")
+
+
+def vit_b_run() -> Line:
+    """All stages of a ViT-B/16 at 224 pixels on few images; their batches are as large as in a long run."""
+    return _line("memory, ViT-B/16 pipeline", "vit_b", 4.0, "every stage, few images")
+
+
+def _line(subject: str, which: str, target: float, note: str) -> Line:
+    with tempfile.TemporaryDirectory() as folder:
+        answer = subprocess.run(
+            [sys.executable, "-m", "benchmarks.memory", which, folder],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    peaks = json.loads(answer.stdout)
+    stages = ", ".join(f"{stage} {peak:.2f}" for stage, peak in peaks.items())
+    return Line(subject, max(peaks.values()), "GB", target, note=f"{note}; peak so far at the end of {stages}")
+
+
+def main(which: str, folder: str) -> None:
+    """Run one pipeline here and print, as JSON, the peak so far at the end of each stage (GB)."""
+    peaks, stage = {}, "loading"
+
+    def watch(event: Event) -> None:
+        nonlocal stage
+        if event.kind == "stage":
+            peaks[stage] = peak_gigabytes()
+            stage = event.text.split()[0]
+
+    if which == "quick":
+        workspace = Workspace.open(RunRequest(config=PRESETS["quick"]))
+    else:
+        request = RunRequest(ModelSpec(VIT_B), config=FEW)
+        workspace = Workspace(request, random_vit(VIT_B), open_source("bundled"), bundled_split(), default_device())
+    store = Store(Path(folder))
+    store.create(workspace.request.run, {}, workspace.facts)
+    Pipeline(workspace, store, Reporter(watch)).execute()
+    peaks[stage] = peak_gigabytes()
+    print(json.dumps(peaks))
+
+
+def peak_gigabytes() -> float:
+    """Most memory that was ever resident in this process, in GB of 10^9 bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage may name the parent's peak here: Linux hands it on to a child
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024 / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

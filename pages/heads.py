@@ -1,0 +1,52 @@
+"""The importance of every head, and for one of them why and when it goes."""
+
+import streamlit as st
+
+from snapvit import figures, ui
+from snapvit.ui.head_details import chosen_head, head_details, head_table, head_values, kept_heads
+
+selection = ui.open_page("Heads")
+st.title("Which heads matter, and which go first")
+
+results = ui.chosen_results(selection.run) if selection.run else None
+if results is None:
+    ui.no_run_yet()
+    st.stop()
+if results.curvature is None:
+    st.info("This run has no importance yet; the first stage computes it. See the Run page.")
+    st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
+    st.stop()
+
+ready = ["score", "factor", "local"] if results.ranking is not None else ["local"]
+left, right = ui.flowing_columns([3, 2], 340, key="head_controls", align="bottom")
+measure = left.segmented_control(
+    "Colour by", ready, default=ready[0], format_func=lambda m: figures.MEASURES[m].label, key="measure", required=True
+)
+percent = right.slider(
+    "Sparsity of the cut",
+    0.0,
+    95.0,
+    100 * selection.sparsity,
+    0.5,
+    format="%.1f %%",
+    help="Share of MLP neurons removed; heads lag 15 points behind",
+)
+selection = ui.change(sparsity=round(percent / 100, 4))
+
+figure = figures.head_map(
+    head_values(results, measure), kept_heads(results, selection.sparsity), measure, selection.head
+)
+clicked = st.plotly_chart(
+    figure,
+    key=f"head_map_{measure}",
+    on_select="rerun",
+    selection_mode="points",
+    alt=f"Map of {figures.MEASURES[measure].label.lower()} of every head, one column a block",
+)
+st.caption(
+    f"{figures.MEASURES[measure].meaning} A cross marks a head that the cut removes. Click a cell to see why and when "
+    "that head goes."
+)
+selection = ui.change(head=chosen_head(clicked, selection.head, results.facts.topology))
+head_details(results, selection)
+head_table(results, selection.sparsity)

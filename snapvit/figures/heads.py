@@ -1,0 +1,123 @@
+"""The importance of every head, one cell a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from snapvit.artifacts import Doubles
+from snapvit.figures.style import SEQUENTIAL, finish
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way of looking at a head's importance."""
+
+    label: str
+    bar_title: str
+    logarithmic: bool
+    meaning: str
+
+
+MEASURES = {
+    "score": Measure(
+        "Final score",
+        "score",
+        True,
+        "The final score is local curvature times the factor that the search found. Heads leave in the order of this "
+        "score, lowest first, over all blocks at once.",
+    ),
+    "local": Measure(
+        "Local curvature",
+        "curvature",
+        True,
+        "Local curvature is the mean squared gradient of the self-supervised loss over the head's value weights: how "
+        "strongly a small change of this head alone would be felt.",
+    ),
+    "factor": Measure(
+        "Search factor",
+        "factor",
+        False,
+        "The factor is what the evolution strategy multiplies the curvature by: above 1 it lifts a head that matters "
+        "together with others, below 1 it lets one go earlier.",
+    ),
+}
+
+
+def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[int, int] | None = None) -> go.Figure:
+    """Map of `values` (L, H), one column a block; crosses mark heads that the cut removes.
+
+    kept: (L, H) bool. A transparent layer of markers carries (block, head), counted from 0, as customdata, since
+    Streamlit reports no clicks on heat maps.
+    """
+    look = MEASURES[measure]
+    blocks, heads = values.shape
+    colour = np.log10(np.maximum(values, np.finfo(np.float64).tiny)) if look.logarithmic else values
+    block, head = np.divmod(np.arange(blocks * heads), heads)
+    cut = ~kept.ravel()
+    hover = [
+        f"<b>Block {b + 1}, head {h + 1}</b><br>{look.label.lower()} {values[b, h]:.3g}<br>"
+        + ("removed by this cut" if c else "kept by this cut")
+        for b, h, c in zip(block, head, cut, strict=True)
+    ]
+    figure = go.Figure(
+        [
+            go.Heatmap(
+                z=colour.T,
+                x=np.arange(1, blocks + 1),
+                y=np.arange(1, heads + 1),
+                colorscale=SEQUENTIAL,
+                xgap=3,
+                ygap=3,
+                hoverinfo="skip",
+                colorbar=_colour_bar(colour, look),
+            ),
+            go.Scatter(
+                x=block[cut] + 1,
+                y=head[cut] + 1,
+                mode="markers",
+                marker={"symbol": "x", "size": 13, "color": "white", "line": {"color": "black", "width": 1.5}},
+                name="removed by this cut",
+                hoverinfo="skip",
+                showlegend=True,
+            ),
+            go.Scatter(
+                x=block + 1,
+                y=head + 1,
+                mode="markers",
+                marker={"symbol": "square", "size": 30, "opacity": 0},
+                customdata=np.stack([block, head], axis=1),
+                text=hover,
+                hovertemplate="%{text}<extra></extra>",
+                showlegend=False,
+            ),
+        ]
+    )
+    if selected is not None:
+        b, h = selected
+        figure.add_shape(
+            type="rect",
+            x0=b + 0.5,
+            x1=b + 1.5,
+            y0=h + 0.5,
+            y1=h + 1.5,
+            line={"color": "#D55E00", "width": 4},
+        )
+    figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1, showgrid=False, range=[0.5, blocks + 0.5])
+    figure.update_yaxes(title="Head", dtick=1, showgrid=False, range=[heads + 0.5, 0.5])
+    return finish(figure, f"{look.label} of every head", height=max(340, 150 + 44 * heads))
+
+
+def _colour_bar(colour: np.ndarray, look: Measure) -> dict[str, object]:
+    bar: dict[str, object] = {"title": {"text": look.bar_title}, "thickness": 16}
+    if look.logarithmic:
+        # ticks at 1, 2 and 5 times powers of ten inside the range, as plain numbers
+        low, high = float(colour.min()), float(colour.max())
+        marks = [m * 10.0**e for e in range(int(np.floor(low)) - 1, int(np.ceil(high)) + 1) for m in (1, 2, 5)]
+        inside = [m for m in marks if low <= np.log10(m) <= high]
+        if len(inside) > 9:
+            inside = [m for m in inside if f"{m:e}".startswith("1.")]
+        bar |= {"tickvals": np.log10(inside).tolist(), "ticktext": [f"{m:.0e}" for m in inside]}
+    return bar

@@ -1,0 +1,118 @@
+"""The selected cut in words and as a table, and the button that measures one the grid does not have."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from snapvit.artifacts import Measurement
+from snapvit.elastic import cut_at
+from snapvit.evaluation import wilson_interval
+from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.path import measured_on_path
+from snapvit.ui.resources import jobs
+
+POLL_SECONDS = 0.3
+MEASURING = "measuring_job"
+
+
+def cut_details(results: RunResults, sparsity: float) -> None:
+    """What is known of the cut at `sparsity`, measured or not, and all measured cuts as a table."""
+    pair = path_pair(sparsity)
+    measured = None if results.measurements is None else results.measurements.find(*pair)
+    st.subheader(f"The cut at {sparsity:.1%}")
+    if measured is not None:
+        st.markdown(sentence(measured))
+    else:
+        _offer_measurement(results, pair)
+    cut = cut_at(results.ranking, *pair)
+    topology = results.facts.topology
+    with st.expander("Kept structures by block, as a table"):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "Block": range(1, topology.blocks + 1),
+                    f"Neurons kept (of {topology.hidden})": cut.kept_neurons,
+                    f"Heads kept (of {topology.heads})": cut.kept_heads,
+                }
+            ),
+            hide_index=True,
+        )
+    rows = measured_on_path(results)
+    with st.expander(f"All {len(rows)} measured cuts on the path, as a table"):
+        table = pd.DataFrame([_row(m) for m in rows])
+        st.dataframe(table, hide_index=True)
+        st.download_button(
+            "Download as CSV",
+            table.to_csv(index=False),
+            f"{results.summary.run}-cuts.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+
+
+def sentence(m: Measurement) -> str:
+    """What was measured of one cut, for people."""
+    accuracy = "the images have no labels, so there is no accuracy"
+    if m.hits is not None:
+        low, high = wilson_interval(m.hits, m.queries)
+        accuracy = (
+            f"of {m.queries:,} query images k-NN (k = {m.k}, {m.gallery:,} gallery images) names **{m.top1:.1%}** "
+            f"right, 95 % interval {low:.1%} to {high:.1%}"
+        )
+    return (
+        f"Measured: {accuracy}. Its embeddings keep a cosine of **{m.cosine:.3f}** to the full model's. It has "
+        f"**{m.params / 1e6:.2f} M** parameters, needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image, "
+        f"and took **{m.latency_ms:.1f} ms** for one image on this computer when it was measured."
+    )
+
+
+def _row(m: Measurement) -> dict[str, float]:
+    low, high = wilson_interval(m.hits, m.queries) if m.hits is not None else (None, None)
+    return {
+        "MLP sparsity": m.cut.mlp,
+        "Head sparsity": m.cut.heads,
+        "Top-1": m.top1,
+        "95 % low": low,
+        "95 % high": high,
+        "Cosine": m.cosine,
+        "Parameters": m.params,
+        "MACs": m.macs,
+        "Latency (ms)": m.latency_ms,
+    }
+
+
+def _offer_measurement(results: RunResults, pair: tuple[float, float]) -> None:
+    task = MeasureTask(results.summary.run, *pair)
+    job = next((job for job in jobs().snapshots() if job.task == task), None)
+    if job is not None and job.state.active:
+        st.fragment(_await, run_every=POLL_SECONDS)(job.id)
+        return
+    if job is not None and job.state is JobState.FAILED:
+        st.error(f"It could not be measured. {job.error}")
+    text, button = st.columns([4, 1], vertical_alignment="center")
+    text.markdown(
+        "This cut lies between measured ones: its accuracy above is interpolated. Parameters, multiply-accumulates and "
+        "kept structures are exact."
+    )
+    if button.button("Measure this cut", key="measure", icon=":material/straighten:", width="stretch"):
+        jobs().submit(task)
+        st.rerun()
+
+
+def _await(job_id: int) -> None:
+    job = jobs().snapshot(job_id)
+    if not job.state.active:
+        st.rerun(scope="app")
+    st.markdown(f":material/progress_activity: {_waiting(job)}")
+    if st.button("Cancel", key=f"cancel_{job_id}"):
+        jobs().cancel(job_id)
+
+
+def _waiting(job: JobSnapshot) -> str:
+    if job.state is JobState.QUEUED:
+        return "Waiting for the job before it; the cut is measured right after."
+    return "Measuring this cut on the gallery and the queries…"

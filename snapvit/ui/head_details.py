@@ -1,0 +1,135 @@
+"""One head in words: its numbers, its rank, and at which sparsity it goes; and all heads as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from snapvit.artifacts import Doubles, Topology
+from snapvit.elastic import cut_at, final_scores, removal_sparsity
+from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.selection import Selection
+
+
+def head_values(results: RunResults, measure: str) -> Doubles:
+    """(L, H) of one of `figures.MEASURES`."""
+    topology = results.facts.topology
+    if measure == "local":
+        return results.curvature.head.astype(np.float64)
+    if measure == "factor":
+        return results.search.factors[topology.blocks :].reshape(topology.blocks, topology.heads)
+    return final_scores(results.curvature, results.search.factors).head
+
+
+def kept_heads(results: RunResults, sparsity: float) -> np.ndarray:
+    """(L, H) bool: which heads the cut at this slider position keeps. All, while there is no ranking."""
+    topology = results.facts.topology
+    kept = np.ones((topology.blocks, topology.heads), dtype=bool)
+    if results.ranking is not None:
+        counts = cut_at(results.ranking, *path_pair(sparsity)).kept_heads
+        for block, (order, count) in enumerate(zip(results.ranking.head_order(), counts, strict=True)):
+            kept[block, order[count:]] = False
+    return kept
+
+
+def chosen_head(clicked: Any, before: tuple[int, int] | None, topology: Topology) -> tuple[int, int] | None:
+    """The head that was clicked, else the one selected before if this model has it."""
+    points = clicked["selection"]["points"] if clicked else []
+    for point in points:
+        if point.get("customdata") is not None:
+            block, head = (int(n) for n in point["customdata"][:2])
+            return block, head
+    if before is not None and before[0] < topology.blocks and before[1] < topology.heads:
+        return before
+    return None
+
+
+def head_details(results: RunResults, selection: Selection) -> None:
+    """Why and at which sparsity the selected head goes."""
+    if selection.head is None:
+        st.info(
+            "Click a head in the map to see its numbers and the sparsity at which it goes.", icon=":material/ads_click:"
+        )
+        return
+    block, head = selection.head
+    st.subheader(f"Block {block + 1}, head {head + 1}")
+    if results.ranking is None:
+        st.markdown(f"Local curvature {results.curvature.head[block, head]:.3g}. The ranking comes after the search.")
+        return
+    values = {m: float(head_values(results, m)[block, head]) for m in ("local", "factor", "score")}
+    columns = flowing_columns(4, 190, key="head_numbers")
+    columns[0].metric("Local curvature", f"{values['local']:.3g}", border=True)
+    columns[1].metric("× search factor", f"{values['factor']:.3g}", border=True)
+    columns[2].metric("= final score", f"{values['score']:.3g}", border=True)
+    order = results.ranking.head
+    place = int(np.flatnonzero(order == block * results.facts.topology.heads + head)[0]) + 1
+    columns[3].metric("Leaves as number", f"{place} of {len(order)}", border=True)
+    st.markdown(_why(results, selection.head, place))
+
+
+def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
+    ranking, topology = results.ranking, results.facts.topology
+    if place > len(ranking.head) - ranking.head_protected:
+        share = results.request.config.floors.heads
+        return (
+            f"This head never goes: it is among the best {share:.0%} of its block's heads, which are protected so that "
+            "no block loses all its attention."
+        )
+    share = float(removal_sparsity(ranking.head, ranking.head_protected, ranking.blocks)[head])
+    position = share + HEAD_LAG
+    where = (
+        f"on the slider's path that is at a sparsity of {position:.1%}"
+        if position <= PATH_END
+        else "the slider's path ends before that, so the slider keeps it"
+    )
+    local = head_values(results, "local")
+    by_local = int((local.ravel() < local[head]).sum()) + 1
+    moved = place - by_local
+    turn = (
+        "the search left its place as it was"
+        if moved == 0
+        else f"the search's factors moved it {abs(moved)} places {'later' if moved > 0 else 'earlier'}"
+    )
+    return (
+        f"It goes when {share:.1%} of all heads are removed; {where}. By local curvature alone it would be number "
+        f"{by_local} of {topology.blocks * topology.heads} to leave (protection aside); {turn}."
+    )
+
+
+def head_table(results: RunResults, sparsity: float) -> None:
+    """All heads, sortable, and as CSV."""
+    topology = results.facts.topology
+    block, head = np.divmod(np.arange(topology.blocks * topology.heads), topology.heads)
+    columns: dict[str, Any] = {
+        "Block": block + 1,
+        "Head": head + 1,
+        "Local curvature": head_values(results, "local").ravel(),
+    }
+    if results.ranking is not None:
+        ranking = results.ranking
+        columns |= {
+            "Search factor": head_values(results, "factor").ravel(),
+            "Final score": head_values(results, "score").ravel(),
+            "Goes at (share of heads removed)": removal_sparsity(
+                ranking.head, ranking.head_protected, ranking.blocks
+            ).ravel(),
+            "This cut": np.where(kept_heads(results, sparsity).ravel(), "kept", "removed"),
+        }
+    table = pd.DataFrame(columns)
+    with st.expander("All heads as a table"):
+        numbers = [name for name in table.columns if table[name].dtype.kind == "f"]
+        shown = {name: st.column_config.NumberColumn(format="%.3g") for name in numbers}
+        st.dataframe(table, hide_index=True, column_config=shown)
+        st.download_button(
+            "Download as CSV",
+            table.to_csv(index=False),
+            f"{results.summary.run}-heads.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+        )

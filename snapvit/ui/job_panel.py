@@ -1,0 +1,129 @@
+"""The current job as every tab sees it: a line in the sidebar, and the whole of it on the Run page.
+
+The worker thread is never touched from here but through snapshots and a request to cancel.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask, RunTask
+from snapvit.pipeline.workspace import STAGES
+from snapvit.ui.resources import jobs
+from snapvit.ui.selection import change
+
+REFRESH_SECONDS = 1.0
+STAGE_NAMES = {
+    "curvature": "Local curvature",
+    "cka": "CKA map",
+    "search": "Search",
+    "ranking": "Ranking",
+    "evaluation": "Accuracy along the path",
+}
+STARTED = "started_job"  # session key: the job that this tab began
+
+
+def minutes(seconds: float) -> str:
+    """`1:05`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def progress_text(job: JobSnapshot) -> str:
+    """`Search, 43 %, 0:40 gone, about 1:05 left`."""
+    progress = job.progress
+    if job.state is JobState.QUEUED:
+        return "Waiting for the job before it"
+    if isinstance(job.task, MeasureTask):
+        return f"Measuring the cut at {job.task.mlp:.1%}"
+    if not progress.stage:
+        return "Loading model and images"
+    left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
+    name = STAGE_NAMES.get(progress.stage, progress.stage)
+    return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
+
+
+def job_chip() -> None:
+    """The running job in one line, for the sidebar of every page."""
+    active = jobs().current() is not None
+    st.fragment(_draw_chip, run_every=REFRESH_SECONDS if active else None)(active)
+
+
+def _draw_chip(was_active: bool) -> None:
+    job = jobs().current()
+    if job is not None:
+        st.progress(job.progress.share, text=progress_text(job))
+    elif was_active:
+        st.rerun(scope="app")
+
+
+def job_panel() -> None:
+    """The newest run job in full: stages, progress, what the search finds, cancel; or how it ended."""
+    job = jobs().last_run()
+    if job is not None:
+        active = job.state.active
+        st.fragment(_draw_panel, run_every=REFRESH_SECONDS if active else None)(job.id, active)
+
+
+def _draw_panel(job_id: int, was_active: bool) -> None:
+    job = jobs().snapshot(job_id)
+    if was_active and not job.state.active:
+        if job.state is JobState.FINISHED and st.session_state.get(STARTED) == job_id:
+            change(run=job.task.run)
+        st.rerun(scope="app")
+    with st.container(border=True, key="job_panel"):
+        if job.state.active:
+            _draw_active(job)
+        else:
+            _draw_ended(job)
+        with st.expander("Log"):
+            st.code("\n".join(event.text for event in job.events[-200:]) or "nothing yet", language=None)
+
+
+def _draw_active(job: JobSnapshot) -> None:
+    title, button = st.columns([5, 1], vertical_alignment="center")
+    title.subheader(f"Running: {job.task.run}")
+    if button.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
+        jobs().cancel(job.id)
+    st.progress(job.progress.share, text=progress_text(job))
+    began = [event.text.removesuffix(" begins") for event in job.events if event.kind == "stage"]
+    cached = {event.text.removesuffix(" is in the cache") for event in job.events if event.kind == "cached"}
+    marks = []
+    for stage in STAGES:
+        running = bool(began) and began[-1] == stage
+        mark = ":material/progress_activity:" if running else ":material/radio_button_unchecked:"
+        if stage in cached or (stage in began and not running):
+            mark = ":material/check_circle:"
+        marks.append(f"{mark} {STAGE_NAMES[stage]}" + (" (cached)" if stage in cached else ""))
+    st.markdown(" &nbsp; ".join(marks))
+    generations = [event.values for event in job.events if event.kind == "generation"]
+    if generations:
+        st.markdown("**Fitness by generation**: mean distance of the cut models' embeddings to the full model's.")
+        st.line_chart(
+            {
+                "generation": [int(v["generation"]) for v in generations],
+                "best so far": [v["best"] for v in generations],
+                "mean of the generation": [v["mean"] for v in generations],
+            },
+            x="generation",
+            x_label="Generation",
+            y_label="Fitness, 1 − cosine (lower is better)",
+            height=240,
+        )
+
+
+def _draw_ended(job: JobSnapshot) -> None:
+    if job.state is JobState.FINISHED:
+        st.success(f"Run {job.task.run} is finished, after {minutes(job.progress.elapsed)}.")
+        return
+    if job.state is JobState.CANCELLED:
+        st.warning(f"Run {job.task.run} was cancelled. What was finished is kept; it goes on from there.")
+    else:
+        st.error(f"Run {job.task.run} failed. {job.error}")
+    if st.button("Go on with this run", key=f"resume_{job.id}", icon=":material/play_arrow:"):
+        start(job.task)
+        st.rerun(scope="app")
+
+
+def start(task: RunTask) -> None:
+    """Submit a run and remember that this tab began it."""
+    st.session_state[STARTED] = jobs().submit(task)

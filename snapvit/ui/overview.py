@@ -1,0 +1,71 @@
+"""What a run found, on one screen: its sizes and accuracies, the curve, and how the search went."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from snapvit import figures
+from snapvit.artifacts import Measurement
+from snapvit.evaluation import wilson_interval
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.page import run_label
+from snapvit.ui.path import accuracy_path, chance, measured_on_path
+
+DATA_NAMES = {"bundled": "Fashion-MNIST's test images, which it was never trained on"}
+HEADLINES = (0.0, 0.35, 0.65, 0.95)
+
+
+def overview(results: RunResults) -> None:
+    """Headline cuts, the accuracy curve and the fitness curve of whatever is finished."""
+    st.header(f"The run shown: {run_label(results.summary)}")
+    topology = results.facts.topology
+    st.markdown(
+        f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, "
+        f"measured on {DATA_NAMES.get(results.facts.data, results.facts.data)}."
+    )
+    measured = [m for m in measured_on_path(results) if m.hits is not None]
+    if not measured:
+        st.info("No accuracy is measured yet; the curve appears as soon as the first cuts are.")
+    else:
+        st.markdown("**k-NN top-1 accuracy of some cuts**")
+        _headlines(measured)
+    left, right = flowing_columns(2, 420, key="overview_figures")
+    with left:
+        if measured:
+            path = accuracy_path(results)
+            st.plotly_chart(
+                figures.accuracy_curve(path.sparsity, path.top1, path.low, path.high, chance(results)),
+                key="accuracy_curve",
+                alt="k-NN top-1 accuracy against sparsity with its 95 % interval",
+            )
+            st.caption(
+                "Each dot is a cut that was really made and measured. Read to the right: how far can one cut before "
+                "the curve leaves the band of the full model? Heads are removed too, 15 points behind the neurons."
+            )
+    with right:
+        if results.search is not None and results.search.generations:
+            st.plotly_chart(
+                figures.fitness_curve(results.search),
+                key="fitness_curve",
+                alt="Fitness of every individual by generation, the generation's mean and the best so far",
+            )
+            st.caption(
+                "Each grey dot is one set of factors that the search tried, judged by how far the embeddings of four "
+                "cut models move from the full model's. Lower is better; the scale is logarithmic."
+            )
+
+
+def _headlines(measured: list[Measurement]) -> None:
+    shown = [min(measured, key=lambda m, s=s: abs(m.cut.mlp - s)) for s in HEADLINES]
+    full = measured[0]
+    columns = flowing_columns(len(shown), 200, key="overview_cuts")
+    for column, m in zip(columns, dict.fromkeys(shown), strict=False):
+        low, high = wilson_interval(m.hits, m.queries)
+        with column.container(border=True):
+            change = "the uncut model" if m is full else f"{100 * (m.top1 - full.top1):+.1f} points"
+            st.metric("Full model" if m is full else f"{m.cut.mlp:.0%} sparsity", f"{m.top1:.1%}")
+            st.caption(
+                f"**{change}**, 95 % interval {low:.1%} to {high:.1%}  \n{m.params / 1e6:.2f} M parameters; "
+                f"{m.cut.mlp:.0%} of neurons and {m.cut.heads:.0%} of heads removed"
+            )

@@ -1,0 +1,81 @@
+"""What every page begins with: its set-up, the menu, the choice of a run and the state of the current job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from snapvit.pipeline.results import RunSummary, list_runs
+from snapvit.ui.job_panel import job_chip
+from snapvit.ui.resources import store
+from snapvit.ui.selection import Selection, change, current
+
+# A file of our own: an emoji or a Material symbol would be fetched from the network.
+ICON = Path(__file__).parents[1] / "assets" / "icon.png"
+
+# file, label, icon, and what one goes there for
+PAGES = (
+    ("app.py", "Run", ":material/play_circle:", "Choose a model, start a run, watch it"),
+    ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
+    ("pages/heads.py", "Heads", ":material/grid_view:", "Which heads matter, and which go first"),
+)
+
+
+def open_page(title: str) -> Selection:
+    """Set the page up and return what is selected. To be called first, by every page.
+
+    A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
+    """
+    st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
+    summaries = list_runs(store())
+    selection = current([summary.run for summary in summaries])
+    with st.sidebar:
+        st.markdown("### SnapViT explorer")
+        for file, label, icon, hint in PAGES:
+            st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+        st.divider()
+        selection = _pick_run(summaries, selection)
+        job_chip()
+        _problems()
+    return selection
+
+
+def run_label(summary: RunSummary) -> str:
+    """`bundled · paper · seed 0`, with what is missing."""
+    unfinished = "" if summary.state == "finished" else " (unfinished)"
+    return f"{summary.model} · {summary.preset} · seed {summary.seed}{unfinished}"
+
+
+def no_run_yet() -> None:
+    """The empty state of a page that shows a run."""
+    st.info(
+        "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset on "
+        "the bundled model takes about two minutes.",
+        icon=":material/info:",
+    )
+    st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:")
+
+
+def _pick_run(summaries: list[RunSummary], selection: Selection) -> Selection:
+    if not summaries:
+        return selection
+    labels = {summary.run: run_label(summary) for summary in summaries}
+    st.session_state["run_picker"] = selection.run
+    st.selectbox(
+        "Run shown",
+        list(labels),
+        format_func=labels.__getitem__,
+        key="run_picker",
+        on_change=lambda: change(run=st.session_state["run_picker"]),
+        help="The run that all pages show",
+    )
+    return selection
+
+
+def _problems() -> None:
+    problems = store().problems
+    if problems:
+        with st.expander(f"{len(problems)} file(s) could not be used", icon=":material/warning:"):
+            for sentence in problems.values():
+                st.markdown(f"- {sentence}")

@@ -1,0 +1,77 @@
+"""A run along the slider's path, as the live component and the curves want it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snapvit.artifacts import Floats, Measurement
+from snapvit.elastic import cut_at
+from snapvit.evaluation import wilson_interval
+from snapvit.pipeline.config import PATH_END, path_pair
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep
+
+STEPS = 190  # of half a percent
+
+
+@dataclass(frozen=True)
+class AccuracyPath:
+    """Measured accuracy along the path, sorted by sparsity; all (M,) shares."""
+
+    sparsity: Floats
+    top1: Floats
+    low: Floats
+    high: Floats
+
+
+def measured_on_path(results: RunResults) -> list[Measurement]:
+    """Measurements whose pair of sparsities is on the slider's path, by sparsity."""
+    table = results.measurements
+    rows = [] if table is None else [table.row(i) for i in range(len(table))]
+    on_path = [m for m in rows if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END]
+    return sorted(on_path, key=lambda m: m.cut.mlp)
+
+
+def accuracy_path(results: RunResults) -> AccuracyPath:
+    """Accuracy of the labelled measurements on the path."""
+    rows = [m for m in measured_on_path(results) if m.hits is not None]
+    bounds = [wilson_interval(m.hits, m.queries) for m in rows]
+    return AccuracyPath(
+        np.array([m.cut.mlp for m in rows]),
+        np.array([m.top1 for m in rows]),
+        np.array([low for low, _ in bounds]),
+        np.array([high for _, high in bounds]),
+    )
+
+
+def chance(results: RunResults) -> float | None:
+    """Accuracy of guessing among equally frequent classes."""
+    return 1 / len(results.facts.classes) if results.facts.classes else None
+
+
+def live_data(results: RunResults) -> LiveSparsity:
+    """Everything the live slider shows of a run with a ranking."""
+    facts, steps = results.facts, []
+    for i in range(STEPS + 1):
+        sparsity = round(PATH_END * i / STEPS, 4)
+        cut = cut_at(results.ranking, *path_pair(sparsity))
+        costs = (facts.costs.params(cut), facts.costs.macs(cut))
+        steps.append(LiveStep(sparsity, cut.mlp, cut.heads, *costs, cut.kept_neurons, cut.kept_heads))
+    points = []
+    for m in measured_on_path(results):
+        if m.hits is not None:
+            low, high = wilson_interval(m.hits, m.queries)
+            points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, m.latency_ms))
+    table = results.measurements
+    evaluation = results.request.config.evaluation
+    return LiveSparsity(
+        steps=tuple(steps),
+        points=tuple(points),
+        hidden=facts.topology.hidden,
+        num_heads=facts.topology.heads,
+        chance=chance(results),
+        k=table.k if table else evaluation.k,
+        queries=table.queries if table else evaluation.queries,
+    )

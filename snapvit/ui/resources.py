@@ -1,0 +1,58 @@
+"""What all sessions of the server share: the store, the one worker, and results read from disk."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from snapvit.errors import InputError
+from snapvit.pipeline.jobs import JobManager
+from snapvit.pipeline.results import RunResults, load_results
+from snapvit.pipeline.store import MANIFEST, Store, default_root
+from snapvit.ui.live_sparsity import LiveSparsity
+from snapvit.ui.path import live_data
+
+
+def store() -> Store:
+    """The cache that this server shows."""
+    return _store(str(default_root()))
+
+
+@st.cache_resource(show_spinner=False)
+def _store(root: str) -> Store:
+    return Store(root)
+
+
+def jobs() -> JobManager:
+    """The one worker of this process."""
+    return _jobs(str(default_root()))
+
+
+@st.cache_resource(show_spinner=False)
+def _jobs(root: str) -> JobManager:
+    return JobManager(_store(root))
+
+
+def chosen_results(run: str) -> RunResults | None:
+    """Results of `run` as they are on disk now; None where it vanished."""
+    try:
+        stamp = (store().root / run / MANIFEST).stat().st_mtime_ns
+        return _results(str(store().root), run, stamp)
+    except (InputError, FileNotFoundError):
+        return None
+
+
+# The stamp makes a changed manifest a new entry; readers share the arrays, which nobody writes to.
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _results(root: str, run: str, stamp: int) -> RunResults:
+    return load_results(_store(root), run)
+
+
+def chosen_live_data(results: RunResults) -> LiveSparsity:
+    """What the live slider shows of these results, which must have a ranking."""
+    count = 0 if results.measurements is None else len(results.measurements)
+    return _live_data(results.summary.run, results.summary.created, count, results)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _live_data(run: str, created: float, measured: int, _results: RunResults) -> LiveSparsity:
+    return live_data(_results)

@@ -1,0 +1,104 @@
+"""The form that starts a run: model, preset or own settings, seed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import streamlit as st
+
+from snapvit.errors import InputError
+from snapvit.models import ModelSpec
+from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
+from snapvit.pipeline.jobs import RunTask
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.job_panel import start
+from snapvit.ui.resources import jobs
+
+BUNDLED, NAMED = "Bundled Fashion ViT", "A timm model"
+PRESET_NOTES = {
+    "quick": "Quick: fewer images and 12 generations; about two minutes for the bundled model on two cores.",
+    "paper": "Paper: 1,000 images, 2 + 10 views, 30 generations; tens of minutes for the bundled model on two cores.",
+    "custom": "Custom: start from the quick preset and change what you like.",
+}
+# setting, label, what it means, step
+NUMBERS = (
+    ("curvature.images", "Curvature images", "Calibration images whose gradients are averaged", 32),
+    ("curvature.local_views", "Local views", "Small crops of each image, beside 2 large ones", 1),
+    ("cka.images", "CKA images", "Images of the CKA map", 32),
+    ("search.generations", "Generations", "Of the evolution strategy", 1),
+    ("search.images", "Search images", "Images that each candidate is judged on", 16),
+    ("evaluation.gallery", "Gallery", "Labelled images that queries are compared with", 100),
+    ("evaluation.queries", "Queries", "Images whose class k-NN has to name", 100),
+    ("evaluation.k", "k", "Neighbours that vote", 1),
+)
+CHOICES = (
+    ("curvature.criterion", "Curvature", ("fisher", "accumulated"), "Squares of per-image gradients, or of their sum"),
+    ("search.start", "Start of the search", ("identity", "cka"), "Covariance before the first generation"),
+)
+FLOORS = (
+    ("floors.neurons", "Floor: neurons", "Share of its best neurons that every block keeps"),
+    ("floors.heads", "Floor: heads", "Share of its best heads that every block keeps"),
+)
+
+
+def run_form() -> None:
+    """Draw the form; its button submits the run to the worker."""
+    left, right = flowing_columns(2, 320, key="run_form")
+    with left:
+        spec = _model()
+        st.selectbox(
+            "Images", ["Bundled Fashion-MNIST test images (10,000, ten classes)"], help="With labels, for k-NN"
+        )
+    with right:
+        preset = st.segmented_control("Preset", [*PRESETS, "custom"], default="quick", key="preset", required=True)
+        st.caption(PRESET_NOTES[preset])
+        seed = st.number_input("Seed of the search", 0, 2**31 - 1, 0, key="seed", help="Same seed, same numbers")
+    settings = [f"search.seed={seed}"] + (_custom() if preset == "custom" else [])
+    current = jobs().current()
+    running = current is not None and isinstance(current.task, RunTask)
+    pressed = st.button(
+        "Start", type="primary", icon=":material/play_arrow:", disabled=running or spec is None, key="start"
+    )
+    if running:
+        st.caption("A run is under way; the next can start when it is finished or cancelled.")
+    elif pressed:
+        try:
+            start(RunTask(RunRequest(spec, "bundled", with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))))
+        except InputError as error:
+            st.error(str(error))
+        else:
+            st.rerun()
+
+
+def _model() -> ModelSpec | None:
+    kind = st.selectbox("Model", [BUNDLED, NAMED], key="model_kind")
+    if kind == BUNDLED:
+        st.caption("12 blocks of 6 heads and 576 neurons, 3.0 M parameters, trained on Fashion-MNIST.")
+        return ModelSpec()
+    name = st.text_input("timm name", "vit_tiny_patch16_224", key="model_name").strip()
+    file = st.text_input(
+        "Checkpoint file (optional)", "", key="checkpoint", help="A path on this computer; without it, from the hub"
+    ).strip()
+    return ModelSpec(name, file or None) if name else None
+
+
+def _custom() -> list[str]:
+    base: RunConfig = PRESETS["quick"]
+    settings = []
+    with st.container(border=True):
+        columns = flowing_columns(4, 150, key="custom_numbers")
+        for i, (name, label, text, step) in enumerate(NUMBERS):
+            value = columns[i % 4].number_input(label, value=_value(base, name), step=step, help=text, key=name)
+            settings.append(f"{name}={value}")
+        columns = flowing_columns(4, 150, key="custom_choices")
+        for column, (name, label, options, text) in zip(columns[:2], CHOICES, strict=True):
+            settings.append(f"{name}={column.selectbox(label, options, help=text, key=name)}")
+        for column, (name, label, text) in zip(columns[2:], FLOORS, strict=True):
+            value = column.number_input(label, value=_value(base, name), step=0.05, help=text, key=name)
+            settings.append(f"{name}={value}")
+    return settings
+
+
+def _value(config: RunConfig, name: str) -> int | float:
+    section, key = name.split(".")
+    return dataclasses.asdict(config)[section][key]

@@ -1,0 +1,183 @@
+"""Nothing is lost between an artifact and its arrays and JSON values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from snapvit import artifacts
+from snapvit.artifacts import (
+    CkaMap,
+    CostModel,
+    Curvature,
+    Cut,
+    Measurement,
+    Measurements,
+    Preprocess,
+    Ranking,
+    RunFacts,
+    Scores,
+    SearchHistory,
+    Topology,
+)
+from snapvit.elastic import final_scores, rank
+from snapvit.method.search import SearchState, search, start_search
+from snapvit.method.xnes import XnesState
+from snapvit.models import ModelSpec
+from snapvit.pipeline.codec import decode, encode
+from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
+
+RNG = np.random.default_rng(0)
+TOPOLOGY = Topology(2, 3, 4, 6, 2, 5)
+COSTS = CostModel(1000, 13, 48, 2000, 120, 340)
+CURVATURE = Curvature(RNG.random((2, 4), np.float32), RNG.random((2, 3), np.float32), 11)
+SCORES = final_scores(CURVATURE, np.linspace(0.5, 1.5, TOPOLOGY.structures))
+CUT = Cut(0.5, 0.25, (3, 1), (2, 3))
+NO_ROWS = Measurements.empty(2, 30, 200, 20)
+
+
+def measurement(hits: int | None) -> Measurement:
+    return Measurement(CUT, hits, 30, 200, 20, 0.75, 4321, 8765, 1.5)
+
+
+def search_state(generations: int) -> SearchState:
+    state = start_search(np.array([1.2, 1.0, 0.8]), None, 4, 2, seed=7)
+    for state in search(state, lambda x: np.array([x.sum(), np.nan]), generations):  # noqa: B007
+        pass
+    return state
+
+
+SAMPLES = [
+    TOPOLOGY,
+    Preprocess((28, 14), (0.1, 0.2, 0.3), (1 / 3, 1e-300, 0.7)),
+    CURVATURE,
+    CkaMap(np.eye(9, dtype=np.float32), 16),
+    search_state(3).history,
+    SCORES,
+    rank(SCORES, PRESETS["quick"].floors),
+    CUT,
+    measurement(17),
+    measurement(None),
+    NO_ROWS,
+    NO_ROWS.with_row(measurement(17)).with_row(measurement(None)),
+    COSTS,
+    RunFacts("a model", "images of Zürich", TOPOLOGY, COSTS, ("T-shirt/top", 'a "b"', "ünï")),
+    RunFacts("m", "d", TOPOLOGY, COSTS, ()),
+    search_state(3).strategy,
+    search_state(0),
+    search_state(3),
+    ModelSpec(),
+    RunRequest(),
+    RunRequest(ModelSpec("vit", "a file.pth", 224), "folder:/x y", PRESETS["paper"]),
+    RunRequest(
+        config=with_settings(RunConfig(), ["search.population=5", "search.pairs=[[0.1, 0]]", "search.start=cka"])
+    ),
+    PRESETS["quick"],
+]
+
+
+def assert_same(found: Any, want: Any, where: str = "") -> None:
+    """Equal in value, type, dtype and bits, all the way down."""
+    assert type(found) is type(want), where
+    if dataclasses.is_dataclass(want):
+        for field in dataclasses.fields(want):
+            assert_same(getattr(found, field.name), getattr(want, field.name), f"{where}.{field.name}")
+    elif isinstance(want, np.ndarray):
+        assert (found.dtype, found.shape) == (want.dtype, want.shape), where
+        assert found.tobytes() == want.tobytes(), where
+    elif isinstance(want, tuple):
+        assert len(found) == len(want), where
+        for i, (f, w) in enumerate(zip(found, want, strict=True)):
+            assert_same(f, w, f"{where}[{i}]")
+    else:
+        assert found == want, where
+
+
+def through_a_file(artifact: Any) -> Any:
+    """What comes back once arrays went through safetensors and values through JSON text."""
+    arrays, values = encode(artifact)
+    raw = safetensors.numpy.save(arrays, metadata={"values": json.dumps(values)})
+    return decode(type(artifact), safetensors.numpy.load(raw), json.loads(json.dumps(values)))
+
+
+def name_of(sample: object) -> str:
+    return type(sample).__name__
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=name_of)
+def test_round_trip_is_lossless(sample):
+    assert_same(through_a_file(sample), sample)
+
+
+def test_every_artifact_of_the_house_is_among_the_samples():
+    kinds = {c for c in vars(artifacts).values() if isinstance(c, type) and dataclasses.is_dataclass(c)}
+    assert kinds | {SearchState, XnesState, RunRequest, RunConfig} <= {type(sample) for sample in SAMPLES}
+
+
+def test_arrays_and_values_are_kept_apart_and_named_by_their_place():
+    arrays, values = encode(search_state(2))
+    assert set(arrays) == {
+        *(f"history.{n}" for n in ("factors", "means", "covariances", "individuals", "fitness")),
+        "strategy.mean",
+        "strategy.factor",
+    }
+    assert set(values) == {"strategy.generation", "strategy.rng"}
+
+
+def test_an_encoded_artifact_goes_on_to_the_same_numbers():
+    state = search_state(2)
+    fitness = lambda x: np.abs(x[:2])  # noqa: E731
+    (want,) = search(state, fitness, 3)
+    (found,) = search(through_a_file(state), fitness, 3)
+    assert_same(found, want)
+
+
+def test_arrays_keep_their_bits_whatever_their_layout():
+    table = np.arange(24, dtype=np.float32).reshape(4, 6)
+    table[0, 0], table[1, 1], table[2, 2] = np.nan, -np.inf, -0.0
+    for layout in (table.T, np.asfortranarray(table), table[::2, ::-1], table[:0]):
+        found = through_a_file(CkaMap(layout, 3)).values
+        assert (found.dtype, found.shape) == (layout.dtype, layout.shape)
+        np.testing.assert_array_equal(found, layout)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(layout))
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Hints that the artifacts have only some of."""
+
+    nothing: int | None
+    deep: tuple[tuple[tuple[int, ...], ...], ...]
+    empty: tuple[str, ...]
+    flag: bool
+    inner: Preprocess
+    ranking: Ranking
+
+
+def test_none_and_tuples_of_tuples_come_back_as_they_were():
+    odd = Odd(None, (((1, 2), (3,)), ((),), ()), (), False, SAMPLES[1], SAMPLES[6])
+    assert_same(through_a_file(odd), odd)
+
+
+@pytest.mark.parametrize("sample", [SAMPLES[2], SAMPLES[17], SAMPLES[19]], ids=name_of)
+def test_a_missing_part_is_an_error_that_names_it(sample):
+    arrays, values = encode(sample)
+    for name in [*arrays, *values]:
+        with pytest.raises(KeyError, match=name.replace(".", r"\.")):
+            decode(
+                type(sample),
+                {k: v for k, v in arrays.items() if k != name},
+                {k: v for k, v in values.items() if k != name},
+            )
+
+
+def test_history_type_is_what_the_samples_hold():
+    assert isinstance(SAMPLES[4], SearchHistory)
+    assert isinstance(SAMPLES[6], Ranking)
+    assert isinstance(SAMPLES[5], Scores)
