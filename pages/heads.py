@@ -17,7 +17,7 @@ if results.curvature is None:
     st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
     st.stop()
 
-ready = ["score", "factor", "local"] if results.ranking is not None else ["local"]
+ready = ["score", "factor", "local"] if results.ranked else ["local"]
 left, right = ui.flowing_columns([3, 2], 340, key="head_controls", align="bottom")
 measure = left.segmented_control(
     "Colour by", ready, default=ready[0], format_func=lambda m: figures.MEASURES[m].label, key="measure", required=True

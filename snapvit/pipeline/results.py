@@ -45,6 +45,11 @@ class RunResults:
     ranking: Ranking | None
     measurements: Measurements | None
 
+    @property
+    def ranked(self) -> bool:
+        """Whether final scores and their order are known."""
+        return None not in (self.curvature, self.search, self.ranking)
+
 
 def list_runs(store: Store) -> list[RunSummary]:
     """Summaries of all readable runs, newest first."""

@@ -58,7 +58,7 @@ def head_details(results: RunResults, selection: Selection) -> None:
         return
     block, head = selection.head
     st.subheader(f"Block {block + 1}, head {head + 1}")
-    if results.ranking is None:
+    if not results.ranked:
         st.markdown(f"Local curvature {results.curvature.head[block, head]:.3g}. The ranking comes after the search.")
         return
     values = {m: float(head_values(results, m)[block, head]) for m in ("local", "factor", "score")}
@@ -110,7 +110,7 @@ def head_table(results: RunResults, sparsity: float) -> None:
         "Head": head + 1,
         "Local curvature": head_values(results, "local").ravel(),
     }
-    if results.ranking is not None:
+    if results.ranked:
         ranking = results.ranking
         columns |= {
             "Search factor": head_values(results, "factor").ravel(),

@@ -8,7 +8,7 @@ import streamlit as st
 
 from snapvit.pipeline.results import RunSummary, list_runs
 from snapvit.ui.job_panel import job_chip
-from snapvit.ui.resources import store
+from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
 
 # A file of our own: an emoji or a Material symbol would be fetched from the network.
@@ -37,6 +37,8 @@ def open_page(title: str) -> Selection:
         st.divider()
         selection = _pick_run(summaries, selection)
         job_chip()
+        if selection.run is not None:
+            chosen_results(selection.run)  # read here, so that what is damaged can be named below
         _problems()
     return selection
 
