@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+# Waiting OpenMP threads that spin would starve the tests' browser and server (see snapvit/environment.py).
+export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: app test lint format bench bundled-run clean
+.PHONY: app test lint format bench screenshots bundled-run clean
 
 app: $(VENV)/.app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
@@ -24,6 +26,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python scripts/screenshots.py
 
 # Computes the shipped run again, with the paper's settings.
 bundled-run: $(VENV)/.app

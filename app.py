@@ -8,7 +8,7 @@ from snapvit.ui.overview import overview
 from snapvit.ui.past_runs import past_runs
 from snapvit.ui.run_form import run_form
 
-selection = ui.open_page("Run")
+selection = ui.open_page("Run", follow=False)
 st.title("See how a Vision Transformer can be cut down")
 st.markdown(
     "SnapViT ranks every MLP neuron and attention head of a pretrained model once, without labels or retraining. "
@@ -19,7 +19,7 @@ job_panel()
 
 results = ui.chosen_results(selection.run) if selection.run else None
 if results is None:
-    ui.no_run_yet()
+    st.info("There is no run to show yet. Start one below; the quick preset takes about two minutes.")
 else:
     overview(results)
 

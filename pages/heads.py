@@ -3,7 +3,7 @@
 import streamlit as st
 
 from snapvit import figures, ui
-from snapvit.ui.head_details import chosen_head, head_details, head_table, head_values, kept_heads
+from snapvit.ui.head_details import head_details, head_table, head_values, kept_heads, select_clicked
 
 selection = ui.open_page("Heads")
 st.title("Which heads matter, and which go first")
@@ -33,13 +33,11 @@ percent = right.slider(
 )
 selection = ui.change(sparsity=round(percent / 100, 4))
 
-figure = figures.head_map(
-    head_values(results, measure), kept_heads(results, selection.sparsity), measure, selection.head
-)
-clicked = st.plotly_chart(
-    figure,
-    key=f"head_map_{measure}",
-    on_select="rerun",
+chart = f"head_map_{measure}"
+st.plotly_chart(
+    figures.head_map(head_values(results, measure), kept_heads(results, selection.sparsity), measure, selection.head),
+    key=chart,
+    on_select=lambda: select_clicked(chart, results.facts.topology),
     selection_mode="points",
     alt=f"Map of {figures.MEASURES[measure].label.lower()} of every head, one column a block",
 )
@@ -47,6 +45,5 @@ st.caption(
     f"{figures.MEASURES[measure].meaning} A cross marks a head that the cut removes. Click a cell to see why and when "
     "that head goes."
 )
-selection = ui.change(head=chosen_head(clicked, selection.head, results.facts.topology))
 head_details(results, selection)
 head_table(results, selection.sparsity)

@@ -24,7 +24,7 @@ from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
 
 ROOT = Path(__file__).parents[1]
-GENERATIONS = 6
+GENERATIONS = 12
 
 
 class Watched(Reporter):
@@ -232,11 +232,10 @@ def stored_generations(cache: Path) -> int:
 
 
 def test_a_killed_process_is_continued_by_another_to_the_same_result(tmp_path, small_settings):
-    # Larger than the small run, so that the kill falls well inside the search. One thread, so that sums are alike.
-    settings = (*small_settings, "search.images=32", "search.population=6", "evaluation.points=2")
+    settings = (*small_settings, "evaluation.points=2")
     options = {
         "cwd": ROOT,
-        "env": os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+        "env": os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},  # one thread: sums in one order
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
         "text": True,

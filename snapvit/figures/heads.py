@@ -49,7 +49,7 @@ MEASURES = {
 def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[int, int] | None = None) -> go.Figure:
     """Map of `values` (L, H), one column a block; crosses mark heads that the cut removes.
 
-    kept: (L, H) bool. A transparent layer of markers carries (block, head), counted from 0, as customdata, since
+    kept: (L, H) bool. A transparent layer of markers carries block * H + head, both counted from 0, as customdata, since
     Streamlit reports no clicks on heat maps.
     """
     look = MEASURES[measure]
@@ -79,6 +79,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
                 y=head[cut] + 1,
                 mode="markers",
                 marker={"symbol": "x", "size": 13, "color": "white", "line": {"color": "black", "width": 1.5}},
+                unselected={"marker": {"opacity": 1}},
                 name="removed by this cut",
                 hoverinfo="skip",
                 showlegend=True,
@@ -88,14 +89,16 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
                 y=head + 1,
                 mode="markers",
                 marker={"symbol": "square", "size": 30, "opacity": 0},
-                customdata=np.stack([block, head], axis=1),
+                selected={"marker": {"opacity": 0}},
+                unselected={"marker": {"opacity": 0}},
+                customdata=list(range(blocks * heads)),
                 text=hover,
                 hovertemplate="%{text}<extra></extra>",
                 showlegend=False,
             ),
         ]
     )
-    if selected is not None:
+    if selected is not None and selected[0] < blocks and selected[1] < heads:
         b, h = selected
         figure.add_shape(
             type="rect",

@@ -27,7 +27,7 @@ from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import STAGES, Workspace
 
-VIEW_TOKENS = 16_000  # tokens of all views in one curvature batch, which bounds its memory
+VIEW_TOKENS = 3_000  # tokens of all views in one curvature batch: about 0.5 GB of the bundled model's activations
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
 
 

@@ -1,9 +1,8 @@
 """Streamlit helpers that the pages share: page set-up, selection, results, the job panel."""
 
-import os
+from snapvit.environment import prepare
 
-# Waiting threads of torch's OpenMP would spin and starve the web server beside them (see __main__.py).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+prepare()
 
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.page import no_run_yet, open_page

@@ -13,7 +13,7 @@ from snapvit.elastic import cut_at, final_scores, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.selection import Selection
+from snapvit.ui.selection import Selection, change
 
 
 def head_values(results: RunResults, measure: str) -> Doubles:
@@ -37,21 +37,17 @@ def kept_heads(results: RunResults, sparsity: float) -> np.ndarray:
     return kept
 
 
-def chosen_head(clicked: Any, before: tuple[int, int] | None, topology: Topology) -> tuple[int, int] | None:
-    """The head that was clicked, else the one selected before if this model has it."""
-    points = clicked["selection"]["points"] if clicked else []
-    for point in points:
-        if point.get("customdata") is not None:
-            block, head = (int(n) for n in point["customdata"][:2])
-            return block, head
-    if before is not None and before[0] < topology.blocks and before[1] < topology.heads:
-        return before
-    return None
+def select_clicked(key: str, topology: Topology) -> None:
+    """Select the head that was clicked in the chart with this key; to be called when its selection changes."""
+    for point in st.session_state[key]["selection"]["points"]:
+        if isinstance(point.get("customdata"), int):
+            change(head=divmod(point["customdata"], topology.heads))
 
 
 def head_details(results: RunResults, selection: Selection) -> None:
     """Why and at which sparsity the selected head goes."""
-    if selection.head is None:
+    topology = results.facts.topology
+    if selection.head is None or selection.head[0] >= topology.blocks or selection.head[1] >= topology.heads:
         st.info(
             "Click a head in the map to see its numbers and the sparsity at which it goes.", icon=":material/ads_click:"
         )
@@ -67,7 +63,7 @@ def head_details(results: RunResults, selection: Selection) -> None:
     columns[1].metric("× search factor", f"{values['factor']:.3g}", border=True)
     columns[2].metric("= final score", f"{values['score']:.3g}", border=True)
     order = results.ranking.head
-    place = int(np.flatnonzero(order == block * results.facts.topology.heads + head)[0]) + 1
+    place = int(np.flatnonzero(order == block * topology.heads + head)[0]) + 1
     columns[3].metric("Leaves as number", f"{place} of {len(order)}", border=True)
     st.markdown(_why(results, selection.head, place))
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask, RunTask
 from snapvit.pipeline.workspace import STAGES
-from snapvit.ui.resources import jobs
+from snapvit.ui.resources import jobs, run_stamp
 from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
@@ -42,17 +42,19 @@ def progress_text(job: JobSnapshot) -> str:
     return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
 
 
-def job_chip() -> None:
-    """The running job in one line, for the sidebar of every page."""
+def job_chip(shown: str | None) -> None:
+    """The running job in one line, for the sidebar. With `shown`, the page follows what the job adds to that run."""
     active = jobs().current() is not None
-    st.fragment(_draw_chip, run_every=REFRESH_SECONDS if active else None)(active)
+    stamp = run_stamp(shown) if shown else None
+    st.fragment(_draw_chip, run_every=REFRESH_SECONDS if active else None)(active, shown, stamp)
 
 
-def _draw_chip(was_active: bool) -> None:
+def _draw_chip(was_active: bool, shown: str | None, stamp: int | None) -> None:
     job = jobs().current()
     if job is not None:
         st.progress(job.progress.share, text=progress_text(job))
-    elif was_active:
+    news = shown is not None and run_stamp(shown) != stamp
+    if was_active and (job is None or news):
         st.rerun(scope="app")
 
 
@@ -106,7 +108,7 @@ def _draw_active(job: JobSnapshot) -> None:
             },
             x="generation",
             x_label="Generation",
-            y_label="Fitness, 1 − cosine (lower is better)",
+            y_label="Fitness (lower is better)",
             height=240,
         )
 

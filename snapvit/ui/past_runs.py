@@ -18,7 +18,7 @@ def past_runs(selected: str | None) -> None:
     """A row a run, newest first."""
     summaries = list_runs(store())
     if not summaries:
-        st.info("Nothing here yet. Start a run above; the quick preset takes about two minutes.")
+        st.info("Nothing here yet.")
         return
     for summary in summaries:
         _row(summary, summary.run == selected)

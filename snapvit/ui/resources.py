@@ -34,10 +34,18 @@ def _jobs(root: str) -> JobManager:
 
 def chosen_results(run: str) -> RunResults | None:
     """Results of `run` as they are on disk now; None where it vanished."""
+    stamp = run_stamp(run)
     try:
-        stamp = (store().root / run / MANIFEST).stat().st_mtime_ns
-        return _results(str(store().root), run, stamp)
-    except (InputError, FileNotFoundError):
+        return None if stamp is None else _results(str(store().root), run, stamp)
+    except InputError:
+        return None
+
+
+def run_stamp(run: str) -> int | None:
+    """A number that changes whenever something is added to the run; None where there is no such run."""
+    try:
+        return (store().root / run / MANIFEST).stat().st_mtime_ns
+    except FileNotFoundError:
         return None
 
 

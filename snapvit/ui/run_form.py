@@ -29,6 +29,7 @@ NUMBERS = (
     ("search.images", "Search images", "Images that each candidate is judged on", 16),
     ("evaluation.gallery", "Gallery", "Labelled images that queries are compared with", 100),
     ("evaluation.queries", "Queries", "Images whose class k-NN has to name", 100),
+    ("evaluation.points", "Points", "Cuts measured along the slider's path, evenly spaced", 2),
     ("evaluation.k", "k", "Neighbours that vote", 1),
 )
 CHOICES = (
@@ -86,9 +87,9 @@ def _custom() -> list[str]:
     base: RunConfig = PRESETS["quick"]
     settings = []
     with st.container(border=True):
-        columns = flowing_columns(4, 150, key="custom_numbers")
+        columns = flowing_columns(3, 150, key="custom_numbers")
         for i, (name, label, text, step) in enumerate(NUMBERS):
-            value = columns[i % 4].number_input(label, value=_value(base, name), step=step, help=text, key=name)
+            value = columns[i % 3].number_input(label, value=_value(base, name), step=step, help=text, key=name)
             settings.append(f"{name}={value}")
         columns = flowing_columns(4, 150, key="custom_choices")
         for column, (name, label, options, text) in zip(columns[:2], CHOICES, strict=True):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 SHIPPED = ROOT / "cache"
-WAIT = 60_000  # ms, for work that the worker does
+WAIT = 180_000  # ms, for work that the worker does
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +113,7 @@ def test_a_cut_between_the_grid_is_measured_on_request(url: str, open_page: Call
     page.get_by_role("button", name="Measure this cut").click()
     page.get_by_text("Its embeddings keep a cosine of").wait_for(timeout=WAIT)
     assert "91" in page.get_by_test_id("live-sparsity").inner_text(), "the thumb must stay where it was"
-    page.wait_for_function(  # the component redraws a moment after the page
-        "() => true"
-    )
-    assert re.search(r"(?<!inter)measured", kind.inner_text())
+    kind.filter(has_text=re.compile(r"^measured")).wait_for()  # the component redraws a moment after the page
     assert_calm(page)
 
 
@@ -157,7 +154,7 @@ def start_tiny_run(page: Page) -> Locator:
     page.get_by_role("radio", name="custom").click()
     settle(page)
     tiny = {"Curvature images": 8, "Local views": 2, "CKA images": 16, "Generations": 3, "Search images": 8}
-    for label, value in (tiny | {"Gallery": 200, "Queries": 50}).items():
+    for label, value in (tiny | {"Gallery": 200, "Queries": 50, "Points": 5}).items():
         fill(page, label, value)
     page.get_by_role("button", name="Start", exact=True).click()
     panel = page.locator(".st-key-job_panel")
@@ -189,9 +186,7 @@ def test_a_run_is_cancelled_and_goes_on(empty_url: str, open_page: Callable[...,
     panel = page.locator(".st-key-job_panel")
     panel.get_by_text("Running:").wait_for()
     assert page.get_by_role("button", name="Start", exact=True).is_disabled()
-    panel.get_by_text(re.compile(r"Search, \d+ %|Local curvature, \d+ %")).or_(
-        panel.get_by_text(re.compile(r"\d+%, \d+:\d\d gone"))
-    ).first.wait_for(timeout=WAIT)
+    panel.get_by_text(re.compile(r"\d+%, \d+:\d\d gone")).first.wait_for(timeout=WAIT)
     panel.get_by_role("button", name="Cancel").click()
     panel.get_by_text("was cancelled").wait_for(timeout=WAIT)
     panel.get_by_role("button", name="Go on with this run").click()

@@ -1,0 +1,91 @@
+"""The run that ships under `cache/` is finished, whole, and exactly what this code and the shipped files give.
+
+`make bundled-run` computes it; these tests fail while it is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snapvit.pipeline import stages
+from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.results import list_runs, load_results
+from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.store import Store
+from snapvit.pipeline.workspace import STAGES, Workspace
+
+CACHE = Path(__file__).parents[1] / "cache"
+REQUEST = RunRequest(config=PRESETS["paper"])
+
+
+def manifest() -> dict:
+    return json.loads((CACHE / REQUEST.run / "manifest.json").read_text())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Store:
+    """A cache with a copy of the shipped run, so that no test writes into the repository."""
+    shutil.copytree(CACHE / REQUEST.run, tmp_path / REQUEST.run)
+    return Store(tmp_path)
+
+
+def test_every_stage_is_complete_and_every_file_is_what_the_manifest_says():
+    entries = manifest()["stages"]
+    assert set(entries) == set(STAGES)
+    for stage, entry in entries.items():
+        assert entry["complete"] is True, stage
+        raw = (CACHE / REQUEST.run / entry["file"]).read_bytes()
+        assert hashlib.sha256(raw).hexdigest() == entry["sha256"], stage
+
+
+def test_the_folder_holds_nothing_else_and_is_small_enough_to_ship():
+    names = {entry["file"] for entry in manifest()["stages"].values()} | {"manifest.json"}
+    found = {p.name: p.stat().st_size for p in (CACHE / REQUEST.run).iterdir() if not p.name.endswith(".lock")}
+    assert set(found) == names
+    assert sum(found.values()) < 20e6
+
+
+def test_keys_are_those_of_this_code_weights_and_images():
+    assert Workspace.open(REQUEST).keys == {stage: e["key"] for stage, e in manifest()["stages"].items()}
+
+
+def test_the_run_is_finished_and_rich_enough_for_every_page(copy):
+    (summary,) = [s for s in list_runs(copy) if s.run == REQUEST.run]
+    assert (summary.state, summary.done) == ("finished", STAGES)
+    assert (summary.model, summary.data, summary.preset, summary.seed) == ("bundled", "bundled", "paper", 0)
+    results = load_results(copy, REQUEST.run)
+    assert copy.problems == {}
+    assert results.request == REQUEST
+    assert results.search.generations >= 30
+    assert results.search.non_finite == 0
+    table = results.measurements
+    path = {path_pair(s)[0] for s in np.linspace(0, 0.95, 39)}
+    on_path = [i for i in range(len(table)) if (table.mlp[i], table.heads[i]) == path_pair(table.mlp[i])]
+    assert len(on_path) >= 33
+    assert {round(table.mlp[i], 4) for i in on_path} >= path
+    assert (table.k, table.gallery, table.queries) == (20, 6000, 2000)
+    assert table.find(0.0, 0.0).top1 > 0.85
+
+
+def test_the_pipeline_finds_nothing_left_to_compute(copy, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("computed although it is shipped")
+
+    for name in ("estimate_curvature", "estimate_cka", "Fitness", "search", "rank", "Meter"):
+        monkeypatch.setattr(stages, name, never)
+    reporter = Reporter()
+    run_pipeline(REQUEST, copy, reporter)
+    assert [event.kind for event in reporter.events] == ["cached"] * len(STAGES)
+
+
+def test_no_path_of_the_machine_that_computed_it_is_in_its_files():
+    home = str(Path(__file__).parents[1])
+    for path in (CACHE / REQUEST.run).iterdir():
+        assert home.encode() not in path.read_bytes(), path.name
