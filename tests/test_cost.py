@@ -85,7 +85,6 @@ def test_costs_equal_a_count_of_the_cut_model(make_vit, monkeypatch, variant):
     assert_costs_are_counted(make_vit(**VARIANTS[variant]), monkeypatch)
 
 
-@pytest.mark.xfail(strict=True, reason="cost_model does not count the layers of timm's AttentionPoolLatent yet")
 def test_costs_of_attention_pooling_are_counted(make_vit, monkeypatch):
     assert_costs_are_counted(make_vit(class_token=False, global_pool="map"), monkeypatch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,7 +35,11 @@ def fit_image(image: Tensor, preprocess: Preprocess) -> Tensor:
     height, width = preprocess.size
     if image.shape[1:] == (height, width) and preprocess.crop_share == 1.0:
         return image
-    scale = max(height / image.shape[1], width / image.shape[2]) / preprocess.crop_share
+    # timm's own evaluation transform rounds the resized side down
+    scale = max(
+        math.floor(height / preprocess.crop_share) / image.shape[1],
+        math.floor(width / preprocess.crop_share) / image.shape[2],
+    )
     resized = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
     mode = InterpolationMode(preprocess.interpolation)
     return vision.center_crop(vision.resize(image, resized, mode, antialias=True), [height, width])

@@ -27,6 +27,8 @@ def split_source(source: ImageSource, seed: int) -> Split:
     """Split by class where there are labels, the same way for the same seed."""
     ids = np.arange(len(source))
     labels = source.labels
+    if len(ids) < 5:
+        raise InputError(f"{source.name} has {len(ids)} images; at least 5 are needed to split them.")
     if labels is not None:
         classes, counts = np.unique(labels, return_counts=True)
         if counts.min() < 5:

@@ -28,7 +28,7 @@ def cost_model(model: nn.Module, anatomy: Anatomy) -> CostModel:
         base_params=sum(p.numel() for p in model.parameters()) - cuttable,
         neuron_params=neuron_params,
         head_params=head_params,
-        base_macs=patches * model.patch_embed.proj.weight.numel() + _classifier_macs(model),
+        base_macs=patches * model.patch_embed.proj.weight.numel() + _pool_macs(model, tokens) + _classifier_macs(model),
         neuron_macs=2 * tokens * width,
         head_macs=4 * tokens * width * head_width + 2 * tokens * tokens * head_width,
     )
@@ -37,6 +37,18 @@ def cost_model(model: nn.Module, anatomy: Anatomy) -> CostModel:
 def _classifier_macs(model: nn.Module) -> int:
     classifier = model.get_classifier()
     return classifier.weight.numel() if isinstance(classifier, nn.Linear) else 0
+
+
+def _pool_macs(model: nn.Module, tokens: int) -> int:
+    """Of timm's attention pooling, where a few learned queries look at all tokens."""
+    pool = getattr(model, "attn_pool", None)
+    if pool is None:
+        return 0
+    seen = tokens if model.pool_include_prefix else tokens - model.num_prefix_tokens
+    queries = [pool.q, pool.proj] + ([pool.mlp.fc1, pool.mlp.fc2] if pool.mlp is not None else [])
+    per_query = sum(layer.weight.numel() for layer in queries if isinstance(layer, nn.Linear))
+    products = 2 * seen * pool.num_heads * pool.head_dim
+    return seen * pool.kv.weight.numel() + pool.latent_len * (per_query + products)
 
 
 @torch.inference_mode()

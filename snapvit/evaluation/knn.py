@@ -52,6 +52,9 @@ def majority(votes: Ints) -> Ints:
 
 def _unit_rows(rows: Floats) -> Floats:
     rows = np.ascontiguousarray(rows, dtype=np.float32)
+    bad = int((~np.isfinite(rows)).any(axis=1).sum())
+    if bad:
+        raise InputError(f"{bad} of {len(rows)} embeddings are not finite numbers, so they have no neighbours.")
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 

@@ -49,7 +49,7 @@ MEASURES = {
 def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[int, int] | None = None) -> go.Figure:
     """Map of `values` (L, H), one column a block; crosses mark heads that the cut removes.
 
-    kept: (L, H) bool. A transparent layer of markers carries block * H + head, both counted from 0, as customdata, since
+    kept: (L, H) bool. A transparent layer of markers carries block * H + head, both counted from 0, as customdata:
     Streamlit reports no clicks on heat maps.
     """
     look = MEASURES[measure]

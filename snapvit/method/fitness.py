@@ -32,8 +32,8 @@ class PcaProjection:
 
 
 def fit_projection(embeddings: Tensor, components: int) -> PcaProjection:
-    """PCA of embeddings (N, D) with min(components, D, N) components."""
-    count = min(components, *embeddings.shape)
+    """PCA of embeddings (N, D) with min(components, D, N - 1) components: N centred points span no more."""
+    count = min(components, embeddings.shape[1], len(embeddings) - 1)
     pca = PCA(count, svd_solver="full").fit(embeddings.double().cpu().numpy())
     dtype, device = embeddings.dtype, embeddings.device
     return PcaProjection(

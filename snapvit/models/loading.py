@@ -55,9 +55,12 @@ class LoadedModel:
 def load_model(spec: ModelSpec, device: torch.device | str = "cpu") -> LoadedModel:
     """Load what `spec` names. Raises InputError: unknown name, no network, unreadable or ill-fitting checkpoint."""
     if spec.name == BUNDLED:
-        if spec.image_size not in (None, 28):
-            raise InputError(f"The bundled model was made for 28 pixels; image size {spec.image_size} was asked for.")
         model, preprocess = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
+        if spec.image_size not in (None, preprocess.size[0]):
+            raise InputError(
+                f"The {spec.label} model was made for {preprocess.size[0]} pixels; image size {spec.image_size} was "
+                "asked for."
+            )
     elif spec.checkpoint is not None:
         model = _create(spec, pretrained=False)
         _load_weights(model, read_weights(Path(spec.checkpoint)), spec.checkpoint)
@@ -130,16 +133,14 @@ def _create(spec: ModelSpec, pretrained: bool) -> nn.Module:
     size = {} if spec.image_size is None else {"img_size": spec.image_size}
     try:
         return timm.create_model(spec.name, pretrained=pretrained, **size)
-    except (AssertionError, TypeError, ValueError) as error:
-        if not pretrained:
-            raise InputError(f"timm cannot build {spec.name} with these settings ({error}).") from error
-        raise _no_weights(spec, error) from error
-    except (OSError, RuntimeError) as error:
-        raise _no_weights(spec, error) from error
+    except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise _not_built(spec, error, pretrained) from error
 
 
-def _no_weights(spec: ModelSpec, error: Exception) -> InputError:
+def _not_built(spec: ModelSpec, error: Exception, pretrained: bool) -> InputError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
+    if not pretrained:
+        return InputError(f"timm cannot build {spec.name} with these settings ({reason}).")
     return InputError(
         f"Pretrained weights of {spec.name} could not be fetched ({reason}); check the network, or give a local "
         "file with --checkpoint."

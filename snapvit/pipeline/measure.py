@@ -28,7 +28,6 @@ class Meter:
         self._costs = cost_model(loaded.model, loaded.anatomy)
         orders = (ranking.neuron_order(), ranking.head_order())
         self._elastic = ElasticViT(loaded.model, loaded.anatomy, *orders)
-        self._full_queries: Tensor | None = None
 
     def __enter__(self) -> Meter:
         return self
@@ -39,9 +38,9 @@ class Meter:
     def measure(self, cut: Cut) -> Measurement:
         """Measure one cut. Raises Cancelled between two batches."""
         workspace, elastic = self._workspace, self._elastic
-        if self._full_queries is None:
+        if workspace.full_queries is None:
             elastic.show_all()
-            self._full_queries = self._embed(workspace.query_table)
+            workspace.full_queries = self._embed(workspace.query_table)
         elastic.keep(cut)
         queries = self._embed(workspace.query_table)
         labels, hits = workspace.source.labels, None
@@ -55,7 +54,7 @@ class Meter:
             queries=len(workspace.query_ids),
             gallery=len(workspace.gallery_ids),
             k=workspace.request.config.evaluation.k,
-            cosine=mean_cosine(queries, self._full_queries),
+            cosine=mean_cosine(queries, workspace.full_queries),
             params=self._costs.params(cut),
             macs=self._costs.macs(cut),
             latency_ms=measure_latency(elastic.model, workspace.loaded.preprocess),

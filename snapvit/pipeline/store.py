@@ -212,6 +212,7 @@ class Store:
         self._write_manifest(dataclasses.replace(manifest, stages=manifest.stages | {stage: entry}))
         if old is not None and old.file != entry.file:
             (self.root / run / Path(old.file).name).unlink(missing_ok=True)
+            self.problems.pop(f"{run}/{Path(old.file).name}", None)
 
     def _write_manifest(self, manifest: Manifest) -> None:
         content = dataclasses.asdict(manifest) | {"schema": MANIFEST_SCHEMA}

@@ -28,10 +28,8 @@ FORWARD_BATCH = 64  # images
 
 
 def default_device() -> torch.device:
-    """CUDA or MPS where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """CUDA where there is one, else the CPU. Sums are kept in float64, which MPS does not have."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass
@@ -43,6 +41,7 @@ class Workspace:
     source: ImageSource
     split: Split
     device: torch.device
+    full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
 
     @classmethod
     def open(cls, request: RunRequest) -> Workspace:
