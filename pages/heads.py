@@ -8,15 +8,9 @@ from snapvit.ui.head_details import head_details, head_table, head_values, kept_
 selection = ui.open_page("Heads")
 st.title("Which heads matter, and which go first")
 
-results = ui.chosen_results(selection.run) if selection.run else None
-if results is None:
-    ui.no_run_yet()
-    st.stop()
-if results.curvature is None:
-    st.info("This run has no importance yet; the first stage computes it. See the Run page.")
-    st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
-    st.stop()
-
+results = ui.results_with(
+    "curvature", selection, "This run has no importance yet. It is the first thing that a run computes."
+)
 ready = ["score", "factor", "local"] if results.ranked else ["local"]
 left, right = ui.flowing_columns([3, 2], 340, key="head_controls", align="bottom")
 measure = left.segmented_control(

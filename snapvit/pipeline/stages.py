@@ -36,8 +36,8 @@ def run_pipeline(request: RunRequest, store: Store, reporter: Reporter) -> Works
 
     Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
     """
+    workspace = Workspace.open(request)
     with store.computing(request.run):
-        workspace = Workspace.open(request)
         store.create(request.run, encode(request)[1], workspace.facts)
         Pipeline(workspace, store, reporter).execute()
     return workspace

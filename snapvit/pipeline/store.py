@@ -167,7 +167,6 @@ class Store:
             if entry is not None:
                 stages = {name: kept for name, kept in manifest.stages.items() if name != stage}
                 self._write_manifest(dataclasses.replace(manifest, stages=stages))
-                (self.root / run / Path(entry.file).name).unlink(missing_ok=True)
 
     def entry(self, run: str, stage: str) -> StageEntry | None:
         """What the manifest says of a stage."""
@@ -208,16 +207,17 @@ class Store:
         manifest = self.manifest(run)
         if manifest is None:
             raise StoreError(f"The manifest of run {run} vanished or was damaged while it was being computed.")
-        old = manifest.stages.get(stage)
         self._write_manifest(dataclasses.replace(manifest, stages=manifest.stages | {stage: entry}))
-        if old is not None and old.file != entry.file:
-            (self.root / run / Path(old.file).name).unlink(missing_ok=True)
-            self.problems.pop(f"{run}/{Path(old.file).name}", None)
 
     def _write_manifest(self, manifest: Manifest) -> None:
         content = dataclasses.asdict(manifest) | {"schema": MANIFEST_SCHEMA}
         content["facts"] = None if manifest.facts is None else encode(manifest.facts)[1]
         self._write_file(self.root / manifest.run / MANIFEST, json.dumps(content, indent=1, sort_keys=True).encode())
+        # What no manifest names any more was replaced, or was left by a crash between its writing and this.
+        named = {Path(entry.file).name for entry in manifest.stages.values()}
+        for path in (self.root / manifest.run).glob("*.safetensors"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
 
     def _write_file(self, path: Path, raw: bytes) -> None:
         for stale in path.parent.glob(".*.part"):

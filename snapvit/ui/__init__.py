@@ -5,8 +5,8 @@ from snapvit.environment import prepare
 prepare()
 
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.page import no_run_yet, open_page
+from snapvit.ui.page import open_page, results_with
 from snapvit.ui.resources import chosen_live_data, chosen_results
 from snapvit.ui.selection import Selection, change
 
-__all__ = ["Selection", "change", "chosen_live_data", "chosen_results", "flowing_columns", "no_run_yet", "open_page"]
+__all__ = ["Selection", "change", "chosen_live_data", "chosen_results", "flowing_columns", "open_page", "results_with"]

@@ -13,6 +13,7 @@ from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.path import measured_on_path
 from snapvit.ui.resources import jobs
+from snapvit.ui.tables import table_to_keep
 
 POLL_SECONDS = 0.3
 MEASURING = "measuring_job"
@@ -29,29 +30,18 @@ def cut_details(results: RunResults, sparsity: float) -> None:
         _offer_measurement(results, pair)
     cut = cut_at(results.ranking, *pair)
     topology = results.facts.topology
-    with st.expander("Kept structures by block, as a table"):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "Block": range(1, topology.blocks + 1),
-                    f"Neurons kept (of {topology.hidden})": cut.kept_neurons,
-                    f"Heads kept (of {topology.heads})": cut.kept_heads,
-                }
-            ),
-            hide_index=True,
-        )
+    kept = pd.DataFrame(
+        {
+            "Block": range(1, topology.blocks + 1),
+            f"Neurons kept (of {topology.hidden})": cut.kept_neurons,
+            f"Heads kept (of {topology.heads})": cut.kept_heads,
+        }
+    )
+    run = results.summary.run
+    table_to_keep("Kept structures by block, as a table", kept, f"{run}-kept-{sparsity:.3f}.csv")
     rows = measured_on_path(results)
-    with st.expander(f"All {len(rows)} measured cuts on the path, as a table"):
-        table = pd.DataFrame([_row(m) for m in rows])
-        st.dataframe(table, hide_index=True)
-        st.download_button(
-            "Download as CSV",
-            table.to_csv(index=False),
-            f"{results.summary.run}-cuts.csv",
-            "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+    measured_cuts = pd.DataFrame([_row(m) for m in rows])
+    table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts.csv")
 
 
 def sentence(m: Measurement) -> str:

@@ -14,6 +14,7 @@ from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import Selection, change
+from snapvit.ui.tables import table_to_keep
 
 
 def head_values(results: RunResults, measure: str) -> Doubles:
@@ -116,16 +117,4 @@ def head_table(results: RunResults, sparsity: float) -> None:
             ).ravel(),
             "This cut": np.where(kept_heads(results, sparsity).ravel(), "kept", "removed"),
         }
-    table = pd.DataFrame(columns)
-    with st.expander("All heads as a table"):
-        numbers = [name for name in table.columns if table[name].dtype.kind == "f"]
-        shown = {name: st.column_config.NumberColumn(format="%.3g") for name in numbers}
-        st.dataframe(table, hide_index=True, column_config=shown)
-        st.download_button(
-            "Download as CSV",
-            table.to_csv(index=False),
-            f"{results.summary.run}-heads.csv",
-            "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+    table_to_keep("All heads as a table", pd.DataFrame(columns), f"{results.summary.run}-heads.csv")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from snapvit.pipeline.results import RunSummary, list_runs
+from snapvit.pipeline.results import RunResults, RunSummary, list_runs
 from snapvit.ui.job_panel import job_chip
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
@@ -51,14 +51,19 @@ def run_label(summary: RunSummary) -> str:
     return f"{summary.model} · {summary.preset} · seed {summary.seed}{unfinished}"
 
 
-def no_run_yet() -> None:
-    """The empty state of a page that shows a run."""
-    st.info(
-        "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset on "
-        "the bundled model takes about two minutes.",
-        icon=":material/info:",
-    )
-    st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:")
+def results_with(part: str, selection: Selection, missing: str) -> RunResults:
+    """Results of the selected run that have `part`, a field of RunResults; else say what to do and end the page."""
+    results = chosen_results(selection.run) if selection.run else None
+    if results is not None and getattr(results, part) is not None:
+        return results
+    if results is None:
+        missing = (
+            "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset "
+            "on the bundled model takes about two minutes."
+        )
+    st.info(missing, icon=":material/info:")
+    st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
+    st.stop()
 
 
 def _pick_run(summaries: list[RunSummary], selection: Selection) -> Selection:
@@ -78,8 +83,8 @@ def _pick_run(summaries: list[RunSummary], selection: Selection) -> Selection:
 
 
 def _problems() -> None:
-    problems = store().problems
+    # A file that was replaced meanwhile is no concern any more.
+    problems = [text for file, text in store().problems.items() if (store().root / file).exists()]
     if problems:
         with st.expander(f"{len(problems)} file(s) could not be used", icon=":material/warning:"):
-            for sentence in problems.values():
-                st.markdown(f"- {sentence}")
+            st.markdown("\n".join(f"- {sentence}" for sentence in problems))
