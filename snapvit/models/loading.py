@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
@@ -132,9 +138,32 @@ def _create(spec: ModelSpec, pretrained: bool) -> nn.Module:
         raise InputError(f"timm has no model named {spec.name!r}.{hint}")
     size = {} if spec.image_size is None else {"img_size": spec.image_size}
     try:
-        return timm.create_model(spec.name, pretrained=pretrained, **size)
+        with _hub_or_its_cache() if pretrained else nullcontext():
+            return timm.create_model(spec.name, pretrained=pretrained, **size)
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise _not_built(spec, error, pretrained) from error
+
+
+@contextmanager
+def _hub_or_its_cache() -> Iterator[None]:
+    """Without a network the hub's client would retry for a minute; then only what it has on disk is asked for."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _hub_answers()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _hub_answers(seconds: float = 3.0) -> bool:
+    if getproxies():  # then nothing is reached directly, and the client knows better
+        return True
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname, hub.port or 443), seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def _not_built(spec: ModelSpec, error: Exception, pretrained: bool) -> InputError:
