@@ -19,8 +19,9 @@ GRID = sorted(path_points(39))  # the measured points of the shipped run
 BETWEEN = [round(s + 0.01, 4) for s in GRID[:-1]]  # steps of the slider that are not among them
 
 # From the event named to a page that shows the sparsity and the words wanted, and whose script has ended.
-WATCH = """([event, percent, words]) => { window.answered = new Promise(done => {
+WATCH = """([event, percent, words]) => { window.answered = new Promise((done, fail) => {
     let start;
+    setTimeout(() => fail(new Error(`no ${words} at ${percent}; ${document.querySelector('h3')?.innerText}`)), 60000);
     document.addEventListener(event, () => (start = performance.now()), {once: true, capture: true});
     const look = () => {
         const app = document.querySelector('[data-testid="stApp"]');

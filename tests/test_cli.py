@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -365,3 +366,25 @@ def test_an_interrupted_run_ends_with_130_and_goes_on_when_asked_again(capsys, t
     content, err = Cli(capsys, tmp_path).json("run", *settings)
     assert f"search goes on after generation {done}\n" in err
     assert (content["run"], content["generations"], content["state"]) == (run, 16, "finished")
+
+
+def test_a_cut_is_measured_even_where_the_cache_cannot_be_written(finished, small_request, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "_write_file", full)
+    arguments = [
+        "evaluate",
+        small_request.run,
+        "--mlp",
+        "0.4",
+        "--heads",
+        "0.1",
+        "--cache",
+        str(finished.root),
+        "--json",
+    ]
+    assert cli.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert 0 <= json.loads(out)["top1"] <= 1
+    assert "No space left on device" in err

@@ -52,7 +52,7 @@ def _pool_macs(model: nn.Module, tokens: int) -> int:
 
 
 @torch.inference_mode()
-def measure_latency(model: nn.Module, preprocess: Preprocess, repeats: int = 15) -> float:
+def measure_latency(model: nn.Module, preprocess: Preprocess, repeats: int = 25) -> float:
     """Median milliseconds of one forward pass of one image, after two that are not counted."""
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, *preprocess.size, device=device)

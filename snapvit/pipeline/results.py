@@ -13,7 +13,7 @@ from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.measure import Meter
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.stages import empty_table
-from snapvit.pipeline.store import Manifest, Store
+from snapvit.pipeline.store import Manifest, Store, StoreError
 from snapvit.pipeline.workspace import STAGES, Workspace
 
 
@@ -121,7 +121,11 @@ def measure_cut(
     entry = store.entry(run, "evaluation")
     table = empty_table(workspace) if table is None else table
     complete, seconds = (entry.complete, entry.seconds) if entry and entry.key == key else (False, 0.0)
-    store.save(run, "evaluation", key, table.with_row(measured), complete, seconds)
+    try:
+        store.save(run, "evaluation", key, table.with_row(measured), complete, seconds)
+    except StoreError as error:  # a cache that cannot be written is no reason to keep the number back
+        store.problems[f"{run}: measured cut"] = str(error)
+        reporter.event("note", f"The cut was measured, but not kept. {error}")
     return measured
 
 

@@ -83,6 +83,9 @@ def _offer_measurement(results: RunResults, pair: tuple[float, float]) -> None:
         return
     if job is not None and job.state is JobState.FAILED:
         st.error(f"It could not be measured. {job.error}")
+    elif job is not None:
+        for note in (event.text for event in job.events if event.kind == "note"):
+            st.warning(note)
     text, button = st.columns([4, 1], vertical_alignment="center")
     text.markdown(
         "This cut lies between measured ones: its accuracy above is interpolated. Parameters, multiply-accumulates and "
