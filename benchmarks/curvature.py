@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from benchmarks.subjects import VIT_S, bundled, bundled_split, random_vit
 from benchmarks.timing import Line, compare, seconds
-from snapvit.data import ViewSpec, open_source, view_batches
+from snapvit.data.sources import open_source
+from snapvit.data.views import ViewSpec, view_batches
 from snapvit.method.curvature import estimate_curvature
 from snapvit.method.loss import view_agreement
-from snapvit.models import LoadedModel, embed, normalise_pixels
+from snapvit.models.embedding import embed, normalise_pixels
+from snapvit.models.loading import LoadedModel
 
 VIEWS = ViewSpec()
 

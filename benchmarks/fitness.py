@@ -10,11 +10,15 @@ from torch import Tensor
 
 from benchmarks.subjects import FLOORS, VIT_S, bundled, bundled_split, random_curvature, random_vit
 from benchmarks.timing import Line, compare, seconds
-from snapvit.data import open_source, pixel_table
-from snapvit.elastic import ElasticViT, cut_at, final_scores, rank
-from snapvit.method.fitness import PAPER_PAIRS, Fitness
+from snapvit.artifacts import PAPER_PAIRS
+from snapvit.data.pixels import pixel_table
+from snapvit.data.sources import open_source
+from snapvit.elastic.ranking import cut_at, final_scores, rank
+from snapvit.elastic.vit import ElasticViT
+from snapvit.method.fitness import Fitness
 from snapvit.method.search import start_mean
-from snapvit.models import LoadedModel, embed, normalise_pixels
+from snapvit.models.embedding import embed, normalise_pixels
+from snapvit.models.loading import LoadedModel
 from snapvit.pipeline.workspace import FORWARD_BATCH
 
 COMPONENTS = 192  # of the PCA, the paper's number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.timing import Line, repeated
-from snapvit.evaluation import Knn
+from snapvit.evaluation.knn import Knn
 
 GALLERY, QUERIES, WIDTH, CLASSES, K = 10_000, 1000, 384, 10, 20
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.subjects import VIT_B, bundled_split, random_vit
 from benchmarks.timing import Line
-from snapvit.data import open_source
-from snapvit.models import ModelSpec
+from snapvit.data.sources import open_source
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import (
     PRESETS,
     CkaConfig,

@@ -6,7 +6,8 @@ import random
 
 from benchmarks.subjects import VIT_S, random_ranking, random_vit
 from benchmarks.timing import Line, Spread, seconds
-from snapvit.elastic import ElasticViT, cut_at
+from snapvit.elastic.ranking import cut_at
+from snapvit.elastic.vit import ElasticViT
 from snapvit.pipeline.config import path_pair, path_points
 
 MOVES = 400

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from snapvit.artifacts import Curvature, Preprocess, Ranking, Topology
-from snapvit.data import Split, open_source, split_source
-from snapvit.elastic import Floors, final_scores, rank
-from snapvit.models import LoadedModel, ModelSpec, describe, load_model
+from snapvit.data.sources import open_source
+from snapvit.data.splits import Split, split_source
+from snapvit.elastic.ranking import Floors, final_scores, rank
+from snapvit.models.anatomy import describe
+from snapvit.models.loading import LoadedModel, load_model
+from snapvit.models.spec import ModelSpec
 
 VIT_S, VIT_B = "vit_small_patch16_224", "vit_base_patch16_224"
 FLOORS = Floors()

@@ -8,6 +8,7 @@ L + b*H + h is head h of block b.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+Criterion = Literal["fisher", "accumulated"]  # which gradients the local curvature squares
+Pairs = tuple[tuple[float, float], ...]  # (mlp, heads) sparsities
+PAPER_PAIRS: Pairs = ((0.15, 0.0), (0.35, 0.2), (0.55, 0.4), (0.65, 0.5))
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from snapvit.artifacts import Measurement
-from snapvit.elastic import cut_at
+from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled, InputError
-from snapvit.evaluation import wilson_interval
-from snapvit.models import ModelSpec
+from snapvit.evaluation.knn import wilson_interval
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
 from snapvit.pipeline.progress import Event, Reporter
-from snapvit.pipeline.results import list_runs, load_ranking, load_results, measure_cut
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.results import list_runs, load_ranking, load_results
 from snapvit.pipeline.store import Store
 
 Answer = tuple[dict[str, Any], str]  # for --json, for people
@@ -93,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.stages import run_pipeline  # imports torch, which the other commands can do without
+
     config = with_settings(PRESETS[args.preset], args.set)
     if args.seed is not None:
         config = with_settings(config, [f"search.seed={args.seed}"])
@@ -126,6 +127,8 @@ def _runs(args: argparse.Namespace, store: Store) -> Answer:
 
 
 def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.measure import measure_cut
+
     measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
     return {"run": args.run} | _plain(measured), _sentence(measured)
 

@@ -14,8 +14,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from snapvit.models import Anatomy, LoadedModel, ModelSpec, describe, load_model
-from snapvit.models.loading import weights_digest
+from snapvit.models.anatomy import Anatomy, describe
+from snapvit.models.loading import LoadedModel, load_model, weights_digest
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.stages import run_pipeline

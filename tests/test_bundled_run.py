@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from snapvit.pipeline import stages
-from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
+from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import list_runs, load_results
 from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
-from snapvit.pipeline.workspace import STAGES, Workspace
+from snapvit.pipeline.workspace import Workspace
 
 CACHE = Path(__file__).parents[1] / "cache"
 REQUEST = RunRequest(config=PRESETS["paper"])

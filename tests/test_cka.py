@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snapvit.errors import Cancelled
 from snapvit.method import cka as cka_module
 from snapvit.method.cka import collect_structures, estimate_cka, linear_cka_map, nearest_correlation
-from snapvit.models import describe
+from snapvit.models.anatomy import describe
 
 
 def map_by_definition(features: list[Tensor]) -> Tensor:

@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from snapvit import cli
-from snapvit.elastic import cut_at
+from snapvit.elastic.ranking import cut_at
 from snapvit.models.loading import BUNDLED_CHECKPOINT
-from snapvit.pipeline import results as results_module
+from snapvit.pipeline import measure as measure_module
 from snapvit.pipeline.results import load_ranking, load_results
 from snapvit.pipeline.store import Store
 
@@ -181,7 +181,7 @@ def test_runs_names_a_damaged_run_and_lists_the_others(command, small_request):
 
 
 def test_evaluate_reads_a_measured_cut(command, small_request, monkeypatch):
-    monkeypatch.setattr(results_module, "Meter", None)
+    monkeypatch.setattr(measure_module, "Meter", None)
     content, _ = command.json("evaluate", small_request.run, "--mlp", "0.475", "--heads", "0.325")
     assert content.keys() >= EVALUATE_KEYS
     table = load_results(Store(command.cache), small_request.run).measurements
@@ -201,7 +201,7 @@ def test_evaluate_measures_a_new_cut_stores_it_and_then_reads_it(command, small_
     assert sum(first["kept_neurons"]) == 12 * 576 - int(0.41 * 12 * 576)
     assert sum(first["kept_heads"]) == 72 - 14
     assert len(load_results(Store(command.cache), small_request.run).measurements) == 4
-    monkeypatch.setattr(results_module, "Meter", None)
+    monkeypatch.setattr(measure_module, "Meter", None)
     assert command.json(*args)[0] == first
     code, out, _ = command(*args)
     assert code == 0
@@ -325,7 +325,7 @@ def test_cancelling_ends_with_130(command, small_settings, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_pipeline", interrupted)
+    monkeypatch.setattr("snapvit.pipeline.stages.run_pipeline", interrupted)
     code, out, err = command("run", *settings_of(small_settings))
     assert (code, out) == (130, "")
     assert "cancelled" in err

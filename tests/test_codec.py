@@ -24,10 +24,10 @@ from snapvit.artifacts import (
     RunFacts,
     Topology,
 )
-from snapvit.elastic import final_scores, rank
+from snapvit.elastic.ranking import final_scores, rank
 from snapvit.method.search import SearchState, search, start_search
 from snapvit.method.xnes import XnesState
-from snapvit.models import ModelSpec
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.codec import decode, encode
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snapvit.elastic import Floors
+from snapvit.artifacts import PAPER_PAIRS
+from snapvit.elastic.ranking import Floors
 from snapvit.errors import InputError
-from snapvit.method.fitness import PAPER_PAIRS
-from snapvit.models import ModelSpec
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import (
     PRESETS,
     RunConfig,

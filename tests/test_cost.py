@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Preprocess
-from snapvit.elastic import ElasticViT, cost_model, measure_latency
-from snapvit.elastic.vit import QkvByHead
-from snapvit.models import describe
+from snapvit.elastic.cost import cost_model, measure_latency
+from snapvit.elastic.vit import ElasticViT, QkvByHead
+from snapvit.models.anatomy import describe
 
 VARIANTS = {
     "plain": {},

@@ -14,7 +14,7 @@ from snapvit.errors import Cancelled
 from snapvit.method import curvature as curvature_module
 from snapvit.method.curvature import estimate_curvature
 from snapvit.method.loss import view_agreement
-from snapvit.models import describe
+from snapvit.models.anatomy import describe
 
 GLOBAL = 2
 VARIANTS = {

@@ -13,9 +13,11 @@ from timm.models.vision_transformer import ParallelScalingBlock, VisionTransform
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Ranking, Scores
-from snapvit.elastic import ElasticViT, Floors, cut_at, rank
+from snapvit.elastic.ranking import Floors, cut_at, rank
+from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
-from snapvit.models import describe, embed
+from snapvit.models.anatomy import describe
+from snapvit.models.embedding import embed
 
 VARIANTS = {
     "plain": {},

@@ -10,10 +10,11 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from snapvit.artifacts import Curvature, Scores
-from snapvit.elastic import ElasticViT, Floors, rank
-from snapvit.method.fitness import PAPER_PAIRS, Fitness, fit_projection
-from snapvit.models import Anatomy, describe
+from snapvit.artifacts import PAPER_PAIRS, Curvature, Scores
+from snapvit.elastic.ranking import Floors, rank
+from snapvit.elastic.vit import ElasticViT
+from snapvit.method.fitness import Fitness, fit_projection
+from snapvit.models.anatomy import Anatomy, describe
 
 PAIRS = ((0.0, 0.0), *PAPER_PAIRS, (0.9, 0.8))
 

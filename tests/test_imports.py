@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # Low to high; a room may import lower rooms and itself. Rooms of one floor do not see each other.
 FLOORS = (
-    ("errors",),
+    ("errors", "environment"),
     ("artifacts",),
     ("models",),
     ("data",),
@@ -36,6 +38,7 @@ CLOSED_ROOMS = {
 }
 CLOSED_PACKAGES = {"figures": {"torch", "torchvision", "timm"}, "pages": {"torch"}, "app": {"torch"}}
 STREAMLIT_ROOMS = {"app", "pages", "ui"}
+SLOW = ("torch", "torchvision", "timm", "sklearn", "faiss")
 HEAVY = ("umap", "faiss", "torchvision.datasets")  # imported where they are used
 
 
@@ -200,7 +203,7 @@ def test_figures_and_the_vocabulary_load_without_torch():
 def test_the_check_sees_the_real_house():
     modules = python_files(ROOT)
     assert {"snapvit", "snapvit.artifacts", "snapvit.models.anatomy", "snapvit.method.xnes"} <= set(modules)
-    assert load_graph(ROOT)["snapvit.models"] >= {"snapvit.models.anatomy", "snapvit.models.loading"}
+    assert load_graph(ROOT)["snapvit.models.loading"] >= {"snapvit.models.anatomy", "snapvit.models.spec"}
     assert load_graph(ROOT)["snapvit.method.fitness"] >= {"snapvit.elastic", "snapvit.models", "snapvit.artifacts"}
     at_use = [i for i in all_imports(ROOT) if i.what == "faiss"]
     assert at_use
@@ -273,3 +276,11 @@ def test_what_is_allowed_is_not_reported(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert upward_imports(tmp_path) == foreign_imports(tmp_path) == circles(tmp_path) == []
+
+
+def test_pages_start_without_torch():
+    """The first page paints fast because only a job needs torch; one import in the wrong place would undo that."""
+    modules = [f"snapvit.ui.{path.stem}" for path in (ROOT / "snapvit" / "ui").glob("*.py") if path.stem != "__init__"]
+    code = f"import sys, {', '.join(modules)}, snapvit.cli\nprint([m for m in {SLOW} if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -11,6 +11,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from snapvit.pipeline import jobs as jobs_module
+from snapvit.pipeline import measure, stages
 from snapvit.pipeline.config import RunRequest, with_settings
 from snapvit.pipeline.jobs import JobManager, JobSnapshot, JobState, MeasureTask, RunTask
 from snapvit.pipeline.progress import Reporter
@@ -77,7 +78,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
     script = Scripted()
-    monkeypatch.setattr(jobs_module, "run_pipeline", script)
+    monkeypatch.setattr(stages, "run_pipeline", script)
     yield script
     script.let_go.set()
 
@@ -157,7 +158,7 @@ def test_a_measurement_twice_is_measured_once(manage, finished, small_request, m
     def never(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("snapvit.pipeline.results.Meter", never)
+    monkeypatch.setattr("snapvit.pipeline.measure.Meter", never)
     assert ended(manager, manager.submit(MeasureTask(small_request.run, 0.2, 0.0))).state is JobState.FINISHED
     assert len(load_results(finished, small_request.run).measurements) == 4
 
@@ -244,7 +245,7 @@ def test_an_unforeseen_error_is_caught_logged_and_named(manage, finished, small_
 
     work = RunTask(small_request) if where == "run_pipeline" else MeasureTask(small_request.run, 0.3, 0.1)
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(jobs_module, where, broken)
+        patch.setattr(stages if where == "run_pipeline" else measure, where, broken)
         job = manager.submit(work)
         end = ended(manager, job)
     assert end.state is JobState.FAILED
@@ -260,7 +261,7 @@ def test_an_error_without_words_is_named_by_its_type(manage, monkeypatch, tmp_pa
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(jobs_module, "run_pipeline", broken)
+    monkeypatch.setattr(stages, "run_pipeline", broken)
     manager = manage(Store(tmp_path))
     assert "RuntimeError" in ended(manager, manager.submit(task("a"))).error
 

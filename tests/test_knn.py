@@ -9,8 +9,8 @@ from scipy.stats import binomtest
 from sklearn.neighbors import KNeighborsClassifier
 
 from snapvit.errors import InputError
-from snapvit.evaluation import Knn, embeddings, mean_cosine, wilson_interval
-from snapvit.evaluation.knn import majority
+from snapvit.evaluation.features import embeddings, mean_cosine
+from snapvit.evaluation.knn import Knn, majority, wilson_interval
 
 
 def clouds(seed: int, count: int, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from snapvit.data.sources import FASHION_MNIST
 from snapvit.errors import InputError
-from snapvit.models import ModelSpec, load_model, normalise_pixels
-from snapvit.models.loading import BUNDLED_CHECKPOINT, weights_digest
+from snapvit.models.embedding import normalise_pixels
+from snapvit.models.loading import BUNDLED_CHECKPOINT, load_model, weights_digest
+from snapvit.models.spec import ModelSpec
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
 METADATA = {"config": json.dumps(TINY), "mean": "0.25", "std": "0.5"}

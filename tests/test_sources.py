@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from snapvit.artifacts import Preprocess
-from snapvit.data import open_source, pixel_table
-from snapvit.data.pixels import fit_image
-from snapvit.data.sources import FASHION_CLASSES, FASHION_MNIST, IDX_IMAGES, FashionMnist, read_idx
+from snapvit.data.pixels import fit_image, pixel_table
+from snapvit.data.sources import FASHION_CLASSES, FASHION_MNIST, IDX_IMAGES, FashionMnist, open_source, read_idx
 from snapvit.errors import InputError
-from snapvit.models import normalise_pixels
+from snapvit.models.embedding import normalise_pixels
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 

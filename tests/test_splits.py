@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from snapvit.data import open_source, split_source
+from snapvit.data.sources import open_source
+from snapvit.data.splits import split_source
 from snapvit.errors import InputError
 
 

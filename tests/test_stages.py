@@ -18,18 +18,19 @@ from sklearn.neighbors import KNeighborsClassifier
 from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking
-from snapvit.data import split_source
 from snapvit.data.sources import FASHION_MNIST
+from snapvit.data.splits import split_source
 from snapvit.errors import Cancelled, InputError
 from snapvit.method.search import SearchState
 from snapvit.models.loading import BUNDLED_CHECKPOINT, weights_digest
-from snapvit.pipeline import results, stages, workspace
-from snapvit.pipeline.config import RunRequest, path_pair, path_points, setting_names, with_settings
+from snapvit.pipeline import measure, stages, workspace
+from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points, setting_names, with_settings
+from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Event, Reporter
-from snapvit.pipeline.results import find_measurement, list_runs, load_results, measure_cut
+from snapvit.pipeline.results import find_measurement, list_runs, load_results
 from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store, StoreError
-from snapvit.pipeline.workspace import STAGES, Workspace
+from snapvit.pipeline.workspace import Workspace
 
 KINDS = {
     "curvature": Curvature,
@@ -416,21 +417,21 @@ def test_a_measured_cut_is_stored_and_then_read(finished, small_request, monkeyp
     table = load_results(Store(finished.root), small_request.run).measurements
     assert len(table) == 4
     assert load_results(finished, small_request.run).summary.state == "finished"
-    monkeypatch.setattr(results, "Meter", never)
+    monkeypatch.setattr(measure, "Meter", never)
     assert measure_cut(Store(finished.root), small_request.run, 0.3, 0.1, Reporter()) == first
     assert measure_cut(finished, small_request.run, 0.0, 0.0, Reporter()).top1 == table.row(0).top1
 
 
 def test_a_row_that_another_process_adds_while_one_is_measured_is_kept(finished, small_request, monkeypatch):
-    meter = results.Meter
+    meter = measure.Meter
 
     class Slow(meter):
         def measure(self, cut: object) -> object:
-            monkeypatch.setattr(results, "Meter", meter)
+            monkeypatch.setattr(measure, "Meter", meter)
             measure_cut(Store(finished.root), small_request.run, 0.7, 0.1, Reporter())  # somebody else's, meanwhile
             return super().measure(cut)
 
-    monkeypatch.setattr(results, "Meter", Slow)
+    monkeypatch.setattr(measure, "Meter", Slow)
     measure_cut(finished, small_request.run, 0.6, 0.1, Reporter())
     assert load_results(finished, small_request.run).measurements.mlp.tolist()[-2:] == [0.7, 0.6]
 

@@ -22,7 +22,7 @@ import safetensors.numpy
 from filelock import FileLock
 
 from snapvit.artifacts import CkaMap, CostModel, Curvature, Measurements, Ranking, RunFacts, Scores, Topology
-from snapvit.elastic import Floors, rank
+from snapvit.elastic.ranking import Floors, rank
 from snapvit.errors import InputError
 from snapvit.pipeline import store as store_module
 from snapvit.pipeline.codec import encode

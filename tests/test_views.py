@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from snapvit.artifacts import Preprocess
-from snapvit.data import ViewSpec, multi_crop, view_batches
-from snapvit.data.views import random_box
+from snapvit.data.views import ViewSpec, multi_crop, random_box, view_batches
 
 SPEC = ViewSpec()
 SMALL = Preprocess((16, 16), (0.5,) * 3, (0.5,) * 3)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from snapvit.artifacts import CostModel, Preprocess
-from snapvit.models import Anatomy
+from snapvit.models.anatomy import Anatomy
 
 
 def cost_model(model: nn.Module, anatomy: Anatomy) -> CostModel:

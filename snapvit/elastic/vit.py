@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Ints
-from snapvit.models import Anatomy, BlockAnatomy
+from snapvit.models.anatomy import Anatomy, BlockAnatomy
 
 
 class QkvByHead(nn.Module):

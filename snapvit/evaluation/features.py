@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snapvit.models import embed
+from snapvit.models.embedding import embed
 
 
 @torch.inference_mode()

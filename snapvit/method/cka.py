@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import CkaMap, Doubles
-from snapvit.models import Anatomy, embed
+from snapvit.models.anatomy import Anatomy
+from snapvit.models.embedding import embed
 
 # Bound on the rows of all Gram matrices held at once, in numbers: 64 MB of float32.
 CHUNK_NUMBERS = 16_000_000

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Curvature
+from snapvit.artifacts import Criterion, Curvature
 from snapvit.method.loss import view_agreement
-from snapvit.models import Anatomy, embed
+from snapvit.models.anatomy import Anatomy
+from snapvit.models.embedding import embed
 
-Criterion = Literal["fisher", "accumulated"]
 Collect = Callable[[int, Tensor, Tensor], None]  # layer number, inputs (V*n, T, D), output gradients (V*n, T, out)
 
 # Bound on the per-image weight gradients held at once, in numbers: 64 MB of float32.

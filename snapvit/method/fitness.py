@@ -11,12 +11,10 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from snapvit.artifacts import Curvature, Doubles
-from snapvit.elastic import ElasticViT, Floors, cut_at, final_scores, rank
-from snapvit.models import embed
-
-Pairs = tuple[tuple[float, float], ...]  # (mlp, heads) sparsities
-PAPER_PAIRS: Pairs = ((0.15, 0.0), (0.35, 0.2), (0.55, 0.4), (0.65, 0.5))
+from snapvit.artifacts import Curvature, Doubles, Pairs
+from snapvit.elastic.ranking import Floors, cut_at, final_scores, rank
+from snapvit.elastic.vit import ElasticViT
+from snapvit.models.embedding import embed
 
 
 @dataclass(frozen=True)

@@ -28,23 +28,9 @@ from torch import Tensor, nn
 from snapvit.artifacts import Preprocess
 from snapvit.errors import InputError
 from snapvit.models.anatomy import Anatomy, describe
+from snapvit.models.spec import BUNDLED, ModelSpec
 
-BUNDLED = "bundled"
 BUNDLED_CHECKPOINT = Path(__file__).parents[1] / "assets" / "fashion_vit.safetensors"
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What to load. `name` is `bundled` or a timm name; a checkpoint replaces the hub's weights."""
-
-    name: str = BUNDLED
-    checkpoint: str | None = None
-    image_size: int | None = None  # pixels; None: what the model was made for
-
-    @property
-    def label(self) -> str:
-        """Short name for people and run names."""
-        return self.name if self.checkpoint is None else f"{self.name} ({Path(self.checkpoint).name})"
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from snapvit.elastic import Floors
+from snapvit.artifacts import PAPER_PAIRS, Criterion, Pairs
+from snapvit.elastic.ranking import Floors
 from snapvit.errors import InputError
-from snapvit.method.curvature import Criterion
-from snapvit.method.fitness import PAPER_PAIRS, Pairs
-from snapvit.models import ModelSpec
+from snapvit.models.spec import ModelSpec
 
 HEAD_LAG = 0.15  # on the slider's path heads lag behind neurons by this much, as in the paper's pairs
 PATH_END = 0.95
+
+# A stage's number rises when the meaning of its numbers changes, so that older files are not taken for new ones.
+SCHEMAS = {"curvature": 1, "cka": 1, "search": 1, "ranking": 1, "evaluation": 1}
+STAGES = tuple(SCHEMAS)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from snapvit.errors import Cancelled, InputError
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.progress import Event, Progress, Reporter
-from snapvit.pipeline.results import measure_cut, open_workspace
-from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
-from snapvit.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from snapvit.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -159,13 +160,16 @@ class JobManager:
                 job.state = state
 
     def _run(self, job: _Job) -> JobState:
+        # torch and timm are imported by the first job, not by the first page, which needs only their results
+        from snapvit.pipeline import measure, stages
+
         try:
             if isinstance(job.task, RunTask):
                 self._workspace = None  # one model in memory at a time
-                self._workspace = run_pipeline(job.task.request, self._store, job.reporter)
+                self._workspace = stages.run_pipeline(job.task.request, self._store, job.reporter)
             else:
                 task = job.task
-                measure_cut(self._store, task.run, task.mlp, task.heads, job.reporter, self._open(task.run))
+                measure.measure_cut(self._store, task.run, task.mlp, task.heads, job.reporter, self._open(task.run))
         except Cancelled:
             return JobState.CANCELLED
         except InputError as error:
@@ -181,7 +185,9 @@ class JobManager:
         return JobState.FINISHED
 
     def _open(self, run: str) -> Workspace:
+        from snapvit.pipeline import measure
+
         if self._workspace is None or self._workspace.request.run != run:
             self._workspace = None
-            self._workspace = open_workspace(self._store, run)
+            self._workspace = measure.open_workspace(self._store, run)
         return self._workspace

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from snapvit.artifacts import Cut, Measurement, Ranking
-from snapvit.data import PixelTable
-from snapvit.elastic import ElasticViT, cost_model, measure_latency
-from snapvit.evaluation import Knn, embeddings, mean_cosine
+from snapvit.artifacts import Cut, Measurement, Measurements, Ranking
+from snapvit.data.pixels import PixelTable
+from snapvit.elastic.cost import cost_model, measure_latency
+from snapvit.elastic.ranking import cut_at
+from snapvit.elastic.vit import ElasticViT
+from snapvit.errors import InputError
+from snapvit.evaluation.features import embeddings, mean_cosine
+from snapvit.evaluation.knn import Knn
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.results import find_measurement, known_run, load_ranking
+from snapvit.pipeline.store import Store, StoreError
 from snapvit.pipeline.workspace import Workspace
 
 
@@ -67,3 +73,50 @@ class Meter:
         for batch in self._workspace.batches(table):
             self._reporter.check()
             yield batch
+
+
+def empty_table(workspace: Workspace) -> Measurements:
+    """No measurements yet, of this workspace's images."""
+    return Measurements.empty(
+        workspace.loaded.anatomy.topology.blocks,
+        len(workspace.query_ids),
+        len(workspace.gallery_ids),
+        workspace.request.config.evaluation.k,
+    )
+
+
+def open_workspace(store: Store, run: str) -> Workspace:
+    """Model and images of a stored run, loaded."""
+    return Workspace.open(known_run(store, run)[1])
+
+
+def measure_cut(
+    store: Store, run: str, mlp: float, heads: float, reporter: Reporter, workspace: Workspace | None = None
+) -> Measurement:
+    """Measure one cut of a run's ranking and keep the result; a cut measured before is read.
+
+    `workspace` saves loading the model where it is open already. Raises InputError for an unknown run, a run
+    without a ranking, or a ratio outside [0, 1).
+    """
+    ranking = load_ranking(store, run)
+    cut = cut_at(ranking, mlp, heads)
+    found = find_measurement(store, run, mlp, heads)
+    if found is not None:
+        return found
+    if workspace is None:
+        workspace = open_workspace(store, run)
+    key = workspace.keys["evaluation"]
+    if store.entry(run, "ranking").key != workspace.keys["ranking"]:
+        raise InputError(f"The model or the images of run {run} changed since its ranking was made; run it again.")
+    with Meter(workspace, ranking, reporter) as meter:
+        measured = meter.measure(cut)
+    table = store.load(run, "evaluation", Measurements, key)  # only now: another process may have added rows
+    entry = store.entry(run, "evaluation")
+    table = empty_table(workspace) if table is None else table
+    complete, seconds = (entry.complete, entry.seconds) if entry and entry.key == key else (False, 0.0)
+    try:
+        store.save(run, "evaluation", key, table.with_row(measured), complete, seconds)
+    except StoreError as error:  # a cache that cannot be written is no reason to keep the number back
+        store.problems[f"{run}: measured cut"] = str(error)
+        reporter.event("note", f"The cut was measured, but not kept. {error}")
+    return measured

@@ -1,20 +1,15 @@
-"""The read side: what runs there are, what of each is finished, and measuring one more cut of a finished ranking."""
+"""The read side: what runs there are and what of each is finished. It imports no torch, so that pages start at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, SearchHistory
-from snapvit.elastic import cut_at
 from snapvit.errors import InputError
 from snapvit.method.search import SearchState
 from snapvit.pipeline.codec import decode
-from snapvit.pipeline.config import RunRequest
-from snapvit.pipeline.measure import Meter
-from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.stages import empty_table
-from snapvit.pipeline.store import Manifest, Store, StoreError
-from snapvit.pipeline.workspace import STAGES, Workspace
+from snapvit.pipeline.config import STAGES, RunRequest
+from snapvit.pipeline.store import Manifest, Store
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ def list_runs(store: Store) -> list[RunSummary]:
 
 def load_results(store: Store, run: str) -> RunResults:
     """All artifacts of a run that are there and whole. Raises InputError where there is no such run."""
-    manifest, request = _known_run(store, run)
+    manifest, request = known_run(store, run)
     state = store.load(run, "search", SearchState)
     return RunResults(
         summary=_summary(manifest, request),
@@ -79,7 +74,7 @@ def load_results(store: Store, run: str) -> RunResults:
 
 def load_ranking(store: Store, run: str) -> Ranking:
     """The ranking of a run. Raises InputError where the run has none yet."""
-    _known_run(store, run)
+    known_run(store, run)
     ranking = store.load(run, "ranking", Ranking)
     if ranking is None:
         raise InputError(f"Run {run} has no ranking yet; finish it first, on the Run page or with `run`.")
@@ -92,44 +87,8 @@ def find_measurement(store: Store, run: str, mlp: float, heads: float) -> Measur
     return None if table is None else table.find(mlp, heads)
 
 
-def open_workspace(store: Store, run: str) -> Workspace:
-    """Model and images of a stored run, loaded."""
-    return Workspace.open(_known_run(store, run)[1])
-
-
-def measure_cut(
-    store: Store, run: str, mlp: float, heads: float, reporter: Reporter, workspace: Workspace | None = None
-) -> Measurement:
-    """Measure one cut of a run's ranking and keep the result; a cut measured before is read.
-
-    `workspace` saves loading the model where it is open already. Raises InputError for an unknown run, a run
-    without a ranking, or a ratio outside [0, 1).
-    """
-    ranking = load_ranking(store, run)
-    cut = cut_at(ranking, mlp, heads)
-    found = find_measurement(store, run, mlp, heads)
-    if found is not None:
-        return found
-    if workspace is None:
-        workspace = open_workspace(store, run)
-    key = workspace.keys["evaluation"]
-    if store.entry(run, "ranking").key != workspace.keys["ranking"]:
-        raise InputError(f"The model or the images of run {run} changed since its ranking was made; run it again.")
-    with Meter(workspace, ranking, reporter) as meter:
-        measured = meter.measure(cut)
-    table = store.load(run, "evaluation", Measurements, key)  # only now: another process may have added rows
-    entry = store.entry(run, "evaluation")
-    table = empty_table(workspace) if table is None else table
-    complete, seconds = (entry.complete, entry.seconds) if entry and entry.key == key else (False, 0.0)
-    try:
-        store.save(run, "evaluation", key, table.with_row(measured), complete, seconds)
-    except StoreError as error:  # a cache that cannot be written is no reason to keep the number back
-        store.problems[f"{run}: measured cut"] = str(error)
-        reporter.event("note", f"The cut was measured, but not kept. {error}")
-    return measured
-
-
-def _known_run(store: Store, run: str) -> tuple[Manifest, RunRequest]:
+def known_run(store: Store, run: str) -> tuple[Manifest, RunRequest]:
+    """Manifest and request of a run. Raises InputError where there is no such run, naming those there are."""
     manifest = store.manifest(run)
     request = _request_of(manifest, store) if manifest else None
     if request is None:

@@ -13,19 +13,20 @@ import numpy as np
 import torch
 
 from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking, SearchHistory
-from snapvit.data import view_batches
-from snapvit.elastic import ElasticViT, cut_at, final_scores, rank
+from snapvit.data.views import view_batches
+from snapvit.elastic.ranking import cut_at, final_scores, rank
+from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import estimate_cka, nearest_correlation
 from snapvit.method.curvature import estimate_curvature
 from snapvit.method.fitness import Fitness
 from snapvit.method.search import SearchState, search, start_mean, start_search
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.codec import encode
-from snapvit.pipeline.config import RunRequest, path_pair, path_points
-from snapvit.pipeline.measure import Meter, pass_share
+from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points
+from snapvit.pipeline.measure import Meter, empty_table, pass_share
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.store import Store
-from snapvit.pipeline.workspace import STAGES, Workspace
+from snapvit.pipeline.workspace import Workspace
 
 VIEW_TOKENS = 3_000  # tokens of all views in one curvature batch: about 0.5 GB of the bundled model's activations
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
@@ -246,13 +247,3 @@ KINDS: dict[str, type] = {
     "ranking": Ranking,
     "evaluation": Measurements,
 }
-
-
-def empty_table(workspace: Workspace) -> Measurements:
-    """No measurements yet, of this workspace's images."""
-    return Measurements.empty(
-        workspace.loaded.anatomy.topology.blocks,
-        len(workspace.query_ids),
-        len(workspace.gallery_ids),
-        workspace.request.config.evaluation.k,
-    )

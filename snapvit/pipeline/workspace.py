@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from snapvit.artifacts import Ints, RunFacts
-from snapvit.data import ImageSource, PixelTable, Split, ViewSpec, open_source, pixel_table, split_source
-from snapvit.elastic import cost_model
+from snapvit.data.pixels import PixelTable, pixel_table
+from snapvit.data.sources import ImageSource, open_source
+from snapvit.data.splits import Split, split_source
+from snapvit.data.views import ViewSpec
+from snapvit.elastic.cost import cost_model
 from snapvit.errors import InputError
-from snapvit.models import LoadedModel, load_model, normalise_pixels
-from snapvit.pipeline.config import RunRequest
+from snapvit.models.embedding import normalise_pixels
+from snapvit.models.loading import LoadedModel, load_model
+from snapvit.pipeline.config import SCHEMAS, RunRequest
 
-# A stage's number rises when the meaning of its numbers changes, so that older files are not taken for new ones.
-SCHEMAS = {"curvature": 1, "cka": 1, "search": 1, "ranking": 1, "evaluation": 1}
-STAGES = tuple(SCHEMAS)
 FORWARD_BATCH = 64  # images
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from snapvit.artifacts import Measurement
-from snapvit.elastic import cut_at
-from snapvit.evaluation import wilson_interval
+from snapvit.elastic.ranking import cut_at
+from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask
 from snapvit.pipeline.results import RunResults

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from snapvit.artifacts import Doubles, Topology
-from snapvit.elastic import cut_at, final_scores, removal_sparsity
+from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.pipeline.config import STAGES
 from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask, RunTask
-from snapvit.pipeline.workspace import STAGES
 from snapvit.ui.resources import jobs, run_stamp
 from snapvit.ui.selection import change
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import Measurement
-from snapvit.evaluation import wilson_interval
+from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.page import run_label

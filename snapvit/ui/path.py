@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from snapvit.artifacts import Floats, Measurement
-from snapvit.elastic import cut_at
-from snapvit.evaluation import wilson_interval
+from snapvit.elastic.ranking import cut_at
+from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep

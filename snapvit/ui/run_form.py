@@ -7,7 +7,7 @@ import dataclasses
 import streamlit as st
 
 from snapvit.errors import InputError
-from snapvit.models import ModelSpec
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 from snapvit.pipeline.jobs import RunTask
 from snapvit.ui.flow import flowing_columns
