@@ -194,7 +194,7 @@ class Measurement:
     cosine: float  # mean cosine between cut and full embeddings of the queries
     params: int
     macs: int
-    latency_ms: float  # one image, median
+    latency_ms: float  # one image on one thread, median
 
     @property
     def top1(self) -> float | None:

@@ -53,15 +53,23 @@ def _pool_macs(model: nn.Module, tokens: int) -> int:
 
 @torch.inference_mode()
 def measure_latency(model: nn.Module, preprocess: Preprocess, repeats: int = 25) -> float:
-    """Median milliseconds of one forward pass of one image, after two that are not counted."""
+    """Median milliseconds of one forward pass of one image on one thread, after two that are not counted.
+
+    On one thread, because for a single image waking the others costs as much as they save and varies far more.
+    """
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, *preprocess.size, device=device)
     times = []
-    for turn in range(repeats + 2):
-        start = time.perf_counter()
-        model(image)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if turn >= 2:
-            times.append(time.perf_counter() - start)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for turn in range(repeats + 2):
+            start = time.perf_counter()
+            model(image)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn >= 2:
+                times.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
     return 1000 * float(np.median(times))

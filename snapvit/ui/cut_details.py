@@ -56,7 +56,7 @@ def sentence(m: Measurement) -> str:
     return (
         f"Measured: {accuracy}. Its embeddings keep a cosine of **{m.cosine:.3f}** to the full model's. It has "
         f"**{m.params / 1e6:.2f} M** parameters, needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image, "
-        f"and took **{m.latency_ms:.1f} ms** for one image on this computer when it was measured."
+        f"and took **{m.latency_ms:.1f} ms** for one image on one thread of this computer when it was measured."
     )
 
 
