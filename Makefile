@@ -30,7 +30,7 @@ bench: $(VENV)/.dev
 screenshots: $(VENV)/.dev
 	$(BIN)/python scripts/screenshots.py
 
-# Computes the shipped run again, with the paper's settings.
+# Computes what is missing of the shipped run; delete its folder in cache/ first to make all of it again.
 bundled-run: $(VENV)/.app
 	$(BIN)/python -m snapvit run --preset paper --cache cache
 
