@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from snapvit.artifacts import SearchHistory
 from snapvit.figures.style import BLUE, GREY, ORANGE, finish
 
-TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
 def fitness_curve(history: SearchHistory) -> go.Figure:

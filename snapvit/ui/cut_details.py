@@ -15,9 +15,6 @@ from snapvit.ui.path import measured_on_path
 from snapvit.ui.resources import jobs
 from snapvit.ui.tables import table_to_keep
 
-POLL_SECONDS = 0.3
-MEASURING = "measuring_job"
-
 
 def cut_details(results: RunResults, sparsity: float) -> None:
     """What is known of the cut at `sparsity`, measured or not, and all measured cuts as a table."""
@@ -79,7 +76,10 @@ def _offer_measurement(results: RunResults, pair: tuple[float, float]) -> None:
     task = MeasureTask(results.summary.run, *pair)
     job = next((job for job in jobs().snapshots() if job.task == task), None)
     if job is not None and job.state.active:
-        st.fragment(_await, run_every=POLL_SECONDS)(job.id)
+        # The sidebar's line draws the page anew when the job ends; a second timer here would get in its way.
+        st.markdown(f":material/progress_activity: {_waiting(job)}")
+        if st.button("Cancel", key=f"cancel_{job.id}"):
+            jobs().cancel(job.id)
         return
     if job is not None and job.state is JobState.FAILED:
         st.error(f"It could not be measured. {job.error}")
@@ -94,15 +94,6 @@ def _offer_measurement(results: RunResults, pair: tuple[float, float]) -> None:
     if button.button("Measure this cut", key="measure", icon=":material/straighten:", width="stretch"):
         jobs().submit(task)
         st.rerun()
-
-
-def _await(job_id: int) -> None:
-    job = jobs().snapshot(job_id)
-    if not job.state.active:
-        st.rerun(scope="app")
-    st.markdown(f":material/progress_activity: {_waiting(job)}")
-    if st.button("Cancel", key=f"cancel_{job_id}"):
-        jobs().cancel(job_id)
 
 
 def _waiting(job: JobSnapshot) -> str:

@@ -25,7 +25,8 @@ PAGES = (
 def open_page(title: str, follow: bool = True) -> Selection:
     """Set the page up and return what is selected. To be called first, by every page.
 
-    A page that follows is drawn again whenever the running job adds something to the run it shows.
+    A page that follows shows the running job in the sidebar and is drawn again whenever the job adds something to
+    the run it shows. One that does not has a job panel of its own: two timers on one page get in each other's way.
 
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
@@ -38,7 +39,8 @@ def open_page(title: str, follow: bool = True) -> Selection:
             st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
         st.divider()
         selection = _pick_run(summaries, selection)
-        job_chip(selection.run if follow else None)
+        if follow:
+            job_chip(selection.run)
         if selection.run is not None:
             chosen_results(selection.run)  # read here, so that what is damaged can be named below
         _problems()
