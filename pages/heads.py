@@ -3,7 +3,7 @@
 import streamlit as st
 
 from snapvit import figures, ui
-from snapvit.ui.head_details import head_details, head_table, head_values, kept_heads, select_clicked
+from snapvit.ui.head_details import head_details, head_frame, head_table, head_values, kept_heads, select_clicked
 
 selection = ui.open_page("Heads")
 st.title("Which heads matter, and which go first")
@@ -28,16 +28,16 @@ percent = right.slider(
 selection = ui.change(sparsity=round(percent / 100, 4))
 
 chart = f"head_map_{measure}"
-st.plotly_chart(
+label = figures.MEASURES[measure].label
+ui.show_figure(
     figures.head_map(head_values(results, measure), kept_heads(results, selection.sparsity), measure, selection.head),
     key=chart,
-    on_select=lambda: select_clicked(chart, results.facts.topology),
-    selection_mode="points",
-    alt=f"Map of {figures.MEASURES[measure].label.lower()} of every head, one column a block",
-)
-st.caption(
-    f"{figures.MEASURES[measure].meaning} A cross marks a head that the cut removes. Click a cell to see why and when "
-    "that head goes."
+    reading=f"{figures.MEASURES[measure].meaning} A cross marks a head that the cut removes. Click a cell "
+    "to see why and when that head goes.",
+    alt=f"Map of {label.lower()} of every head, one column a block",
+    table=head_frame(results, selection.sparsity),
+    file=f"{selection.run}-heads-{measure}",
+    on_click=lambda: select_clicked(chart, results.facts.topology),
 )
 head_details(results, selection)
 head_table(results, selection.sparsity)

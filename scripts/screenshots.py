@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "run": ("/", ".st-key-fitness_curve .main-svg"),
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
-    "heads": ("/heads?s=0.65&head=9-3", ".st-key-head_map_score .main-svg"),
+    "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
 }
 WIDTHS = (1440, 800)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -13,10 +13,11 @@ import pytest
 from snapvit.pipeline import jobs as jobs_module
 from snapvit.pipeline import measure, stages
 from snapvit.pipeline.config import RunRequest, with_settings
-from snapvit.pipeline.jobs import JobManager, JobSnapshot, JobState, MeasureTask, RunTask
+from snapvit.pipeline.jobs import JobManager, JobSnapshot, JobState
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import find_measurement, load_results
 from snapvit.pipeline.store import Store
+from snapvit.pipeline.tasks import MeasureTask, RunTask
 
 PATIENCE = 60  # seconds until a test gives up
 

@@ -80,7 +80,7 @@ def test_the_run_page_draws_accuracy_and_fitness(shipped: Path) -> None:
 
 
 def test_the_address_chooses_sparsity_and_head(shipped: Path) -> None:
-    app = opened("pages/heads.py", s="0.3", head="3-4")
+    app = opened("pages/heads.py", s="0.3", at="3-4")
     assert not app.exception
     assert app.slider[0].value == 30
     assert "Block 3, head 4" in words(app)
@@ -94,9 +94,9 @@ def test_the_address_chooses_sparsity_and_head(shipped: Path) -> None:
         {"s": "nan"},
         {"s": "7"},
         {"s": "-1"},
-        {"head": "0-0"},
-        {"head": "99-99"},
-        {"head": "x"},
+        {"at": "0-0"},
+        {"at": "99-99"},
+        {"at": "x"},
         {"run": "no-such-run"},
         {"run": "../../etc"},
     ],

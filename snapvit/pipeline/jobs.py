@@ -9,15 +9,11 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from snapvit.errors import Cancelled, InputError
-from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.progress import Event, Progress, Reporter
 from snapvit.pipeline.store import Store
-
-if TYPE_CHECKING:
-    from snapvit.pipeline.workspace import Workspace
+from snapvit.pipeline.tasks import RunTask, Task, Workbench
 
 log = logging.getLogger(__name__)
 
@@ -35,30 +31,6 @@ class JobState(StrEnum):
     def active(self) -> bool:
         """Queued or running."""
         return self in (JobState.QUEUED, JobState.RUNNING)
-
-
-@dataclass(frozen=True)
-class RunTask:
-    """Bring a run to its end."""
-
-    request: RunRequest
-
-    @property
-    def run(self) -> str:
-        """Name of the run."""
-        return self.request.run
-
-
-@dataclass(frozen=True)
-class MeasureTask:
-    """Measure one more cut of a run."""
-
-    run: str
-    mlp: float
-    heads: float
-
-
-Task = RunTask | MeasureTask
 
 
 @dataclass(frozen=True)
@@ -93,12 +65,11 @@ class JobManager:
     """Owns the pipeline of this process. All methods may be called from any thread."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._bench = Workbench(store)
         self._jobs: dict[int, _Job] = {}
         self._numbers = itertools.count(1)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._workspace: Workspace | None = None  # the last run's, so that a measurement need not load the model
         self._thread = threading.Thread(target=self._work, name="snapvit-worker", daemon=True)
         self._thread.start()
 
@@ -160,16 +131,9 @@ class JobManager:
                 job.state = state
 
     def _run(self, job: _Job) -> JobState:
-        # torch and timm are imported by the first job, not by the first page, which needs only their results
-        from snapvit.pipeline import measure, stages
-
+        self._bench.reporter = job.reporter
         try:
-            if isinstance(job.task, RunTask):
-                self._workspace = None  # one model in memory at a time
-                self._workspace = stages.run_pipeline(job.task.request, self._store, job.reporter)
-            else:
-                task = job.task
-                measure.measure_cut(self._store, task.run, task.mlp, task.heads, job.reporter, self._open(task.run))
+            job.task.perform(self._bench)
         except Cancelled:
             return JobState.CANCELLED
         except InputError as error:
@@ -183,11 +147,3 @@ class JobManager:
             )
             return JobState.FAILED
         return JobState.FINISHED
-
-    def _open(self, run: str) -> Workspace:
-        from snapvit.pipeline import measure
-
-        if self._workspace is None or self._workspace.request.run != run:
-            self._workspace = None
-            self._workspace = measure.open_workspace(self._store, run)
-        return self._workspace

@@ -90,6 +90,14 @@ def open_workspace(store: Store, run: str) -> Workspace:
     return Workspace.open(known_run(store, run)[1])
 
 
+def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:
+    """Raise InputError where the stored stages of `run` are of another model or other images than the workspace's."""
+    keys = workspace.keys
+    for stage, entry in known_run(store, run)[0].stages.items():
+        if stage in keys and entry.key != keys[stage]:
+            raise InputError(f"The model or the images of run {run} changed since its {stage} was made; run it again.")
+
+
 def measure_cut(
     store: Store, run: str, mlp: float, heads: float, reporter: Reporter, workspace: Workspace | None = None
 ) -> Measurement:
@@ -105,9 +113,8 @@ def measure_cut(
         return found
     if workspace is None:
         workspace = open_workspace(store, run)
+    check_unchanged(store, run, workspace)
     key = workspace.keys["evaluation"]
-    if store.entry(run, "ranking").key != workspace.keys["ranking"]:
-        raise InputError(f"The model or the images of run {run} changed since its ranking was made; run it again.")
     with Meter(workspace, ranking, reporter) as meter:
         measured = meter.measure(cut)
     table = store.load(run, "evaluation", Measurements, key)  # only now: another process may have added rows

@@ -4,9 +4,23 @@ from snapvit.environment import prepare
 
 prepare()
 
+from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.offer import offer
 from snapvit.ui.page import open_page, results_with
 from snapvit.ui.resources import chosen_live_data, chosen_results
-from snapvit.ui.selection import Selection, change
+from snapvit.ui.selection import Selection, Structure, change, setting
 
-__all__ = ["Selection", "change", "chosen_live_data", "chosen_results", "flowing_columns", "open_page", "results_with"]
+__all__ = [
+    "Selection",
+    "Structure",
+    "change",
+    "chosen_live_data",
+    "chosen_results",
+    "flowing_columns",
+    "offer",
+    "open_page",
+    "results_with",
+    "setting",
+    "show_figure",
+]

@@ -9,10 +9,10 @@ from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.tasks import MeasureTask
+from snapvit.ui.offer import offer
 from snapvit.ui.path import measured_on_path
-from snapvit.ui.resources import jobs
 from snapvit.ui.tables import table_to_keep
 
 
@@ -24,7 +24,14 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     if measured is not None:
         st.markdown(sentence(measured))
     else:
-        _offer_measurement(results, pair)
+        offer(
+            MeasureTask(results.summary.run, *pair),
+            "This cut lies between measured ones: its accuracy above is interpolated. Parameters, multiply-accumulates "
+            "and kept structures are exact.",
+            "Measure this cut",
+            icon=":material/straighten:",
+            key="measure",
+        )
     cut = cut_at(results.ranking, *pair)
     topology = results.facts.topology
     kept = pd.DataFrame(
@@ -70,33 +77,3 @@ def _row(m: Measurement) -> dict[str, float]:
         "MACs": m.macs,
         "Latency (ms)": m.latency_ms,
     }
-
-
-def _offer_measurement(results: RunResults, pair: tuple[float, float]) -> None:
-    task = MeasureTask(results.summary.run, *pair)
-    job = next((job for job in jobs().snapshots() if job.task == task), None)
-    if job is not None and job.state.active:
-        # The sidebar's line draws the page anew when the job ends; a second timer here would get in its way.
-        st.markdown(f":material/progress_activity: {_waiting(job)}")
-        if st.button("Cancel", key=f"cancel_{job.id}"):
-            jobs().cancel(job.id)
-        return
-    if job is not None and job.state is JobState.FAILED:
-        st.error(f"It could not be measured. {job.error}")
-    elif job is not None:
-        for note in (event.text for event in job.events if event.kind == "note"):
-            st.warning(note)
-    text, button = st.columns([4, 1], vertical_alignment="center")
-    text.markdown(
-        "This cut lies between measured ones: its accuracy above is interpolated. Parameters, multiply-accumulates and "
-        "kept structures are exact."
-    )
-    if button.button("Measure this cut", key="measure", icon=":material/straighten:", width="stretch"):
-        jobs().submit(task)
-        st.rerun()
-
-
-def _waiting(job: JobSnapshot) -> str:
-    if job.state is JobState.QUEUED:
-        return "Waiting for the job before it; the cut is measured right after."
-    return "Measuring this cut on the gallery and the queries…"

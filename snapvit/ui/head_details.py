@@ -13,7 +13,7 @@ from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.selection import Selection, change
+from snapvit.ui.selection import Selection, Structure, change
 from snapvit.ui.tables import table_to_keep
 
 
@@ -42,18 +42,19 @@ def select_clicked(key: str, topology: Topology) -> None:
     """Select the head that was clicked in the chart with this key; to be called when its selection changes."""
     for point in st.session_state[key]["selection"]["points"]:
         if isinstance(point.get("customdata"), int):
-            change(head=divmod(point["customdata"], topology.heads))
+            change(structure=Structure(*divmod(point["customdata"], topology.heads)))
 
 
 def head_details(results: RunResults, selection: Selection) -> None:
     """Why and at which sparsity the selected head goes."""
     topology = results.facts.topology
-    if selection.head is None or selection.head[0] >= topology.blocks or selection.head[1] >= topology.heads:
+    structure = selection.structure
+    if structure is None or structure.head is None or not structure.fits(topology):
         st.info(
             "Click a head in the map to see its numbers and the sparsity at which it goes.", icon=":material/ads_click:"
         )
         return
-    block, head = selection.head
+    block, head = structure.block, structure.head
     st.subheader(f"Block {block + 1}, head {head + 1}")
     if not results.ranked:
         st.markdown(f"Local curvature {results.curvature.head[block, head]:.3g}. The ranking comes after the search.")
@@ -66,7 +67,7 @@ def head_details(results: RunResults, selection: Selection) -> None:
     order = results.ranking.head
     place = int(np.flatnonzero(order == block * topology.heads + head)[0]) + 1
     columns[3].metric("Leaves as number", f"{place} of {len(order)}", border=True)
-    st.markdown(_why(results, selection.head, place))
+    st.markdown(_why(results, (block, head), place))
 
 
 def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
@@ -98,8 +99,8 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
     )
 
 
-def head_table(results: RunResults, sparsity: float) -> None:
-    """All heads, sortable, and as CSV."""
+def head_frame(results: RunResults, sparsity: float) -> pd.DataFrame:
+    """A row a head: its numbers, when it goes, and whether the cut at `sparsity` keeps it."""
     topology = results.facts.topology
     block, head = np.divmod(np.arange(topology.blocks * topology.heads), topology.heads)
     columns: dict[str, Any] = {
@@ -117,4 +118,9 @@ def head_table(results: RunResults, sparsity: float) -> None:
             ).ravel(),
             "This cut": np.where(kept_heads(results, sparsity).ravel(), "kept", "removed"),
         }
-    table_to_keep("All heads as a table", pd.DataFrame(columns), f"{results.summary.run}-heads.csv")
+    return pd.DataFrame(columns)
+
+
+def head_table(results: RunResults, sparsity: float) -> None:
+    """All heads, sortable, and as CSV."""
+    table_to_keep("All heads as a table", head_frame(results, sparsity), f"{results.summary.run}-heads.csv")

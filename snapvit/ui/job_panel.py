@@ -8,7 +8,8 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.pipeline.config import STAGES
-from snapvit.pipeline.jobs import JobSnapshot, JobState, MeasureTask, RunTask
+from snapvit.pipeline.jobs import JobSnapshot, JobState
+from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.resources import jobs, run_stamp
 from snapvit.ui.selection import change
 
@@ -33,12 +34,10 @@ def progress_text(job: JobSnapshot) -> str:
     progress = job.progress
     if job.state is JobState.QUEUED:
         return "Waiting for the job before it"
-    if isinstance(job.task, MeasureTask):
-        return f"Measuring the cut at {job.task.mlp:.1%}"
-    if not progress.stage:
-        return "Loading model and images"
+    if not progress.overall_total:
+        return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
-    name = STAGE_NAMES.get(progress.stage, progress.stage)
+    name = STAGE_NAMES.get(progress.stage, progress.stage) if isinstance(job.task, RunTask) else job.task.label
     return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
 
 

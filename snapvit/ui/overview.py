@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import Measurement
+from snapvit.artifacts import Measurement, SearchHistory
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.results import RunResults
+from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.page import run_label
 from snapvit.ui.path import accuracy_path, chance, measured_on_path
@@ -34,26 +39,38 @@ def overview(results: RunResults) -> None:
     with left:
         if measured:
             path = accuracy_path(results)
-            st.plotly_chart(
+            show_figure(
                 figures.accuracy_curve(path.sparsity, path.top1, path.low, path.high, chance(results)),
                 key="accuracy_curve",
+                reading="Each dot is a cut that was really made and measured. Read to the right: how far can one cut "
+                "before the curve leaves the band of the full model? Heads are removed too, 15 points behind the "
+                "neurons.",
                 alt="k-NN top-1 accuracy against sparsity with its 95 % interval",
-            )
-            st.caption(
-                "Each dot is a cut that was really made and measured. Read to the right: how far can one cut before "
-                "the curve leaves the band of the full model? Heads are removed too, 15 points behind the neurons."
+                table=pd.DataFrame(dataclasses.asdict(path)),
+                file=f"{results.summary.run}-accuracy",
             )
     with right:
         if results.search is not None and results.search.generations:
-            st.plotly_chart(
+            show_figure(
                 figures.fitness_curve(results.search),
                 key="fitness_curve",
+                reading="Each grey dot is one set of factors that the search tried, judged by how far the embeddings "
+                "of four cut models move from the full model's. Lower is better; the scale is logarithmic.",
                 alt="Fitness of every individual by generation, the generation's mean and the best so far",
+                table=fitness_frame(results.search),
+                file=f"{results.summary.run}-fitness",
             )
-            st.caption(
-                "Each grey dot is one set of factors that the search tried, judged by how far the embeddings of four "
-                "cut models move from the full model's. Lower is better; the scale is logarithmic."
-            )
+
+
+def fitness_frame(history: SearchHistory) -> pd.DataFrame:
+    """A row an individual: its generation and its fitness at each sparsity pair, and their mean."""
+    generations, population, pairs = history.fitness.shape
+    columns = {
+        "generation": np.repeat(np.arange(1, generations + 1), population),
+        "fitness": history.individual_fitness.ravel(),
+    }
+    columns |= {f"pair {p + 1}": history.fitness[:, :, p].ravel() for p in range(pairs)}
+    return pd.DataFrame(columns)
 
 
 def _headlines(measured: list[Measurement]) -> None:

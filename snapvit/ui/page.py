@@ -8,6 +8,7 @@ import streamlit as st
 
 from snapvit.pipeline.results import RunResults, RunSummary, list_runs
 from snapvit.ui.job_panel import job_chip
+from snapvit.ui.page_tools import copy_link
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
 
@@ -43,6 +44,7 @@ def open_page(title: str, follow: bool = True) -> Selection:
             job_chip(selection.run)
         if selection.run is not None:
             chosen_results(selection.run)  # read here, so that what is damaged can be named below
+        copy_link()
         _problems()
     return selection
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import streamlit as st
 
 from snapvit.errors import InputError
-from snapvit.pipeline.jobs import RunTask
 from snapvit.pipeline.results import RunSummary, list_runs, load_results
+from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.job_panel import STAGE_NAMES, minutes, start
 from snapvit.ui.resources import jobs, store
 from snapvit.ui.selection import change

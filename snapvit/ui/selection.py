@@ -1,15 +1,58 @@
-"""The one selection that goes from page to page: in the address, so that a link or a reload shows the same."""
+"""The one selection that goes from page to page: in the address, so that a link or a reload shows the same.
+
+Beside it a page may keep settings of its own in the address (`setting`); they stay on that page.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from snapvit.artifacts import Topology
 from snapvit.pipeline.config import PATH_END
 
 DEFAULT_SPARSITY = 0.5
 SESSION_KEY = "selection"
+NAMES = ("run", "s", "at", "with", "image")  # of the selection's parts in an address
+
+
+@dataclass(frozen=True)
+class Structure:
+    """An MLP or a head of one block, both counted from 0."""
+
+    block: int
+    head: int | None = None  # None: the MLP
+
+    @classmethod
+    def of(cls, index: int, topology: Topology) -> Structure:
+        """The structure with this search index in [0, S)."""
+        if index < topology.blocks:
+            return cls(index)
+        return cls(*divmod(index - topology.blocks, topology.heads))
+
+    def index(self, topology: Topology) -> int:
+        """Its search index in [0, S)."""
+        return self.block if self.head is None else topology.blocks + self.block * topology.heads + self.head
+
+    def fits(self, topology: Topology) -> bool:
+        """Whether the model has it."""
+        return self.block < topology.blocks and (self.head is None or self.head < topology.heads)
+
+    def text(self) -> str:
+        """As in an address: `3-4` or `3-mlp`; people count from 1."""
+        return f"{self.block + 1}-{'mlp' if self.head is None else self.head + 1}"
+
+    @classmethod
+    def parse(cls, text: str) -> Structure | None:
+        """What `text` wrote; None for anything else."""
+        block, _, head = text.partition("-")
+        if not (block.isdecimal() and int(block) > 0):
+            return None
+        if head == "mlp":
+            return cls(int(block) - 1)
+        return cls(int(block) - 1, int(head) - 1) if head.isdecimal() and int(head) > 0 else None
 
 
 @dataclass(frozen=True)
@@ -18,15 +61,27 @@ class Selection:
 
     run: str | None = None
     sparsity: float = DEFAULT_SPARSITY
-    head: tuple[int, int] | None = None  # (block, head), counted from 0
+    structure: Structure | None = None
+    other: Structure | None = None  # the second of a pair
+    image: int | None = None  # its id in the run's image source
+
+    @property
+    def head(self) -> tuple[int, int] | None:
+        """(block, head) where the selected structure is a head."""
+        at = self.structure
+        return None if at is None or at.head is None else (at.block, at.head)
 
     def query(self) -> dict[str, str]:
-        """As parameters of an address; people count blocks and heads from 1."""
+        """As parameters of an address."""
         query = {"s": f"{self.sparsity:.4g}"}
         if self.run is not None:
             query["run"] = self.run
-        if self.head is not None:
-            query["head"] = f"{self.head[0] + 1}-{self.head[1] + 1}"
+        if self.structure is not None:
+            query["at"] = self.structure.text()
+        if self.other is not None:
+            query["with"] = self.other.text()
+        if self.image is not None:
+            query["image"] = str(self.image)
         return query
 
 
@@ -38,15 +93,18 @@ def current(runs: list[str]) -> Selection:
     selection = Selection(
         run=run if run in runs else (runs[0] if runs else None),
         sparsity=_sparsity(query.get("s"), before.sparsity),
-        head=_head(query["head"]) if "head" in query else before.head,
+        structure=Structure.parse(query["at"]) if "at" in query else before.structure,
+        other=Structure.parse(query["with"]) if "with" in query else before.other,
+        image=_number(query["image"]) if "image" in query else before.image,
     )
     return remember(selection)
 
 
 def remember(selection: Selection) -> Selection:
-    """Keep the selection for the session and write it into the address."""
+    """Keep the selection for the session and write it into the address, beside the page's own settings."""
     st.session_state[SESSION_KEY] = selection
-    wanted = selection.query()
+    own = {name: value for name, value in dict(st.query_params).items() if name not in NAMES}
+    wanted = own | selection.query()
     if dict(st.query_params) != wanted:
         st.query_params.from_dict(wanted)
     return selection
@@ -57,6 +115,22 @@ def change(**parts: object) -> Selection:
     return remember(replace(st.session_state.get(SESSION_KEY, Selection()), **parts))
 
 
+def setting(name: str, options: Sequence[str], default: str) -> str:
+    """One of this page's own settings, to be called before the widget with `key=name` that shows it.
+
+    The address has the first word, then the widget, whose `on_change` needs nothing: the next run writes it back.
+    """
+    if name not in st.session_state:
+        asked = st.query_params.get(name, default)
+        st.session_state[name] = asked if asked in options else default
+    if st.session_state[name] not in options:  # a widget that lets go of its choice, or another run's options
+        st.session_state[name] = default
+    value = st.session_state[name]
+    if st.query_params.get(name, default) != value:
+        st.query_params[name] = value
+    return value
+
+
 def _sparsity(text: str | None, default: float) -> float:
     try:
         value = float(text) if text is not None else default
@@ -65,8 +139,5 @@ def _sparsity(text: str | None, default: float) -> float:
     return min(PATH_END, max(0.0, value)) if value == value else default
 
 
-def _head(text: str) -> tuple[int, int] | None:
-    block, _, head = text.partition("-")
-    if block.isdecimal() and head.isdecimal() and int(block) > 0 and int(head) > 0:
-        return int(block) - 1, int(head) - 1
-    return None
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 10 else None

@@ -58,7 +58,7 @@ def test_the_first_visit_to_any_page_shows_the_whole_page(
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", ["", "/sparsity", "/heads?head=3-4"])
+@pytest.mark.parametrize("address", ["", "/sparsity", "/heads?at=3-4"])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url + address, width=800, dark=dark)
@@ -125,17 +125,17 @@ def test_a_click_on_the_map_selects_that_head(url: str, open_page: Callable[...,
     block, head = 4, 2  # counted from 1, of 12 and 6
     page.mouse.click(box["x"] + box["width"] * (block - 0.5) / 12, box["y"] + box["height"] * (head - 0.5) / 6)
     page.get_by_role("heading", name=f"Block {block}, head {head}").wait_for()
-    page.wait_for_url(re.compile(rf"head={block}-{head}"))
+    page.wait_for_url(re.compile(rf"at={block}-{head}"))
     assert page.get_by_text(re.compile("It goes when|This head never goes")).is_visible()
     assert_calm(page)
 
 
 def test_the_selection_goes_from_page_to_page(url: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(f"{url}/heads?s=0.65&head=3-4")
+    page = open_page(f"{url}/heads?s=0.65&at=3-4")
     page.get_by_role("heading", name="Block 3, head 4").wait_for()
     page.get_by_test_id("stSidebar").get_by_role("link", name="Sparsity").click()
     page.get_by_role("heading", name="The cut at 65.0%").wait_for()
-    assert "head=3-4" in page.url
+    assert "at=3-4" in page.url
     page.reload()
     settle(page)
     page.get_by_role("heading", name="The cut at 65.0%").wait_for()

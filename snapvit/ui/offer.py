@@ -1,0 +1,42 @@
+"""Work that a page can ask for: a button, then its progress with a way to stop it, and why it failed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from snapvit.pipeline.jobs import JobSnapshot, JobState
+from snapvit.pipeline.tasks import Task
+from snapvit.ui.job_panel import progress_text
+from snapvit.ui.resources import jobs
+
+
+def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arrow:", key: str = "offer") -> None:
+    """Offer `task`, or show how it stands. The page is to be drawn with its result once that is in the store.
+
+    The sidebar's line draws the page anew when a job ends; a second timer here would get in its way, so the progress
+    that moves is there.
+    """
+    job = next((job for job in jobs().snapshots() if job.task == task), None)
+    if job is not None and job.state.active:
+        text, stop = st.columns([4, 1], vertical_alignment="center")
+        text.markdown(f":material/progress_activity: {_standing(job)}")
+        if stop.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
+            jobs().cancel(job.id)
+            st.rerun()
+        return
+    if job is not None and job.state is JobState.FAILED:
+        st.error(f"{job.task.label} did not work. {job.error}")
+    elif job is not None:
+        for note in (event.text for event in job.events if event.kind == "note"):
+            st.warning(note)
+    text, start = st.columns([4, 1], vertical_alignment="center")
+    text.markdown(prompt)
+    if start.button(button, key=key, icon=icon, width="stretch"):
+        jobs().submit(task)
+        st.rerun()
+
+
+def _standing(job: JobSnapshot) -> str:
+    if job.state is JobState.QUEUED:
+        return f"{job.task.label}: waiting for the job before it"
+    return f"{progress_text(job)}. The page follows by itself; progress is shown at the left."

@@ -1,0 +1,60 @@
+"""What a person takes from a page: pictures and numbers of a figure, and the address of the view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from .conftest import ROOT, assert_calm
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def heads(serve: Callable[..., str], open_page: Callable[..., Page]) -> Iterator[Page]:
+    page = open_page(f"{serve('app.py', cache=ROOT / 'cache')}/heads?s=0.4")
+    page.get_by_role("button", name="Save the figure as PNG").wait_for()
+    yield page
+    assert_calm(page)
+
+
+def saved(page: Page, button: str, folder: Path, exact: bool = False) -> Path:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button, exact=exact).click()
+    target = folder / download.value.suggested_filename
+    download.value.save_as(target)
+    return target
+
+
+def test_a_figure_is_saved_as_png_svg_and_csv(heads: Page, tmp_path: Path) -> None:
+    png = saved(heads, "Save the figure as PNG", tmp_path)
+    assert png.suffix == ".png"
+    with Image.open(png) as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 1000
+    svg = saved(heads, "Save the figure as SVG", tmp_path)
+    assert ElementTree.parse(svg).getroot().tag.endswith("svg")
+    assert "Final score of every head" in svg.read_text()
+    table = pd.read_csv(saved(heads, "CSV", tmp_path, exact=True))
+    assert len(table) == 72
+    assert (table["This cut"] == "removed").sum() == 18  # a quarter of the heads at 40 %
+
+
+def test_the_copied_link_opens_the_same_view(heads: Page, open_page: Callable[..., Page]) -> None:
+    heads.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    heads.get_by_role("button", name="Copy link to this view").click()
+    heads.get_by_role("button", name="Copied").wait_for()
+    link = heads.evaluate("navigator.clipboard.readText()")
+    assert "s=0.4" in link
+    other = open_page(link)
+    other.get_by_text("40.0 %").first.wait_for()
+    assert_calm(other)
