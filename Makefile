@@ -28,7 +28,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 screenshots: $(VENV)/.dev
-	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python -m scripts.screenshots
 
 # Computes what is missing of the shipped run; delete its folder in cache/ first to make all of it again.
 bundled-run: $(VENV)/.app

@@ -1,22 +1,20 @@
-"""Pictures of every page, light and dark, at 1440 and 800 pixels: `python scripts/screenshots.py [OUT]`.
+"""Pictures of every page, light and dark, at 1440 and 800 pixels: `python -m scripts.screenshots [OUT]`.
 
-Starts its own server on the shipped cache and drives Debian's Chromium; `make screenshots` calls it.
+Starts its own server on the shipped cache and drives Chromium; `make screenshots` calls it.
 """
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, sync_playwright
+from scripts.browser import ROOT, app_server, chromium
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 # address and something that is there once the page is whole
 PAGES = {
     "run": ("/", ".st-key-fitness_curve .main-svg"),
@@ -24,7 +22,6 @@ PAGES = {
     "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
 }
 WIDTHS = (1440, 800)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def take(browser: Browser, url: str, name: str, width: int, scheme: str, out: Path) -> Path:
@@ -46,33 +43,15 @@ def main() -> None:
     """Take all pictures."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
     out.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while not _healthy(url):
-            time.sleep(0.2)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            for name in PAGES:
-                for width in WIDTHS:
-                    for scheme in ("light", "dark"):
-                        print(take(browser, url, name, width, scheme, out).relative_to(out.parent))
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/_stcore/health", timeout=1) as answer:
-            return answer.read() == b"ok"
-    except (URLError, OSError):
-        return False
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        app_server(Path(folder) / "server.log", ROOT / "cache") as url,
+        chromium() as browser,
+    ):
+        for name in PAGES:
+            for width in WIDTHS:
+                for scheme in ("light", "dark"):
+                    print(take(browser, url, name, width, scheme, out).relative_to(out.parent))
 
 
 if __name__ == "__main__":

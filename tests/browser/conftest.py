@@ -2,107 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
+
+from scripts.browser import ROOT, AppServer, NoBrowser, chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ROOT = Path(__file__).parents[2]
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-START_SECONDS = 60
+__all__ = ["ROOT", "assert_calm", "settle"]
+
 SETTLE_MS = 30_000
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests; the one on PATH, so that nothing is downloaded."""
-    chromium = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
-    if chromium is None:
-        pytest.skip(f"no Chromium on PATH (looked for {', '.join(CHROMIUMS)})")
+    """One Chromium for all tests."""
     try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.skip("playwright is not installed (requirements-dev.txt)")
-    args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium, args=args)
-        yield chrome
-        chrome.close()
-
-
-@dataclass
-class Server:
-    """A running Streamlit server."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    url: str
-
-    def died(self) -> str | None:
-        """What to show of a server that ended by itself."""
-        code = self.process.poll()
-        if code is None:
-            return None
-        return f"the Streamlit server ended by itself with code {code}; its log:\n{self.log.read_text()}"
-
-    def wait_healthy(self) -> None:
-        """Return once the server answers; fail with its log if it does not."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if message := self.died():
-                pytest.fail(message)
-            try:
-                with urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
-                    if answer.read() == b"ok":
-                        return
-            except (URLError, OSError):
-                time.sleep(0.1)
-        pytest.fail(f"no answer from Streamlit in {START_SECONDS} s; its log:\n{self.log.read_text()}")
-
-    def stop(self) -> None:
-        """End this very process, firmly if it does not listen."""
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        with chromium() as chrome:
+            yield chrome
+    except NoBrowser as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
     """`serve(entry, cache=None, env=None)` starts a server for this module's tests and returns its base URL."""
-    servers: list[Server] = []
+    servers: list[AppServer] = []
 
     def start(entry: str | Path, cache: Path | None = None, env: dict[str, str] | None = None) -> str:
-        port = _free_port()
-        log = tmp_path_factory.mktemp("server") / "log.txt"
-        options = {
-            "server.port": port,
-            "server.address": "127.0.0.1",
-            "server.headless": "true",
-            "server.fileWatcherType": "none",
-            "browser.gatherUsageStats": "false",
-        }
-        command = [sys.executable, "-m", "streamlit", "run", str(entry)]
-        command += [f"--{name}={value}" for name, value in options.items()]
-        environment = os.environ | (env or {}) | ({"SNAPVIT_CACHE": str(cache)} if cache else {})
-        with log.open("wb") as out:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
-        server = Server(process, log, f"http://127.0.0.1:{port}")
+        settings = (env or {}) | ({"SNAPVIT_CACHE": str(cache)} if cache else {})
+        server = AppServer(tmp_path_factory.mktemp("server") / "log.txt", entry, settings)
         servers.append(server)
         server.wait_healthy()
         return server.url
@@ -112,12 +45,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
     for server in servers:
         server.stop()
     assert not deaths, "\n\n".join(deaths)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

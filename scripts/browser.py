@@ -1,0 +1,111 @@
+"""A Streamlit server and a Chromium of our own, for the tests, the benchmarks and the screenshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).parents[1]
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+START_SECONDS = 60
+
+
+class NoBrowser(Exception):
+    """What is missing for driving a browser."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The Chromium on PATH, headless, so that nothing is downloaded. Raises NoBrowser where it is missing."""
+    path = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
+    if path is None:
+        raise NoBrowser(f"no Chromium on PATH (looked for {', '.join(CHROMIUMS)})")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise NoBrowser("playwright is not installed (requirements-dev.txt)") from None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class AppServer:
+    """A Streamlit server on a free port of this machine."""
+
+    def __init__(self, log: Path, entry: str | Path = "app.py", env: dict[str, str] | None = None) -> None:
+        """Start it; `env` is added to this process's environment, `log` takes what it prints."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = {
+            "server.port": port,
+            "server.address": "127.0.0.1",
+            "server.headless": "true",
+            "server.fileWatcherType": "none",
+            "browser.gatherUsageStats": "false",
+        }
+        command = [sys.executable, "-m", "streamlit", "run", str(entry), *(f"--{k}={v}" for k, v in options.items())]
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | (env or {}), stdout=out, stderr=subprocess.STDOUT
+            )
+
+    def died(self) -> str | None:
+        """What to show of a server that ended by itself."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        return f"the Streamlit server ended by itself with code {code}; its log:\n{self._log.read_text()}"
+
+    def wait_healthy(self) -> None:
+        """Return once the server answers. Raises RuntimeError with its log if it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if message := self.died():
+                raise RuntimeError(message)
+            try:
+                with urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+                    if answer.read() == b"ok":
+                        return
+            except (URLError, OSError):
+                time.sleep(0.02)
+        raise RuntimeError(f"no answer from Streamlit in {START_SECONDS} s; its log:\n{self._log.read_text()}")
+
+    def stop(self) -> None:
+        """End this very process, firmly if it does not listen."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def app_server(log: Path, cache: Path) -> Iterator[str]:
+    """The app on this cache: its address, once it answers."""
+    server = AppServer(log, env={"SNAPVIT_CACHE": str(cache)})
+    try:
+        server.wait_healthy()
+        yield server.url
+    finally:
+        server.stop()
