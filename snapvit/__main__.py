@@ -6,6 +6,9 @@ from snapvit.environment import prepare
 
 prepare()
 
-from snapvit.cli import main
+try:
+    from snapvit.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while modules are being imported; later the command line answers it itself
+    sys.exit(130)

@@ -202,6 +202,31 @@ def test_deleting_a_run_leaves_the_others(store):
         store.delete("one")
 
 
+def test_a_run_that_is_being_computed_is_not_deleted(store):
+    with store.computing("one"), pytest.raises(InputError, match="computed by another process"):
+        store.delete("one")
+    assert_holds(store, "one", "curvature")
+    store.delete("one")
+    assert store.runs() == ["two"]
+
+
+def test_a_run_with_a_damaged_manifest_can_be_deleted_and_is_named_no_more(store):
+    (store.root / "one" / "manifest.json").write_text("{")
+    assert store.runs() == ["two"]
+    assert list(store.problems) == ["one/manifest.json"]
+    store.delete("one")
+    assert not (store.root / "one").exists()
+    assert store.problems == {}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../cache/one", "one/../two"])
+def test_nothing_outside_a_run_s_folder_is_deleted(store, name):
+    before = files(store.root)
+    with pytest.raises(InputError, match="no run named"):
+        store.delete(name)
+    assert files(store.root) == before
+
+
 # Several at once
 
 

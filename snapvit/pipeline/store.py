@@ -174,11 +174,15 @@ class Store:
         return manifest.stages.get(stage) if manifest else None
 
     def delete(self, run: str) -> None:
-        """Remove a run and its files."""
-        if self.manifest(run) is None:
+        """Remove a run and its files, damaged ones too. Raises InputError for no run, or one that is being computed."""
+        folder = self.root / run
+        if Path(run).name != run or not (folder / MANIFEST).is_file():
             raise InputError(f"There is no run named {run!r} in the cache.")
+        with self.computing(run):
+            pass  # only to know that nobody else does; a held lock file cannot be removed everywhere
         with _naming_failures(self.root):
-            shutil.rmtree(self.root / run)
+            shutil.rmtree(folder)
+        self.problems = {file: text for file, text in self.problems.items() if not file.startswith(f"{run}/")}
 
     @contextlib.contextmanager
     def computing(self, run: str) -> Iterator[None]:
