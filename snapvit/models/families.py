@@ -1,0 +1,151 @@
+"""The model families that the explorer cuts, and what the tests check for each: read by people, errors and tests.
+
+The tests take their models and sparsities from here (tests/test_families.py), so that the table says what is checked.
+This module imports no torch, so that the command line and the pages can show the table at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Check:
+    """A timm architecture, randomly initialised, that the checks of this module run on."""
+
+    architecture: str
+    image_size: int  # pixels, of the real forward passes: a few tokens are enough to tell right from wrong
+    blocks: int | None = None  # how many blocks, at full width, really run; None: all. Costs always count all of them
+
+    def __str__(self) -> str:
+        return self.architecture
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that were trained and published together."""
+
+    name: str
+    examples: tuple[str, ...]  # timm names, {a,b} standing for either
+    mlp: str
+    attention: str
+    special: str
+    reference: str  # arXiv number
+    small: Check
+    large: tuple[Check, ...]
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every architecture that the tests build."""
+        return (self.small, *self.large)
+
+
+FAMILIES = (
+    Family(
+        name="DINO",
+        examples=("vit_{small,base}_patch16_224.dino", "vit_{small,base}_patch8_224.dino"),
+        mlp="fc1/fc2",
+        attention="fused qkv",
+        special="no classification head",
+        reference="2104.14294",
+        small=Check("vit_small_patch16_224.dino", 48),
+        large=(Check("vit_base_patch8_224.dino", 24),),
+    ),
+    Family(
+        name="DINOv2",
+        examples=("vit_{small,base,large,giant}_patch14_dinov2.lvd142m", "vit_*_patch14_reg4_dinov2.lvd142m"),
+        mlp="fc1/fc2; giant: packed SwiGLU",
+        attention="fused qkv",
+        special="layer scale, four registers in _reg4_",
+        reference="2304.07193",
+        small=Check("vit_small_patch14_reg4_dinov2.lvd142m", 42),
+        large=(
+            Check("vit_large_patch14_dinov2.lvd142m", 42, blocks=3),
+            Check("vit_giant_patch14_reg4_dinov2.lvd142m", 42, blocks=1),
+        ),
+    ),
+    Family(
+        name="DINOv3",
+        examples=(
+            "vit_{small,base,large}_patch16_dinov3.lvd1689m",
+            "vit_{small,base}_patch16_dinov3_qkvb.lvd1689m",
+            "vit_{small,huge}_plus_patch16_dinov3.lvd1689m",
+            "vit_7b_patch16_dinov3.lvd1689m",
+        ),
+        mlp="fc1/fc2; plus and 7b: split SwiGLU",
+        attention="fused qkv, rotary; _qkvb: query, key and value bias apart",
+        special="layer scale, four registers",
+        reference="2508.10104",
+        small=Check("vit_small_plus_patch16_dinov3.lvd1689m", 48),
+        large=(
+            Check("vit_base_patch16_dinov3_qkvb.lvd1689m", 48, blocks=6),
+            Check("vit_huge_plus_patch16_dinov3.lvd1689m", 48, blocks=1),
+            Check("vit_7b_patch16_dinov3.lvd1689m", 48, blocks=0),
+        ),
+    ),
+    Family(
+        name="SigLIP 2",
+        examples=(
+            "vit_base_patch16_siglip_{224,256}.v2_webli",
+            "vit_base_patch16_siglip_gap_{224,256}.v2_webli",
+            "vit_so400m_patch14_siglip_224.v2_webli",
+            "vit_giantopt_patch16_siglip_256.v2_webli",
+        ),
+        mlp="fc1/fc2",
+        attention="fused qkv",
+        special="attention-pool head, or average (_gap_); no class token",
+        reference="2502.14786",
+        small=Check("vit_base_patch16_siglip_gap_224.v2_webli", 48, blocks=6),
+        large=(
+            Check("vit_base_patch16_siglip_224.v2_webli", 48),
+            Check("vit_so400m_patch14_siglip_224.v2_webli", 42, blocks=1),
+            Check("vit_giantopt_patch16_siglip_256.v2_webli", 48, blocks=1),
+        ),
+    ),
+    Family(
+        name="DeiT",
+        examples=("deit_{tiny,small,base}_patch16_224.fb_in1k", "deit_{tiny,small,base}_distilled_patch16_224.fb_in1k"),
+        mlp="fc1/fc2",
+        attention="fused qkv",
+        special="distilled: a second prefix token and a second classifier",
+        reference="2012.12877",
+        small=Check("deit_tiny_distilled_patch16_224.fb_in1k", 48),
+        large=(Check("deit_base_patch16_224.fb_in1k", 48),),
+    ),
+    Family(
+        name="DeiT-III",
+        examples=("deit3_{small,base,large}_patch16_224.fb_in1k", "deit3_huge_patch14_224.fb_in1k"),
+        mlp="fc1/fc2",
+        attention="fused qkv",
+        special="layer scale",
+        reference="2204.07118",
+        small=Check("deit3_small_patch16_224.fb_in1k", 48),
+        large=(Check("deit3_huge_patch14_224.fb_in1k", 42, blocks=1),),
+    ),
+    Family(
+        name="AugReg",
+        examples=("vit_{tiny,small,base,large}_patch16_224.augreg_in21k_ft_in1k",),
+        mlp="fc1/fc2",
+        attention="fused qkv",
+        special="",
+        reference="2106.10270",
+        small=Check("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 48),
+        large=(Check("vit_large_patch16_224.augreg_in21k_ft_in1k", 48, blocks=3),),
+    ),
+)
+
+# The (mlp, heads) sparsities at which slicing is compared with masking.
+SPARSITIES = ((0.35, 0.2), (0.65, 0.5), (0.95, 0.8))
+TOLERANCE = 1e-5  # of the largest number of the embedding
+
+# What is checked on every architecture above, by the name of the test that does it.
+CHECKED = {
+    "test_slicing_equals_masking": "slicing equals masking in the full model to "
+    f"{TOLERANCE:g} relative in float32 at (MLP, head) sparsities {', '.join(map(str, SPARSITIES))}, with a block "
+    "without heads and one without MLP, there and back, and leaves every weight bit for bit",
+    "test_costs_are_counted": "parameters and MACs of the whole and of cut models equal a count of what runs, at the "
+    "architecture's own depth and image size",
+    "test_curvature_is_finite": "the curvature stage gives finite scores of the right shape",
+    "test_cka_is_a_map": "the CKA stage gives a finite map of the right shape",
+    "test_the_embedding_feeds_the_head": "the embedding is what the model gives before its head",
+}
