@@ -53,6 +53,12 @@ def randomise(model: nn.Module, seed: int) -> None:
 
 
 @pytest.fixture(scope="session")
+def randomise_model() -> Callable[[nn.Module, int], None]:
+    """For models that a test builds itself."""
+    return randomise
+
+
+@pytest.fixture(scope="session")
 def make_vit() -> Callable[..., VisionTransformer]:
     """Builds a fresh frozen tiny VisionTransformer; settings replace those of TINY."""
 

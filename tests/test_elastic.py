@@ -234,6 +234,16 @@ def test_leaving_gives_every_weight_back_bit_for_bit(make_vit, images, variant, 
     assert torch.equal(model(images), output)
 
 
+def test_a_model_held_in_inference_mode_can_still_be_differentiated(tiny_vit, images):
+    ranking = ranking_of(tiny_vit, Floors())
+    with torch.inference_mode(), elastic_of(tiny_vit, ranking) as elastic:
+        elastic.keep(cut_at(ranking, 0.5, 0.5))
+        elastic.model(images)
+    pixels = images.clone().requires_grad_()
+    tiny_vit(pixels).sum().backward()
+    assert pixels.grad.abs().sum() > 0
+
+
 def test_releasing_twice_is_harmless(tiny_vit):
     before = {name: tensor.clone() for name, tensor in tiny_vit.state_dict().items()}
     with elastic_of(tiny_vit, ranking_of(tiny_vit, Floors())) as elastic:

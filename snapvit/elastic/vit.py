@@ -7,7 +7,8 @@ but for attention whose forward takes every head for granted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +107,13 @@ class ElasticUnits:
             setattr(stack.owner, stack.name, layer)
 
 
+@contextmanager
+def _lasting() -> Iterator[None]:
+    """Tensors made within can be used by autograd later, even if the caller is in inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 class ElasticViT:
     """A ViT that any cut of one ranking can be taken from, in either direction, without a copy of the model.
 
@@ -130,7 +138,7 @@ class ElasticViT:
         self._anatomy = anatomy
         hold(model)
         replace_forwards(anatomy)
-        with torch.no_grad():
+        with _lasting():
             self._neurons = [ElasticUnits(block.neurons) for block in anatomy.blocks]
             self._heads = [ElasticUnits(block.heads) for block in anatomy.blocks]
             for neurons, order in zip(self._neurons, neuron_order, strict=True):
@@ -167,7 +175,7 @@ class ElasticViT:
             return
         self.show_all()
         self.order_heads(np.tile(np.arange(self.topology.heads), (self.topology.blocks, 1)))
-        with torch.no_grad():
+        with _lasting():
             for neurons, order in zip(self._neurons, self._neuron_order, strict=True):
                 neurons.order(torch.from_numpy(np.argsort(order)))
             for units in (*self._neurons, *self._heads):

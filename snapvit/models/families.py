@@ -6,19 +6,29 @@ This module imports no torch, so that the command line and the pages can show th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import product
 
 
 @dataclass(frozen=True)
 class Check:
-    """A timm architecture, randomly initialised, that the checks of this module run on."""
+    """A timm architecture that is built with random weights and checked."""
 
     architecture: str
-    image_size: int  # pixels, of the real forward passes: a few tokens are enough to tell right from wrong
-    blocks: int | None = None  # how many blocks, at full width, really run; None: all. Costs always count all of them
+    image_size: int = 0  # pixels of the real forward passes: a few tokens are enough to tell right from wrong
+    blocks: int | None = None  # how many of its blocks really run, at full width; None: all of them
+    costs_only: bool = False  # too large to run: described and counted on shapes without numbers
 
     def __str__(self) -> str:
         return self.architecture
+
+    @property
+    def extent(self) -> str:
+        """How much of it runs, for people."""
+        if self.costs_only:
+            return "anatomy and costs"
+        return "whole" if self.blocks is None else f"{self.blocks} block{'s' * (self.blocks > 1)} at full width"
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Family:
     """Models that were trained and published together."""
 
     name: str
-    examples: tuple[str, ...]  # timm names, {a,b} standing for either
+    examples: tuple[str, ...]  # timm names; {a,b} stands for either
     mlp: str
     attention: str
     special: str
@@ -39,11 +49,20 @@ class Family:
         """Every architecture that the tests build."""
         return (self.small, *self.large)
 
+    def example_names(self) -> list[str]:
+        """The examples, every choice written out."""
+        return [name for example in self.examples for name in _written_out(example)]
+
+
+def _written_out(example: str) -> list[str]:
+    parts = re.split(r"{(.*?)}", example)  # plain text and choices in turn
+    return ["".join(chosen) for chosen in product(*(part.split(",") for part in parts))]
+
 
 FAMILIES = (
     Family(
         name="DINO",
-        examples=("vit_{small,base}_patch16_224.dino", "vit_{small,base}_patch8_224.dino"),
+        examples=("vit_{small,base}_{patch16,patch8}_224.dino",),
         mlp="fc1/fc2",
         attention="fused qkv",
         special="no classification head",
@@ -53,7 +72,10 @@ FAMILIES = (
     ),
     Family(
         name="DINOv2",
-        examples=("vit_{small,base,large,giant}_patch14_dinov2.lvd142m", "vit_*_patch14_reg4_dinov2.lvd142m"),
+        examples=(
+            "vit_{small,base,large,giant}_patch14_dinov2.lvd142m",
+            "vit_{small,base,large,giant}_patch14_reg4_dinov2.lvd142m",
+        ),
         mlp="fc1/fc2; giant: packed SwiGLU",
         attention="fused qkv",
         special="layer scale, four registers in _reg4_",
@@ -78,9 +100,9 @@ FAMILIES = (
         reference="2508.10104",
         small=Check("vit_small_plus_patch16_dinov3.lvd1689m", 48),
         large=(
-            Check("vit_base_patch16_dinov3_qkvb.lvd1689m", 48, blocks=6),
+            Check("vit_base_patch16_dinov3_qkvb.lvd1689m", 48),
             Check("vit_huge_plus_patch16_dinov3.lvd1689m", 48, blocks=1),
-            Check("vit_7b_patch16_dinov3.lvd1689m", 48, blocks=0),
+            Check("vit_7b_patch16_dinov3.lvd1689m", costs_only=True),
         ),
     ),
     Family(
@@ -95,7 +117,7 @@ FAMILIES = (
         attention="fused qkv",
         special="attention-pool head, or average (_gap_); no class token",
         reference="2502.14786",
-        small=Check("vit_base_patch16_siglip_gap_224.v2_webli", 48, blocks=6),
+        small=Check("vit_base_patch16_siglip_gap_224.v2_webli", 48),
         large=(
             Check("vit_base_patch16_siglip_224.v2_webli", 48),
             Check("vit_so400m_patch14_siglip_224.v2_webli", 42, blocks=1),
@@ -104,7 +126,7 @@ FAMILIES = (
     ),
     Family(
         name="DeiT",
-        examples=("deit_{tiny,small,base}_patch16_224.fb_in1k", "deit_{tiny,small,base}_distilled_patch16_224.fb_in1k"),
+        examples=("deit_{tiny,small,base}_{patch16,distilled_patch16}_224.fb_in1k",),
         mlp="fc1/fc2",
         attention="fused qkv",
         special="distilled: a second prefix token and a second classifier",
@@ -138,14 +160,16 @@ FAMILIES = (
 SPARSITIES = ((0.35, 0.2), (0.65, 0.5), (0.95, 0.8))
 TOLERANCE = 1e-5  # of the largest number of the embedding
 
-# What is checked on every architecture above, by the name of the test that does it.
+# What is checked on every architecture above, by the name of the test that does it (tests/test_families.py).
 CHECKED = {
-    "test_slicing_equals_masking": "slicing equals masking in the full model to "
-    f"{TOLERANCE:g} relative in float32 at (MLP, head) sparsities {', '.join(map(str, SPARSITIES))}, with a block "
-    "without heads and one without MLP, there and back, and leaves every weight bit for bit",
-    "test_costs_are_counted": "parameters and MACs of the whole and of cut models equal a count of what runs, at the "
-    "architecture's own depth and image size",
-    "test_curvature_is_finite": "the curvature stage gives finite scores of the right shape",
-    "test_cka_is_a_map": "the CKA stage gives a finite map of the right shape",
-    "test_the_embedding_feeds_the_head": "the embedding is what the model gives before its head",
+    "test_slicing_equals_masking": "Slicing equals masking in the full model: embeddings differ by at most "
+    f"{TOLERANCE:g} of their largest number in float32, at (MLP, head) sparsities "
+    f"{', '.join(map(str, SPARSITIES))}, with a block that loses all heads and one that loses its whole MLP, there and "
+    "back; leaving gives every weight back bit for bit.",
+    "test_costs_are_counted": "Parameters and MACs equal a count of the model that is left, uncut, at these sparsities "
+    "and without any head or neuron, with all blocks and at the architecture's own image size.",
+    "test_curvature_is_finite": "The curvature stage gives finite scores of the right shape, none of them idle.",
+    "test_cka_is_a_map": "The CKA stage gives a finite map of the right shape.",
+    "test_the_embedding_feeds_the_head": "The embedding is what goes into the classification head.",
 }
+COSTS_ONLY = "test_costs_are_counted"  # all that is checked where running takes too much
