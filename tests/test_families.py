@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from snapvit.method.cka import estimate_cka
 from snapvit.method.curvature import estimate_curvature
 from snapvit.models.anatomy import Anatomy, describe
 from snapvit.models.embedding import embed
-from snapvit.models.families import CHECKED, COSTS_ONLY, FAMILIES, SPARSITIES, TOLERANCE, Check
+from snapvit.models.families import CHECKED, FAMILIES, SPARSITIES, TOLERANCE, Check, markdown_table, plain_text
 
 EVERY = [check for family in FAMILIES for check in family.checks]
 RUN = [check for check in EVERY if not check.costs_only]
@@ -171,8 +172,8 @@ def test_every_claim_of_the_registry_is_a_test_of_its_architectures():
     marks = {name: value.pytestmark[0].args for name, value in globals().items() if hasattr(value, "pytestmark")}
     tested = {name: values for name, (argument, values) in marks.items() if argument in ("built", "check")}
     assert set(CHECKED) == set(tested)
-    for name, checks in tested.items():
-        assert checks == (EVERY if name == COSTS_ONLY else RUN), name
+    for check in EVERY:
+        assert check.claims == [name for name in CHECKED if check in tested[name]], check
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -192,3 +193,19 @@ def test_every_example_is_a_model_that_timm_has_with_weights(family):
     for name in family.example_names():
         assert name in known, name
     assert {check.architecture for check in family.checks} <= set(family.example_names())
+
+
+def test_the_readme_has_the_table_and_the_claims():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert markdown_table() in readme, "write markdown_table() under the heading Model families"
+    for claim in CHECKED.values():
+        assert claim in " ".join(readme.split()), claim
+
+
+def test_the_terminal_sees_every_family_architecture_and_claim():
+    text = plain_text()
+    for family in FAMILIES:
+        assert f"{family.name} (arXiv {family.reference})" in text
+        for check in family.checks:
+            assert f"{check.architecture.split('.')[0]} ({check.extent})" in text
+    assert all(claim in text for claim in CHECKED.values())

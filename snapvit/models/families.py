@@ -24,10 +24,15 @@ class Check:
         return self.architecture
 
     @property
+    def claims(self) -> list[str]:
+        """Names in CHECKED of what is checked of it."""
+        return [COSTS_ONLY] if self.costs_only else list(CHECKED)
+
+    @property
     def extent(self) -> str:
         """How much of it runs, for people."""
         if self.costs_only:
-            return "anatomy and costs"
+            return "costs only"
         return "whole" if self.blocks is None else f"{self.blocks} block{'s' * (self.blocks > 1)} at full width"
 
 
@@ -82,6 +87,7 @@ FAMILIES = (
         reference="2304.07193",
         small=Check("vit_small_patch14_reg4_dinov2.lvd142m", 42),
         large=(
+            Check("vit_base_patch14_dinov2.lvd142m", 42),
             Check("vit_large_patch14_dinov2.lvd142m", 42, blocks=3),
             Check("vit_giant_patch14_reg4_dinov2.lvd142m", 42, blocks=1),
         ),
@@ -142,7 +148,10 @@ FAMILIES = (
         special="layer scale",
         reference="2204.07118",
         small=Check("deit3_small_patch16_224.fb_in1k", 48),
-        large=(Check("deit3_huge_patch14_224.fb_in1k", 42, blocks=1),),
+        large=(
+            Check("deit3_base_patch16_224.fb_in1k", 48),
+            Check("deit3_huge_patch14_224.fb_in1k", 42, blocks=1),
+        ),
     ),
     Family(
         name="AugReg",
@@ -152,7 +161,10 @@ FAMILIES = (
         special="",
         reference="2106.10270",
         small=Check("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 48),
-        large=(Check("vit_large_patch16_224.augreg_in21k_ft_in1k", 48, blocks=3),),
+        large=(
+            Check("vit_base_patch16_224.augreg_in21k_ft_in1k", 48),
+            Check("vit_large_patch16_224.augreg_in21k_ft_in1k", 48, blocks=3),
+        ),
     ),
 )
 
@@ -168,8 +180,48 @@ CHECKED = {
     "back; leaving gives every weight back bit for bit.",
     "test_costs_are_counted": "Parameters and MACs equal a count of the model that is left, uncut, at these sparsities "
     "and without any head or neuron, with all blocks and at the architecture's own image size.",
-    "test_curvature_is_finite": "The curvature stage gives finite scores of the right shape, none of them idle.",
+    "test_curvature_is_finite": "The curvature stage gives finite scores of the right shape, more than nine in ten of "
+    "them above 0.",
     "test_cka_is_a_map": "The CKA stage gives a finite map of the right shape.",
     "test_the_embedding_feeds_the_head": "The embedding is what goes into the classification head.",
 }
 COSTS_ONLY = "test_costs_are_counted"  # all that is checked where running takes too much
+
+
+def markdown_table() -> str:
+    """The families as a table for the README."""
+    rows = [
+        ("Family", "timm models, for example", "MLP", "Attention", "Special", "Checked"),
+        ("---",) * 6,
+    ]
+    for family in FAMILIES:
+        examples = "<br>".join(f"`{example}`" for example in family.examples)
+        name = f"[{family.name}](https://arxiv.org/abs/{family.reference})"
+        checked = "<br>".join(f"`{_untagged(check)}` ({check.extent})" for check in family.checks)
+        rows.append((name, examples, family.mlp, family.attention, family.special or "-", checked))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def plain_text() -> str:
+    """The families and what was checked, for a terminal."""
+    lines = []
+    for family in FAMILIES:
+        lines += [
+            f"{family.name} (arXiv {family.reference})",
+            *(f"  {'timm' if i == 0 else '':10} {example}" for i, example in enumerate(family.examples)),
+            f"  MLP        {family.mlp}",
+            f"  attention  {family.attention}",
+        ]
+        if family.special:
+            lines.append(f"  special    {family.special}")
+        checks = [f"{_untagged(check)} ({check.extent})" for check in family.checks]
+        lines += [f"  {'checked' if i == 0 else '':10} {check}" for i, check in enumerate(checks)]
+        lines.append("")
+    lines.append("Checked, on these architectures with random weights ('costs only': the second alone):")
+    lines += [f"  {number}. {claim}" for number, claim in enumerate(CHECKED.values(), 1)]
+    return "\n".join(lines)
+
+
+def _untagged(check: Check) -> str:
+    """Without the weights' name, which the check, on random ones, has nothing to do with."""
+    return check.architecture.split(".")[0]
