@@ -18,6 +18,7 @@ from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled, InputError
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
 from snapvit.pipeline.progress import Event, Reporter
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
 
     add("runs", _runs, "list the runs in the cache")
+    add("models", _models, "list the families of models that can be cut, and what is checked of each")
 
     evaluate = add("evaluate", _evaluate, "what one cut of a run costs: accuracy, parameters, MACs")
     ranking = add("ranking", _ranking, "which neurons and heads a cut of a run keeps, by block")
@@ -124,6 +126,25 @@ def _runs(args: argparse.Namespace, store: Store) -> Answer:
     lines = [f"{s.run:44} {s.model:20} {s.data:12} {s.preset:7} seed {s.seed:<4} {s.state}" for s in summaries]
     text = "\n".join(lines) or "The cache holds no run yet; make one with `python -m snapvit run`."
     return {"runs": [_summary_dict(s) for s in summaries]}, text
+
+
+def _models(args: argparse.Namespace, store: Store) -> Answer:
+    families = [
+        {
+            "name": family.name,
+            "models": family.example_names(),
+            "mlp": family.mlp,
+            "attention": family.attention,
+            "special": family.special,
+            "reference": f"https://arxiv.org/abs/{family.reference}",
+            "checked": [
+                {"architecture": check.architecture, "extent": check.extent, "checks": check.claims}
+                for check in family.checks
+            ],
+        }
+        for family in FAMILIES
+    ]
+    return {"families": families, "checks": CHECKED}, plain_text()
 
 
 def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
