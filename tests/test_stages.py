@@ -23,7 +23,7 @@ from snapvit.data.splits import split_source
 from snapvit.errors import Cancelled, InputError
 from snapvit.method.search import SearchState
 from snapvit.models.loading import BUNDLED_CHECKPOINT, weights_digest
-from snapvit.pipeline import measure, stages, workspace
+from snapvit.pipeline import config, measure, stages
 from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points, setting_names, with_settings
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Event, Reporter

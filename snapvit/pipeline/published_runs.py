@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapvit.artifacts import CostModel, RunFacts, Scores, Topology
-from snapvit.elastic.published import PublishedScores, describe_counts, read_scores, write_scores
+from snapvit.elastic.published import PublishedScores, write_scores
 from snapvit.elastic.ranking import rank
 from snapvit.errors import InputError
 from snapvit.models.paper import PAPER_MODELS, paper_name
-from snapvit.models.spec import BUNDLED, ModelSpec
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.codec import encode
 from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
 from snapvit.pipeline.keys import imported_keys
@@ -46,11 +46,6 @@ def import_scores(store: Store, published: PublishedScores, model: str | None = 
         store.save(request.run, "scores", keys["scores"], published, True, time.monotonic() - started)
         store.save(request.run, "ranking", keys["ranking"], ranking, True, 0.0)
     return request.run
-
-
-def scores_request(published: PublishedScores, request: RunRequest) -> RunRequest:
-    """`request` with these scores in place of curvature and search, and their own floors."""
-    return replace(request, config=replace(request.config, floors=published.floors), scores=published.digest)
 
 
 def cached_scores(store: Store, request: RunRequest) -> PublishedScores:

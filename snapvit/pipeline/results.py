@@ -48,7 +48,8 @@ class RunResults:
     @property
     def ranked(self) -> bool:
         """Whether final scores and their order are known."""
-        return self.ranking is not None and self.final_scores is not None
+        found = self.scores is not None or None not in (self.curvature, self.search)
+        return found and self.ranking is not None
 
     @property
     def final_scores(self) -> Scores | None:

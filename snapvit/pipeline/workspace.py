@@ -49,8 +49,8 @@ class Workspace:
         """Load the model and the images' split. Raises InputError naming what cannot be had."""
         if request.data == NO_IMAGES:
             raise InputError(
-                f"{request.run} holds published scores alone, so nothing can be measured on it; give the scores a model "
-                "and images with `python -m snapvit run --scores FILE --model NAME`."
+                f"{request.run} holds published scores alone, so nothing can be measured on it; give the scores a "
+                "model and images with `python -m snapvit run --scores FILE --model NAME`."
             )
         device = default_device()
         loaded = load_model(request.model, device)
