@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ ENUMS = "src.models.enums"  # the authors' module whose string enums their files
 COUNTS = ("num_blocks", "hidden_dim", "embed_dim", "num_heads", "head_dim")
 FLOORS = ("min_hidden_dim_keep_ratio", "min_head_keep_ratio")
 TEXTS = ("model_type", "mlp_architecture")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,99}")  # pages show it, so it may hold no markup
 MLP_KINDS = ("standard", "swiglu")
 MOST_COUNT = 1_000_000  # of blocks, neurons or widths; the largest ViT has 40 blocks of 8,192 neurons
 MOST_ITEMS, MOST_DEPTH = 1_000, 4  # of metadata
@@ -105,7 +107,7 @@ def _checked(content: dict[str, Any], digest: str) -> PublishedScores:
         if type(content[key]) not in (int, float) or not 0 <= content[key] <= 1:
             raise InputError(f"says that {key} is {_short(content[key])}; it must be a number between 0 and 1.")
     for key in TEXTS:
-        if type(content[key]) is not str or not 0 < len(content[key]) <= 200:
+        if type(content[key]) is not str or not NAME.fullmatch(content[key]):
             raise InputError(f"says that {key} is {_short(content[key])}, which is no name.")
     if content["mlp_architecture"] not in MLP_KINDS:
         raise InputError(f"has an mlp_architecture {_short(content['mlp_architecture'])}; known are standard, swiglu.")
@@ -154,7 +156,8 @@ def _check_plain(value: Any, items_left: list[int], depth: int) -> None:
 
 
 def _short(value: Any) -> str:
-    return repr(value)[:60] if type(value) in (bool, int, float, str, type(None)) else f"a {type(value).__name__}"
+    is_plain = type(value) in (bool, int, float, type(None)) or (type(value) is str and NAME.fullmatch(value))
+    return repr(value)[:60] if is_plain else f"a {type(value).__name__}"
 
 
 def write_scores(published: PublishedScores, path: Path, force: bool = False) -> None:

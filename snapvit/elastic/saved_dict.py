@@ -60,10 +60,10 @@ def read_saved_dict(file: IO[bytes], name: str, enum_module: str) -> dict[str, A
     except _Refused as error:
         raise InputError(f"{name} is refused, and nothing in it was run: {error}.") from error
     except zipfile.BadZipFile as error:
-        raise InputError(f"{name} is damaged, or no file that torch.save wrote ({error}).") from error
+        raise InputError(f"{name} is damaged, or no file that torch.save wrote.") from error
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError, RuntimeError) as error:
-        # RuntimeError: an encrypted entry
-        raise InputError(f"{name} is damaged ({type(error).__name__}: {error}).".replace("\n", " ")[:300]) from error
+        # RuntimeError: an encrypted entry. The error's own text may hold text of the file, so it is not shown.
+        raise InputError(f"{name} is damaged ({type(error).__name__}).") from error
 
 
 class _Refused(Exception):
@@ -188,7 +188,9 @@ class _Reader:
             or (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict"))
         )
         if not known:
-            _refuse(f"it asks for {module}.{name}"[:120])
+            wanted = f"{module}.{name}"
+            is_plain = wanted.replace(".", "").replace("_", "").isalnum() and wanted.isascii() and len(wanted) < 100
+            _refuse(f"it asks for {wanted}" if is_plain else "it asks for something that has no plain name")
         self._stack.append(_Name(module, name))
 
     def _storage(self, place: Any) -> _Storage:

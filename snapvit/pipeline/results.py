@@ -52,6 +52,16 @@ class RunResults:
         return found and self.ranking is not None
 
     @property
+    def imported(self) -> bool:
+        """Whether it holds published scores alone, without weights or images."""
+        return self.request.data == NO_IMAGES
+
+    @property
+    def importance(self) -> Scores | Curvature | None:
+        """The best that is known of what matters: final scores, before them the local curvature."""
+        return self.final_scores if self.ranked else self.curvature
+
+    @property
     def final_scores(self) -> Scores | None:
         """What the ranking orders: published scores, or curvature times the search's factors."""
         if self.scores is not None:
