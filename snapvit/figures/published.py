@@ -7,16 +7,16 @@ from typing import Protocol
 
 import plotly.graph_objects as go
 
-from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, finish
+from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, finish
 
 # Okabe and Ito; the markers tell the lines apart without colour
 LOOKS = (
     (BLUE, "circle"),
     (ORANGE, "square"),
     (GREEN, "diamond"),
-    ("#E69F00", "triangle-up"),
-    ("#CC79A7", "x"),
-    ("#56B4E9", "star"),
+    (YELLOW, "triangle-up"),
+    (PURPLE, "x"),
+    (SKY, "star"),
     (GREY, "cross"),
 )
 

@@ -27,10 +27,11 @@ def what_scores_lack(results: RunResults) -> str:
             "This run was cut by published scores, so it has no curvature, CKA map or search of its own; the same "
             "command without `--scores` computes them."
         )
+    model = results.request.model.name if results.facts.costs is not None else "NAME"
     return (
         "This run holds published scores alone, without weights or images, so accuracy and latency are not measured "
-        "and there is no curvature, CKA map or search: `python -m snapvit run --scores FILE --model "
-        f"{results.request.model.name} --data SOURCE` measures these scores with the model's weights, and the same "
+        f"and there is no curvature, CKA map or search: `python -m snapvit run --scores FILE --model {model} --data "
+        "SOURCE` measures these scores with the model's weights, and the same "
         "command without `--scores` computes everything anew."
     )
 
@@ -139,7 +140,7 @@ def published_accuracy(results: RunResults, sparsity: float) -> None:
         key="published_curves",
         reading=f"Published, not measured here: k-NN top-1 (k = 20) of {rows[0].model} on seven data sets at the seven "
         "pairs of sparsities of the authors' table (SnapViT repository, results/in1k.md). Their heads lag 15 points "
-        "behind the neurons from 15 % on, as on this page.",
+        "behind the neurons from 15 % on, as on this page. The vertical line is the cut above.",
         alt=f"Published top-1 accuracy of {rows[0].model} against sparsity on seven data sets",
         table=table,
         file=f"{results.summary.run}-published",
