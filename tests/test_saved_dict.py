@@ -237,7 +237,7 @@ def test_other_archives_are_named_so() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         file.writestr("word/document.xml", "<x/>")
-    with pytest.raises(InputError, match="not one that torch.save wrote"):
+    with pytest.raises(InputError, match=r"not one that torch\.save wrote"):
         read(buffer.getvalue())
     with pytest.raises(InputError, match="little-endian"):
         read(archive(START + b"}" + END, {"byteorder": b"big"}))
