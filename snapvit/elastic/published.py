@@ -78,19 +78,23 @@ def read_scores(source: Path | bytes, name: str | None = None) -> PublishedScore
     Raises InputError for a file that is damaged, contradicts itself, or holds more than plain values and tensors.
     """
     name = name or (source.name if isinstance(source, Path) else "The file")
-    try:
-        if isinstance(source, Path) and source.stat().st_size > MOST_BYTES:
-            raise InputError(f"{name} is larger than {MOST_BYTES // 2**20} MB, which no score file is.")
-        raw = source.read_bytes() if isinstance(source, Path) else source
-    except FileNotFoundError as error:
-        raise InputError(f"The score file {source} does not exist.") from error
-    except OSError as error:
-        raise InputError(f"The score file {source} cannot be read ({error.strerror}).") from error
+    raw = _content(source) if isinstance(source, Path) else source
     content = read_saved_dict(io.BytesIO(raw), name, ENUMS)
     try:
         return _checked(content, hashlib.sha256(raw).hexdigest())
     except InputError as error:
         raise InputError(f"{name} {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():  # nor is a folder one, or a device, which may never end
+        raise InputError(f"The score file {path} does not exist.")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path.name} is larger than {MOST_BYTES // 2**20} MB, which no score file is.")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The score file {path} cannot be read ({error.strerror}).") from error
 
 
 def _checked(content: dict[str, Any], digest: str) -> PublishedScores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import streamlit as st
@@ -50,4 +51,4 @@ def _read(upload: object | None, path: str) -> PublishedScores:
     """The upload, or else the file at `path`."""
     if upload is not None:
         return read_scores(upload.getvalue(), upload.name)
-    return read_scores(Path(path).expanduser())
+    return read_scores(Path(os.path.expanduser(path)))  # Path's own raises for an unknown user
