@@ -3,15 +3,26 @@
 import streamlit as st
 
 from snapvit import figures, ui
-from snapvit.ui.head_details import head_details, head_frame, head_table, head_values, kept_heads, select_clicked
+from snapvit.ui.head_details import (
+    head_details,
+    head_frame,
+    head_table,
+    head_values,
+    kept_heads,
+    measures,
+    select_clicked,
+)
+from snapvit.ui.published import what_scores_lack
 
 selection = ui.open_page("Heads")
 st.title("Which heads matter, and which go first")
 
 results = ui.results_with(
-    "curvature", selection, "This run has no importance yet. It is the first thing that a run computes."
+    "importance", selection, "This run has no importance yet. It is the first thing that a run computes."
 )
-ready = ["score", "factor", "local"] if results.ranked else ["local"]
+ready = measures(results)
+if results.scores is not None:
+    st.info(what_scores_lack(results), icon=":material/info:")
 left, right = ui.flowing_columns([3, 2], 340, key="head_controls", align="bottom")
 measure = left.segmented_control(
     "Colour by", ready, default=ready[0], format_func=lambda m: figures.MEASURES[m].label, key="measure", required=True

@@ -54,7 +54,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
     """
     look = MEASURES[measure]
     blocks, heads = values.shape
-    colour = np.log10(np.maximum(values, np.finfo(np.float64).tiny)) if look.logarithmic else values
+    colour = np.log10(_above_zero(values)) if look.logarithmic else values
     block, head = np.divmod(np.arange(blocks * heads), heads)
     cut = ~kept.ravel()
     hover = [
@@ -111,6 +111,12 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
     figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1, showgrid=False, range=[0.5, blocks + 0.5])
     figure.update_yaxes(title="Head", dtick=1, showgrid=False, range=[heads + 0.5, 0.5])
     return finish(figure, f"{look.label} of every head", height=max(340, 150 + 44 * heads))
+
+
+def _above_zero(values: Doubles) -> Doubles:
+    """Zeros become the least value above it, which alone a logarithmic scale can show."""
+    above = values[values > 0]
+    return np.maximum(values, above.min() if len(above) else 1.0)
 
 
 def _colour_bar(colour: np.ndarray, look: Measure) -> dict[str, object]:

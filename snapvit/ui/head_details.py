@@ -9,12 +9,19 @@ import pandas as pd
 import streamlit as st
 
 from snapvit.artifacts import Doubles, Topology
-from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
+from snapvit.elastic.ranking import cut_at, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import Selection, Structure, change
 from snapvit.ui.tables import table_to_keep
+
+
+def measures(results: RunResults) -> list[str]:
+    """Names of the `figures.MEASURES` that this run has, the most telling first."""
+    if results.scores is not None:
+        return ["score"]
+    return ["score", "factor", "local"] if results.ranked else ["local"]
 
 
 def head_values(results: RunResults, measure: str) -> Doubles:
@@ -24,7 +31,7 @@ def head_values(results: RunResults, measure: str) -> Doubles:
         return results.curvature.head.astype(np.float64)
     if measure == "factor":
         return results.search.factors[topology.blocks :].reshape(topology.blocks, topology.heads)
-    return final_scores(results.curvature, results.search.factors).head
+    return results.final_scores.head
 
 
 def kept_heads(results: RunResults, sparsity: float) -> np.ndarray:
@@ -59,14 +66,16 @@ def head_details(results: RunResults, selection: Selection) -> None:
     if not results.ranked:
         st.markdown(f"Local curvature {results.curvature.head[block, head]:.3g}. The ranking comes after the search.")
         return
-    values = {m: float(head_values(results, m)[block, head]) for m in ("local", "factor", "score")}
-    columns = flowing_columns(4, 190, key="head_numbers")
-    columns[0].metric("Local curvature", f"{values['local']:.3g}", border=True)
-    columns[1].metric("× search factor", f"{values['factor']:.3g}", border=True)
-    columns[2].metric("= final score", f"{values['score']:.3g}", border=True)
+    known = measures(results)
+    labels = {"local": "Local curvature", "factor": "× search factor", "score": "= final score"}
+    if known == ["score"]:
+        labels = {"score": "Final score, as published"}
+    columns = flowing_columns(len(labels) + 1, 190, key="head_numbers")
+    for column, (m, label) in zip(columns, labels.items(), strict=False):
+        column.metric(label, f"{float(head_values(results, m)[block, head]):.3g}", border=True)
     order = results.ranking.head
     place = int(np.flatnonzero(order == block * topology.heads + head)[0]) + 1
-    columns[3].metric("Leaves as number", f"{place} of {len(order)}", border=True)
+    columns[-1].metric("Leaves as number", f"{place} of {len(order)}", border=True)
     st.markdown(_why(results, (block, head), place))
 
 
@@ -85,6 +94,9 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
         if position <= PATH_END
         else "the slider's path ends before that, so the slider keeps it"
     )
+    goes = f"It goes when {share:.1%} of all heads are removed; {where}."
+    if results.curvature is None:
+        return goes
     local = head_values(results, "local")
     by_local = int((local.ravel() < local[head]).sum()) + 1
     moved = place - by_local
@@ -94,7 +106,7 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
         else f"the search's factors moved it {abs(moved)} places {'later' if moved > 0 else 'earlier'}"
     )
     return (
-        f"It goes when {share:.1%} of all heads are removed; {where}. By local curvature alone it would be number "
+        f"{goes} By local curvature alone it would be number "
         f"{by_local} of {topology.blocks * topology.heads} to leave (protection aside); {turn}."
     )
 
@@ -103,16 +115,12 @@ def head_frame(results: RunResults, sparsity: float) -> pd.DataFrame:
     """A row a head: its numbers, when it goes, and whether the cut at `sparsity` keeps it."""
     topology = results.facts.topology
     block, head = np.divmod(np.arange(topology.blocks * topology.heads), topology.heads)
-    columns: dict[str, Any] = {
-        "Block": block + 1,
-        "Head": head + 1,
-        "Local curvature": head_values(results, "local").ravel(),
-    }
+    names = {"local": "Local curvature", "factor": "Search factor", "score": "Final score"}
+    columns: dict[str, Any] = {"Block": block + 1, "Head": head + 1}
+    columns |= {names[m]: head_values(results, m).ravel() for m in reversed(measures(results))}
     if results.ranked:
         ranking = results.ranking
         columns |= {
-            "Search factor": head_values(results, "factor").ravel(),
-            "Final score": head_values(results, "score").ravel(),
             "Goes at (share of heads removed)": removal_sparsity(
                 ranking.head, ranking.head_protected, ranking.blocks
             ).ravel(),
