@@ -69,7 +69,7 @@ def test_other_files_and_deeper_folders_are_passed_over(tmp_path):
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):
-    with pytest.raises(InputError, match="SNAPVIT_MODELS names .*gone, which is not a folder"):
+    with pytest.raises(InputError, match=r"SNAPVIT_MODELS names .*gone, which is not a folder"):
         list_checkpoints(tmp_path / "gone")
 
 

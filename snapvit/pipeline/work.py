@@ -16,9 +16,9 @@ from snapvit.pipeline.config import RunConfig, path_pair, path_points
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
 FORWARD_BATCH = 64  # images, at most
 VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
-# A batch's activations may take this much, so that a ViT-B/16's whole pipeline stays under 4 GB. One image is always
-# in a batch, whatever it takes.
-ACTIVATION_BYTES = 1.2e9
+# What a batch's activations may take, so that a ViT-B/16's whole pipeline stays under 4 GB. One image is always in a
+# batch, whatever it takes.
+BACKWARD_BYTES, FORWARD_BYTES = 1.2e9, 0.25e9
 FLOAT = 4  # bytes
 GRAM_BYTES = 64e6  # of the CKA map's Gram matrices, and of the curvature's weight gradients, at once
 
@@ -71,9 +71,7 @@ class Work:
     def curvature_batch(self) -> int:
         """Images in one batch of the curvature."""
         tokens = (self.config.curvature.global_views + self.config.curvature.local_views) * self.topology.tokens
-        return max(
-            1, min(VIEW_TOKENS // tokens, int(ACTIVATION_BYTES // (tokens * backward_token_bytes(self.topology))))
-        )
+        return max(1, min(VIEW_TOKENS // tokens, int(BACKWARD_BYTES // (tokens * backward_token_bytes(self.topology)))))
 
     def pixel_bytes(self, size: tuple[int, int]) -> int:
         """Bytes of the images that are kept, at the model's input size (height, width)."""
@@ -106,7 +104,7 @@ def pass_share(mlp: float, heads: float) -> float:
 def forward_batch(topology: Topology) -> int:
     """Images in one batch of a forward pass."""
     image_bytes = topology.tokens * forward_token_bytes(topology)
-    return max(1, min(FORWARD_BATCH, int(ACTIVATION_BYTES // image_bytes)))
+    return max(1, min(FORWARD_BATCH, int(FORWARD_BYTES // image_bytes)))
 
 
 def backward_token_bytes(topology: Topology) -> int:
