@@ -42,6 +42,7 @@ def estimate_curvature(
         with torch.enable_grad(), _gradient_taps(anatomy, accumulator.collect):
             embeddings = embed(model, views.flatten(0, 1)).unflatten(0, (count, batch))
             view_agreement(embeddings, global_views).sum().backward()
+        del embeddings  # its graph holds the taps, and they this batch's activations, while the next is computed
         images += batch
     if not images:
         raise ValueError("no images to estimate curvature from")

@@ -20,11 +20,6 @@ from snapvit.pipeline.store import Store, StoreError
 from snapvit.pipeline.workspace import Workspace
 
 
-def pass_share(mlp: float, heads: float) -> float:
-    """Rough time of a cut model's forward pass as a share of the full one's: two thirds of a block is MLP."""
-    return 1 - 0.6 * mlp - 0.3 * heads
-
-
 class Meter:
     """Measures cuts of one ranking on the workspace's gallery and queries. Use it as a context."""
 

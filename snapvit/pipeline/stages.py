@@ -21,17 +21,13 @@ from snapvit.method.cka import estimate_cka, nearest_correlation
 from snapvit.method.curvature import estimate_curvature
 from snapvit.method.fitness import Fitness
 from snapvit.method.search import SearchState, search, start_mean, start_search
-from snapvit.method.xnes import default_population
 from snapvit.pipeline.codec import encode
-from snapvit.pipeline.config import RunRequest, path_pair, path_points
-from snapvit.pipeline.measure import Meter, empty_table, pass_share
+from snapvit.pipeline.config import RunRequest, path_pair
+from snapvit.pipeline.measure import Meter, empty_table
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
-
-VIEW_TOKENS = 3_000  # tokens of all views in one curvature batch: about 0.5 GB of the bundled model's activations
-BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
 
 
 def run_pipeline(
@@ -42,7 +38,7 @@ def run_pipeline(
     `scores` are what a request with published scores names; without them they are looked for in the cache.
     Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
     """
-    workspace = Workspace.open(request)
+    workspace = Workspace.open(request, reporter)
     if request.scores is not None:
         scores = scores or cached_scores(store, request)
         scores.check_fit(workspace.loaded.anatomy.topology, workspace.loaded.label)
@@ -62,7 +58,7 @@ class Pipeline:
     ) -> None:
         self._workspace, self._store, self._reporter = workspace, store, reporter
         self._given_scores = scores
-        self._run, self._config = workspace.request.run, workspace.request.config
+        self._run, self._config, self._work = workspace.request.run, workspace.request.config, workspace.work
         self._stages = workspace.request.stages
         self._compute: dict[str, Callable[[], None]] = {
             "scores": self._scores,
@@ -104,19 +100,9 @@ class Pipeline:
 
     def _units(self, stage: str) -> float:
         """Image passes that the stage still needs."""
-        workspace, config = self._workspace, self._config
-        if stage == "curvature":
-            return len(workspace.curvature_ids) * workspace.views.count * BACKWARD_COST
-        if stage == "cka":
-            return len(workspace.cka_ids)
-        if stage == "search":
-            state = self._load("search", SearchState)
-            left = config.search.generations - (state.history.generations if state else 0)
-            return left * self._population() * self._candidate_units()
-        if stage == "evaluation":
-            table = self._load("evaluation", Measurements)
-            return sum(self._point_units(s) for s in self._missing_points(table))
-        return 0.0
+        state = self._load("search", SearchState) if stage == "search" else None
+        missing = self._missing_points(self._load("evaluation", Measurements)) if stage == "evaluation" else None
+        return self._work.stage_units(stage, state.history.generations if state else 0, missing)
 
     def _load(self, stage: str, kind: type) -> object | None:
         return self._store.load(self._run, stage, kind, self._workspace.keys[stage])
@@ -127,16 +113,15 @@ class Pipeline:
     def _curvature(self) -> None:
         workspace, views, started = self._workspace, self._workspace.views, time.monotonic()
         anatomy = workspace.loaded.anatomy
-        batch = max(1, VIEW_TOKENS // (views.count * anatomy.topology.tokens))
         pixels = view_batches(
             workspace.source,
             workspace.curvature_ids,
             views,
             workspace.loaded.preprocess,
             self._config.curvature.seed,
-            batch,
+            self._work.curvature_batch,
         )
-        batches = self._counted(map(workspace.normalised, pixels), views.count * BACKWARD_COST, axis=1)
+        batches = self._counted(map(workspace.normalised, pixels), self._work.image_units, axis=1)
         criterion = self._config.curvature.criterion
         curvature = estimate_curvature(workspace.loaded.model, anatomy, batches, views.global_views, criterion)
         self._save("curvature", curvature, started)
@@ -145,13 +130,6 @@ class Pipeline:
         workspace, started = self._workspace, time.monotonic()
         batches = self._counted(workspace.batches(workspace.cka_table), 1.0)
         self._save("cka", estimate_cka(workspace.loaded.model, workspace.loaded.anatomy, batches), started)
-
-    def _population(self) -> int:
-        return self._config.search.population or default_population(self._workspace.loaded.anatomy.topology.structures)
-
-    def _candidate_units(self) -> float:
-        images = min(self._config.search.images, len(self._workspace.split.calibration))
-        return images * sum(pass_share(mlp, heads) for mlp, heads in self._config.search.pairs)
 
     def _search(self) -> None:
         workspace, config, started = self._workspace, self._config.search, time.monotonic()
@@ -179,7 +157,7 @@ class Pipeline:
                 lambda: self._checked(workspace.batches(workspace.search_table)),
                 config.components,
             )
-            units = self._candidate_units()
+            units = self._work.candidate_units
 
             def objective(factors: np.ndarray) -> np.ndarray:
                 value = fitness(factors)
@@ -218,15 +196,8 @@ class Pipeline:
             scores = final_scores(curvature, state.history.factors)
         self._save("ranking", rank(scores, self._config.floors), started)
 
-    def _path(self) -> list[float]:
-        return path_points(self._config.evaluation.points)
-
     def _missing_points(self, table: Measurements | None) -> list[float]:
-        return [s for s in self._path() if table is None or table.find(*path_pair(s)) is None]
-
-    def _point_units(self, sparsity: float) -> float:
-        images = len(self._workspace.gallery_ids) + len(self._workspace.query_ids)
-        return images * pass_share(*path_pair(sparsity))
+        return [s for s in self._work.path if table is None or table.find(*path_pair(s)) is None]
 
     def _evaluation(self) -> None:
         started = time.monotonic()
@@ -246,7 +217,7 @@ class Pipeline:
                 self._save("evaluation", table, started, complete=i + 1 == len(missing))
                 top1 = "" if measured.top1 is None else f": top-1 {measured.top1:.1%}"
                 self._reporter.event("point", f"sparsity {sparsity:.1%}{top1}", sparsity=sparsity)
-                self._reporter.advance(self._point_units(sparsity))
+                self._reporter.advance(self._work.point_units(sparsity))
 
     def _counted(self, batches: Iterator[torch.Tensor], units: float, axis: int = 0) -> Iterator[torch.Tensor]:
         """The batches, `units` reported for each image once the caller comes back for the next."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,13 +24,29 @@ from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.keys import imported_keys, stage_key
-
-FORWARD_BATCH = 64  # images
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.work import Work, forward_batch
 
 
 def default_device() -> torch.device:
     """CUDA where there is one, else the CPU. Sums are kept in float64, which MPS does not have."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def download_notes(reporter: Reporter) -> Callable[[int, int], None]:
+    """What `load_model` calls with each piece of a download: an event every tenth of it, heeding a request to stop."""
+    told = 0
+
+    def fetched(done: int, total: int) -> None:
+        nonlocal told
+        reporter.check()
+        tenth = 10 * done // total if total else done // 50_000_000
+        if tenth > told:
+            told = tenth
+            of = f" of {total / 1e6:.0f}" if total else ""
+            reporter.event("download", f"downloading weights: {done / 1e6:.0f}{of} MB")
+
+    return fetched
 
 
 @dataclass
@@ -45,15 +61,21 @@ class Workspace:
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
 
     @classmethod
-    def open(cls, request: RunRequest) -> Workspace:
-        """Load the model and the images' split. Raises InputError naming what cannot be had."""
+    def open(cls, request: RunRequest, reporter: Reporter | None = None) -> Workspace:
+        """Load the model and the images' split; the reporter hears of downloads and of what loading had to adapt.
+
+        Raises InputError naming what cannot be had, Cancelled where the reporter was asked to stop.
+        """
         if request.data == NO_IMAGES:
             raise InputError(
                 f"{request.run} holds published scores alone, so nothing can be measured on it; give the scores a "
                 "model and images with `python -m snapvit run --scores FILE --model NAME`."
             )
         device = default_device()
-        loaded = load_model(request.model, device)
+        reporter = reporter or Reporter()
+        loaded = load_model(request.model, device, download_notes(reporter))
+        for note in loaded.notes:
+            reporter.event("note", note)
         source = open_source(request.data)
         split = split_source(source, request.config.split_seed)
         workspace = cls(request, loaded, source, split, device)
@@ -115,12 +137,25 @@ class Workspace:
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
         """Normalised batches (B, 3, h, w) on the device."""
-        for pixels in table.batches(FORWARD_BATCH):
+        for pixels in table.batches(forward_batch(self.loaded.anatomy.topology)):
             yield self.normalised(pixels)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(..., 3, h, w) uint8 to the model's own scale, on the device."""
         return normalise_pixels(pixels.to(self.device), self.loaded.preprocess)
+
+    @property
+    def work(self) -> Work:
+        """Counts of what the run does with this model and these images."""
+        search_images = min(self.request.config.search.images, len(self.split.calibration))
+        return Work(
+            topology=self.loaded.anatomy.topology,
+            config=self.request.config,
+            curvature_images=len(self.curvature_ids),
+            cka_images=len(self.cka_ids),
+            search_images=search_images,
+            knn_images=len(self.gallery_ids) + len(self.query_ids),
+        )
 
     @property
     def facts(self) -> RunFacts:

@@ -35,6 +35,9 @@ def progress_text(job: JobSnapshot) -> str:
     if job.state is JobState.QUEUED:
         return "Waiting for the job before it"
     if not progress.overall_total:
+        downloads = [event.text for event in job.events if event.kind == "download"]
+        if downloads:
+            return downloads[-1].capitalize()
         return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
     name = STAGE_NAMES.get(progress.stage, progress.stage) if isinstance(job.task, RunTask) else job.task.label
