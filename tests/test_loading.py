@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from snapvit.data.sources import FASHION_MNIST
+from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.errors import InputError
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import BUNDLED_CHECKPOINT, load_model, weights_digest

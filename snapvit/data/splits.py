@@ -64,7 +64,7 @@ def _check_counts(source: ImageSource) -> None:
     if source.labels is None:
         return
     counts = np.bincount(source.labels, minlength=len(source.class_names))
-    few = [f"{source.class_names[i]!r} ({counts[i]})" for i in np.flatnonzero(counts < LEAST_IMAGES)]
+    few = [f"{source.class_names[i]!r} ({counts[i]})" for i in np.flatnonzero((counts > 0) & (counts < LEAST_IMAGES))]
     if few:
         others = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
         raise InputError(

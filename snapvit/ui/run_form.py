@@ -11,6 +11,7 @@ from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.image_picker import pick_images
 from snapvit.ui.job_panel import start
 from snapvit.ui.resources import jobs
 
@@ -47,9 +48,7 @@ def run_form() -> None:
     left, right = flowing_columns(2, 320, key="run_form")
     with left:
         spec = _model()
-        st.selectbox(
-            "Images", ["Bundled Fashion-MNIST test images (10,000, ten classes)"], help="With labels, for k-NN"
-        )
+        data = pick_images(PRESETS["quick"].evaluation.k)
     with right:
         preset = st.segmented_control("Preset", [*PRESETS, "custom"], default="quick", key="preset", required=True)
         st.caption(PRESET_NOTES[preset])
@@ -57,14 +56,13 @@ def run_form() -> None:
     settings = [f"search.seed={seed}"] + (_custom() if preset == "custom" else [])
     current = jobs().current()
     running = current is not None and isinstance(current.task, RunTask)
-    pressed = st.button(
-        "Start", type="primary", icon=":material/play_arrow:", disabled=running or spec is None, key="start"
-    )
+    idle = running or spec is None or data is None
+    pressed = st.button("Start", type="primary", icon=":material/play_arrow:", disabled=idle, key="start")
     if running:
         st.caption("A run is under way; the next can start when it is finished or cancelled.")
     elif pressed:
         try:
-            start(RunTask(RunRequest(spec, "bundled", with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))))
+            start(RunTask(RunRequest(spec, data, with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))))
         except InputError as error:
             st.error(str(error))
         else:
