@@ -3,7 +3,7 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.cut_details import cut_details
+from snapvit.ui.cut_details import accuracy_note, cut_details
 from snapvit.ui.live_sparsity import live_sparsity
 from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
 
@@ -20,8 +20,9 @@ if results.imported:
     st.stop()
 
 st.markdown(
-    "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. Accuracy is that of "
-    "k-NN on images the model was never trained on; what stays and what goes was decided once, without labels."
+    "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. "
+    + accuracy_note(results)
+    + " What stays and what goes was decided once, without labels."
 )
 selection = ui.change(sparsity=live_sparsity(ui.chosen_live_data(results), selection.sparsity, key="live"))
 cut_details(results, selection.sparsity)

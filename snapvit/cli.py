@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from snapvit.artifacts import Measurement, SearchHistory
+from snapvit.artifacts import Measurement, RunFacts, SearchHistory
+from snapvit.data.sources import canonical_name
+from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.published import read_scores
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
-from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
-from snapvit.pipeline.results import list_runs, load_ranking, load_results
+from snapvit.pipeline.results import known_run, list_runs, load_ranking, load_results
 from snapvit.pipeline.store import Store
 
 RUN_HELP = "name of a run, as listed by `runs`"
@@ -74,7 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model", default="bundled", metavar="NAME", help="bundled, or a timm model name")
     run.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the hub's")
     run.add_argument("--image-size", type=int, metavar="N", help="pixels; default: what the model was made for")
-    run.add_argument("--data", default="bundled", metavar="SOURCE", help="bundled")
+    run.add_argument(
+        "--data",
+        default="bundled",
+        metavar="SOURCE",
+        help="bundled; folder:PATH, a folder of images, with a folder a class where they are labelled; or "
+        f"torchvision:NAME, one of {', '.join(known.name for known in SETS)} (downloaded into SNAPVIT_DATA)",
+    )
     run.add_argument("--preset", choices=sorted(PRESETS), default="quick", help="quick (default) or paper")
     run.add_argument(
         "--set",
@@ -122,7 +130,8 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
     if args.seed is not None:
         config = with_settings(config, [f"search.seed={args.seed}"])
     digest = None if published is None else published.digest
-    request = RunRequest(ModelSpec(args.model, args.checkpoint, args.image_size), args.data, config, digest)
+    spec = ModelSpec(args.model, args.checkpoint, args.image_size)
+    request = RunRequest(spec, canonical_name(args.data), config, digest)
     reporter = Reporter(_ProgressLine())
     run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)
@@ -133,7 +142,7 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
         _summary_dict(results.summary) | found | {"measured": sorted(path, key=lambda row: (row["mlp"], row["heads"]))}
     )
     lines = [f"Run {request.run} is finished: {how}."]
-    lines += [_sentence(table.row(i)) for i in range(min(3, len(table)))]
+    lines += [_sentence(table.row(i), results.facts) for i in range(min(3, len(table)))]
     return content, "\n".join(lines)
 
 
@@ -185,7 +194,8 @@ def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.measure import measure_cut
 
     measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
-    return {"run": args.run} | _plain(measured), _sentence(measured)
+    facts = known_run(store, args.run)[0].facts
+    return {"run": args.run} | _plain(measured), _sentence(measured, facts)
 
 
 def _scores(args: argparse.Namespace, store: Store) -> Answer:
@@ -252,8 +262,8 @@ def _plain(m: Measurement) -> dict[str, Any]:
     }
 
 
-def _sentence(m: Measurement) -> str:
-    accuracy = "no labels, so no accuracy"
+def _sentence(m: Measurement, facts: RunFacts) -> str:
+    accuracy = f"no accuracy ({why_no_accuracy(len(facts.classes), m.gallery, m.k)})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from snapvit.data.sources import FASHION_MNIST
+from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import BUNDLED_CHECKPOINT, load_model, weights_digest
 from snapvit.models.spec import ModelSpec

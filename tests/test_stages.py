@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking
-from snapvit.data.sources import FASHION_MNIST
+from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.data.splits import split_source
 from snapvit.errors import Cancelled, InputError
 from snapvit.method.search import SearchState

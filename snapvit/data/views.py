@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from snapvit.artifacts import Ints, Preprocess
+from snapvit.data.pixels import as_tensor
 from snapvit.data.sources import ImageSource
 
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
@@ -73,7 +74,7 @@ def view_batches(
     """
     for start in range(0, len(ids), batch):
         views = [
-            multi_crop(source.image(int(i)), spec, preprocess, seed * 1_000_003 + int(i))
+            multi_crop(as_tensor(source.image(int(i))), spec, preprocess, seed * 1_000_003 + int(i))
             for i in ids[start : start + batch]
         ]
         yield torch.stack(views, dim=1)

@@ -62,7 +62,7 @@ class EstimateTask:
         from snapvit.pipeline.trial import estimate_run
 
         bench.clear()  # one model in memory at a time
-        estimate = estimate_run(self.request, bench.reporter)
+        estimate = estimate_run(self.request, bench.reporter, bench.store.root)
         bench.reporter.event(EVENT, f"about {estimate.total / 60:.0f} minutes", **estimate.as_values())
 
 

@@ -45,7 +45,7 @@ class Meter:
         elastic.keep(cut)
         queries = self._embed(workspace.query_table)
         labels, hits = workspace.source.labels, None
-        if labels is not None:
+        if workspace.accuracy_missing is None:
             gallery = self._embed(workspace.gallery_table)
             knn = Knn(gallery.numpy(), labels[workspace.gallery_ids], workspace.request.config.evaluation.k)
             hits = knn.hits(queries.numpy(), labels[workspace.query_ids])
@@ -82,7 +82,7 @@ def empty_table(workspace: Workspace) -> Measurements:
 
 def open_workspace(store: Store, run: str) -> Workspace:
     """Model and images of a stored run, loaded."""
-    return Workspace.open(known_run(store, run)[1])
+    return Workspace.open(known_run(store, run)[1], cache=store.root)
 
 
 def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:

@@ -29,6 +29,8 @@ from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
 
+SKIPPED_NAMED = 20  # files that the log names one by one
+
 
 def run_pipeline(
     request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None
@@ -38,7 +40,8 @@ def run_pipeline(
     `scores` are what a request with published scores names; without them they are looked for in the cache.
     Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
     """
-    workspace = Workspace.open(request, reporter)
+    workspace = Workspace.open(request, reporter, store.root)
+    report_images(workspace, reporter)
     if request.scores is not None:
         scores = scores or cached_scores(store, request)
         scores.check_fit(workspace.loaded.anatomy.topology, workspace.loaded.label)
@@ -48,6 +51,17 @@ def run_pipeline(
         store.create(request.run, encode(request)[1], workspace.facts)
         Pipeline(workspace, store, reporter, scores).execute()
     return workspace
+
+
+def report_images(workspace: Workspace, reporter: Reporter) -> None:
+    """Name what the images lack: files that were left out, and an accuracy that cannot be measured."""
+    skipped = workspace.source.skipped
+    for file in skipped[:SKIPPED_NAMED]:
+        reporter.event("note", f"{file.file} is left out: {file.reason}")
+    if len(skipped) > SKIPPED_NAMED:
+        reporter.event("note", f"{len(skipped) - SKIPPED_NAMED} more files are left out")
+    if workspace.accuracy_missing is not None:
+        reporter.event("note", f"{workspace.accuracy_missing}, so cosine to the full model is measured, no accuracy")
 
 
 class Pipeline:

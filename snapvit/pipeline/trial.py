@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from snapvit.data.pixels import pixel_table
+from snapvit.data.pixels import HELD_BYTES, pixel_table
 from snapvit.data.views import view_batches
 from snapvit.elastic.cost import measure_latency
 from snapvit.evaluation.features import embeddings
@@ -27,13 +27,13 @@ TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take
 LATENCY_PASSES = 27  # of one image, for the latency of each measured cut
 
 
-def estimate_run(request: RunRequest, reporter: Reporter) -> Estimate:
+def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = None) -> Estimate:
     """Load the request's model, time some of its batches, and derive seconds by stage and the peak of memory.
 
-    The seconds are those of a run that finds nothing in the cache. Raises InputError as the run itself would, and
-    Cancelled between two batches.
+    The seconds are those of a run that finds nothing in the cache; uploaded images lie in the folder `cache`.
+    Raises InputError as the run itself would, and Cancelled between two batches.
     """
-    workspace = Workspace.open(request, reporter)
+    workspace = Workspace.open(request, reporter, cache)
     work, loaded = workspace.work, workspace.loaded
     resident = resident_bytes()  # libraries, weights, the images as they are stored
     reporter.plan(4)
@@ -47,7 +47,7 @@ def estimate_run(request: RunRequest, reporter: Reporter) -> Estimate:
     return Estimate(
         parameters=sum(p.numel() for p in loaded.model.parameters()),
         tokens=work.topology.tokens,
-        memory=resident + work.pixel_bytes(loaded.preprocess.size) + work.largest_batch_bytes,
+        memory=resident + work.pixel_bytes(loaded.preprocess.size, HELD_BYTES) + work.largest_batch_bytes,
         seconds={
             "curvature": work.curvature_images * per_image,
             "cka": work.stage_units("cka") * per_pass + work.cka_images * per_decoding,

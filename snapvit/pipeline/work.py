@@ -73,9 +73,10 @@ class Work:
         tokens = (self.config.curvature.global_views + self.config.curvature.local_views) * self.topology.tokens
         return max(1, min(VIEW_TOKENS // tokens, int(BACKWARD_BYTES // (tokens * backward_token_bytes(self.topology)))))
 
-    def pixel_bytes(self, size: tuple[int, int]) -> int:
-        """Bytes of the images that are kept, at the model's input size (height, width)."""
-        return 3 * size[0] * size[1] * (self.cka_images + self.search_images + self.knn_images)
+    def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
+        """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
+        image = 3 * size[0] * size[1]
+        return sum(min(image * count, limit) for count in (self.cka_images, self.search_images, self.knn_images))
 
     @property
     def largest_batch_bytes(self) -> float:

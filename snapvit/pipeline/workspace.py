@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from snapvit.data.splits import Split, split_source
 from snapvit.data.views import ViewSpec
 from snapvit.elastic.cost import cost_model
 from snapvit.errors import InputError
+from snapvit.evaluation.knn import why_no_accuracy
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.keys import imported_keys, stage_key
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.store import default_root
 from snapvit.pipeline.work import Work, forward_batch
 
 
@@ -61,10 +64,11 @@ class Workspace:
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
 
     @classmethod
-    def open(cls, request: RunRequest, reporter: Reporter | None = None) -> Workspace:
-        """Load the model and the images' split; the reporter hears of downloads and of what loading had to adapt.
+    def open(cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None) -> Workspace:
+        """Load the model and the images' split; uploaded images lie in `cache`, the store's folder.
 
-        Raises InputError naming what cannot be had, Cancelled where the reporter was asked to stop.
+        The reporter hears of downloads and of what loading had to adapt. Raises InputError naming what cannot be had,
+        Cancelled where the reporter was asked to stop.
         """
         if request.data == NO_IMAGES:
             raise InputError(
@@ -72,19 +76,18 @@ class Workspace:
                 "model and images with `python -m snapvit run --scores FILE --model NAME`."
             )
         device = default_device()
+        knn = request.config.evaluation
+        if knn.gallery < knn.k:
+            raise InputError(
+                f"k-NN with k = {knn.k} needs at least as many gallery images; evaluation.gallery is {knn.gallery}."
+            )
         reporter = reporter or Reporter()
         loaded = load_model(request.model, device, download_notes(reporter))
         for note in loaded.notes:
             reporter.event("note", note)
-        source = open_source(request.data)
+        source = open_source(request.data, cache or default_root())
         split = split_source(source, request.config.split_seed)
-        workspace = cls(request, loaded, source, split, device)
-        if source.labels is not None and len(workspace.gallery_ids) < request.config.evaluation.k:
-            raise InputError(
-                f"k-NN with k = {request.config.evaluation.k} needs at least as many gallery images; "
-                f"{source.name} leaves {len(workspace.gallery_ids)}."
-            )
-        return workspace
+        return cls(request, loaded, source, split, device)
 
     @property
     def views(self) -> ViewSpec:
@@ -111,6 +114,13 @@ class Workspace:
     def query_ids(self) -> Ints:
         """Images whose class k-NN has to name."""
         return self.split.query[: self.request.config.evaluation.queries]
+
+    @property
+    def accuracy_missing(self) -> str | None:
+        """Why k-NN says nothing about these images; None where it does."""
+        labels, gallery = self.source.labels, self.gallery_ids
+        classes = 0 if labels is None else len(np.unique(labels[gallery]))
+        return why_no_accuracy(classes, len(gallery), self.request.config.evaluation.k)
 
     @cached_property
     def search_table(self) -> PixelTable:

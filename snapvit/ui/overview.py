@@ -14,8 +14,9 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.image_picker import data_label
 from snapvit.ui.page import run_label
-from snapvit.ui.path import accuracy_path, chance, measured_on_path
+from snapvit.ui.path import accuracy_path, chance, measured_on_path, no_accuracy
 from snapvit.ui.published import describe_scores, what_scores_lack
 
 DATA_NAMES = {"bundled": "Fashion-MNIST's test images, which it was never trained on"}
@@ -31,10 +32,15 @@ def overview(results: RunResults) -> None:
     topology = results.facts.topology
     st.markdown(
         f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, "
-        f"measured on {DATA_NAMES.get(results.facts.data, results.facts.data)}."
+        f"measured on {DATA_NAMES.get(results.facts.data, data_label(results.facts.data))}."
     )
-    measured = [m for m in measured_on_path(results) if m.hits is not None]
-    if not measured:
+    measured, missing = [m for m in measured_on_path(results) if m.hits is not None], no_accuracy(results)
+    if missing is not None:
+        st.info(
+            f"{missing}, so there is no accuracy. The Sparsity page shows how close each cut stays to the full model.",
+            icon=":material/info:",
+        )
+    elif not measured:
         st.info("No accuracy is measured yet; the curve appears as soon as the first cuts are.")
     else:
         st.markdown("**k-NN top-1 accuracy of some cuts**")

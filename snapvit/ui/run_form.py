@@ -12,6 +12,7 @@ from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_setting
 from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.estimate_panel import estimate_panel
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.image_picker import pick_images
 from snapvit.ui.job_panel import start
 from snapvit.ui.model_picker import pick_model
 from snapvit.ui.resources import jobs
@@ -48,15 +49,13 @@ def run_form() -> None:
     left, right = flowing_columns(2, 320, key="run_form")
     with left:
         spec = pick_model()
-        st.selectbox(
-            "Images", ["Bundled Fashion-MNIST test images (10,000, ten classes)"], help="With labels, for k-NN"
-        )
+        data = pick_images(PRESETS["quick"].evaluation.k)
     with right:
         preset = st.segmented_control("Preset", [*PRESETS, "custom"], default="quick", key="preset", required=True)
         st.caption(PRESET_NOTES[preset])
         seed = st.number_input("Seed of the search", 0, 2**31 - 1, 0, key="seed", help="Same seed, same numbers")
     settings = [f"search.seed={seed}"] + (_custom() if preset == "custom" else [])
-    request = _request(spec, preset, settings) if spec else None
+    request = _request(spec, data, preset, settings) if spec and data else None
     current = jobs().current()
     running = current is not None and isinstance(current.task, RunTask)
     if request is not None:
@@ -71,9 +70,9 @@ def run_form() -> None:
         st.rerun()
 
 
-def _request(spec: ModelSpec, preset: str, settings: list[str]) -> RunRequest | None:
+def _request(spec: ModelSpec, data: str, preset: str, settings: list[str]) -> RunRequest | None:
     try:
-        return RunRequest(spec, "bundled", with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))
+        return RunRequest(spec, data, with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))
     except InputError as error:
         st.error(str(error))
         return None
