@@ -57,7 +57,7 @@ def _show(estimate: Estimate) -> None:
         columns = flowing_columns(4, 130, key="estimate_numbers")
         columns[0].metric("Parameters", f"{estimate.parameters / 1e6:.1f} M")
         columns[1].metric("Tokens an image", f"{estimate.tokens:,}")
-        columns[2].metric("Memory at most", f"{estimate.memory / 1e9:.1f} GB")
+        columns[2].metric("Memory, about", f"{estimate.memory / 1e9:.1f} GB")
         columns[3].metric("Time, min:s", minutes(estimate.total))
         stages = [f"{STAGE_NAMES[stage]} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
         st.caption(
