@@ -14,95 +14,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from snapvit.errors import InputError
+from snapvit.models.families import FAMILIES
 from snapvit.models.spec import BUNDLED
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-
-# Names that timm has pretrained weights of, small ones first. What anatomy knows decides whether one can be cut.
-FAMILIES: dict[str, tuple[str, ...]] = {
-    "DINO": (
-        "vit_small_patch16_224.dino",
-        "vit_small_patch8_224.dino",
-        "vit_base_patch16_224.dino",
-        "vit_base_patch8_224.dino",
-    ),
-    "DINOv2": (
-        "vit_small_patch14_dinov2.lvd142m",
-        "vit_small_patch14_reg4_dinov2.lvd142m",
-        "vit_base_patch14_dinov2.lvd142m",
-        "vit_base_patch14_reg4_dinov2.lvd142m",
-        "vit_large_patch14_dinov2.lvd142m",
-        "vit_large_patch14_reg4_dinov2.lvd142m",
-        "vit_giant_patch14_dinov2.lvd142m",
-        "vit_giant_patch14_reg4_dinov2.lvd142m",
-    ),
-    "DINOv3": (
-        "vit_small_patch16_dinov3.lvd1689m",
-        "vit_small_patch16_dinov3_qkvb.lvd1689m",
-        "vit_small_plus_patch16_dinov3.lvd1689m",
-        "vit_small_plus_patch16_dinov3_qkvb.lvd1689m",
-        "vit_base_patch16_dinov3.lvd1689m",
-        "vit_base_patch16_dinov3_qkvb.lvd1689m",
-        "vit_large_patch16_dinov3.lvd1689m",
-        "vit_large_patch16_dinov3.sat493m",
-        "vit_large_patch16_dinov3_qkvb.lvd1689m",
-        "vit_large_patch16_dinov3_qkvb.sat493m",
-        "vit_huge_plus_patch16_dinov3.lvd1689m",
-        "vit_huge_plus_patch16_dinov3_qkvb.lvd1689m",
-    ),
-    "SigLIP 2": (
-        "vit_base_patch32_siglip_256.v2_webli",
-        "vit_base_patch32_siglip_gap_256.v2_webli",
-        "vit_base_patch16_siglip_224.v2_webli",
-        "vit_base_patch16_siglip_256.v2_webli",
-        "vit_base_patch16_siglip_384.v2_webli",
-        "vit_base_patch16_siglip_gap_224.v2_webli",
-        "vit_base_patch16_siglip_gap_256.v2_webli",
-        "vit_base_patch16_siglip_gap_384.v2_webli",
-        "vit_large_patch16_siglip_256.v2_webli",
-        "vit_large_patch16_siglip_384.v2_webli",
-        "vit_large_patch16_siglip_gap_256.v2_webli",
-        "vit_so400m_patch14_siglip_224.v2_webli",
-        "vit_so400m_patch16_siglip_256.v2_webli",
-        "vit_giantopt_patch16_siglip_256.v2_webli",
-        "vit_giantopt_patch16_siglip_gap_256.v2_webli",
-    ),
-    "DeiT": (
-        "deit_tiny_patch16_224.fb_in1k",
-        "deit_tiny_distilled_patch16_224.fb_in1k",
-        "deit_small_patch16_224.fb_in1k",
-        "deit_small_distilled_patch16_224.fb_in1k",
-        "deit_base_patch16_224.fb_in1k",
-        "deit_base_distilled_patch16_224.fb_in1k",
-    ),
-    "DeiT-III": (
-        "deit3_small_patch16_224.fb_in1k",
-        "deit3_small_patch16_224.fb_in22k_ft_in1k",
-        "deit3_medium_patch16_224.fb_in1k",
-        "deit3_base_patch16_224.fb_in1k",
-        "deit3_base_patch16_224.fb_in22k_ft_in1k",
-        "deit3_large_patch16_224.fb_in1k",
-        "deit3_large_patch16_224.fb_in22k_ft_in1k",
-        "deit3_huge_patch14_224.fb_in1k",
-        "deit3_huge_patch14_224.fb_in22k_ft_in1k",
-    ),
-    "AugReg": (
-        "vit_tiny_patch16_224.augreg_in21k",
-        "vit_tiny_patch16_224.augreg_in21k_ft_in1k",
-        "vit_small_patch32_224.augreg_in21k_ft_in1k",
-        "vit_small_patch16_224.augreg_in1k",
-        "vit_small_patch16_224.augreg_in21k",
-        "vit_small_patch16_224.augreg_in21k_ft_in1k",
-        "vit_base_patch32_224.augreg_in21k_ft_in1k",
-        "vit_base_patch16_224.augreg_in1k",
-        "vit_base_patch16_224.augreg_in21k",
-        "vit_base_patch16_224.augreg_in21k_ft_in1k",
-        "vit_base_patch16_224.augreg2_in21k_ft_in1k",
-        "vit_base_patch8_224.augreg_in21k_ft_in1k",
-        "vit_large_patch16_224.augreg_in21k",
-        "vit_large_patch16_224.augreg_in21k_ft_in1k",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -114,14 +29,9 @@ class CheckpointFile:
     model: str | None  # a timm name, `bundled` for a file that describes itself, None where nothing tells
 
 
-def family_of(name: str) -> str | None:
-    """The family that a name of the list belongs to."""
-    return next((family for family, names in FAMILIES.items() if name in names), None)
-
-
-def timm_names() -> list[str]:
-    """All names of the list, family by family."""
-    return [name for names in FAMILIES.values() for name in names]
+def timm_names() -> dict[str, str]:
+    """Name to family of the models that every family gives as examples, family by family."""
+    return {name: family.name for family in FAMILIES for name in family.example_names()}
 
 
 def models_folder() -> Path | None:

@@ -43,19 +43,23 @@ def estimate_run(request: RunRequest, reporter: Reporter) -> Estimate:
     latency = measure_latency(loaded.model, loaded.preprocess, repeats=3) / 1000
     reporter.advance(1)
     latencies = latency * LATENCY_PASSES * sum(pass_share(*path_pair(s)) for s in work.path)
-
+    searched, queries = work.search_images, len(workspace.query_ids)  # also embedded by the full model, once
+    passes = {
+        "cka": work.stage_units("cka"),
+        "search": work.stage_units("search") + searched,
+        "evaluation": work.stage_units("evaluation") + queries,
+    }
+    seconds = {
+        "curvature": work.curvature_images * per_image,
+        "cka": passes["cka"] * per_pass + work.cka_images * per_decoding,
+        "search": passes["search"] * per_pass + searched * per_decoding,
+        "evaluation": passes["evaluation"] * per_pass + work.knn_images * per_decoding + latencies,
+    }
     return Estimate(
         parameters=sum(p.numel() for p in loaded.model.parameters()),
         tokens=work.topology.tokens,
         memory=resident + work.pixel_bytes(loaded.preprocess.size) + work.largest_batch_bytes,
-        seconds={
-            "curvature": work.curvature_images * per_image,
-            "cka": work.stage_units("cka") * per_pass + work.cka_images * per_decoding,
-            "search": (work.stage_units("search") + work.search_images) * per_pass + work.search_images * per_decoding,
-            "evaluation": (work.stage_units("evaluation") + len(workspace.query_ids)) * per_pass
-            + work.knn_images * per_decoding
-            + latencies,
-        },
+        seconds={stage: seconds[stage] for stage in request.stages if stage in seconds},
     )
 
 
