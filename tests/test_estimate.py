@@ -85,7 +85,7 @@ def test_bytes_kept_for_the_backward_pass_are_those_that_autograd_keeps(size):
     def keep_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:  # as the curvature's own taps do
         pack(inputs[0])
 
-    tapped = [layer for block in anatomy.blocks for layer in (block.mlp_in.layer, block.value.layer)]
+    tapped = [part.layer for block in anatomy.blocks for part in (block.mlp_in, block.value)]
     handles = [layer.register_forward_pre_hook(keep_input) for layer in tapped]
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     views = torch.randn(3, 4, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -29,14 +29,9 @@ class CheckpointFile:
     model: str | None  # a timm name, `bundled` for a file that describes itself, None where nothing tells
 
 
-def family_of(name: str) -> str | None:
-    """The family that a name of the list belongs to."""
-    return next((family.name for family in FAMILIES if name in family.example_names()), None)
-
-
-def timm_names() -> list[str]:
-    """All names of the list, family by family."""
-    return [name for family in FAMILIES for name in family.example_names()]
+def timm_names() -> dict[str, str]:
+    """Name to family of the models that every family gives as examples, family by family."""
+    return {name: family.name for family in FAMILIES for name in family.example_names()}
 
 
 def models_folder() -> Path | None:

@@ -30,8 +30,8 @@ LATENCY_PASSES = 27  # of one image, for the latency of each measured cut
 def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = None) -> Estimate:
     """Load the request's model, time some of its batches, and derive seconds by stage and the peak of memory.
 
-    The seconds are those of a run that finds nothing in the cache; uploaded images lie in the folder `cache`.
-    Raises InputError as the run itself would, and Cancelled between two batches.
+    The seconds are those of a run that finds nothing in the cache. Raises InputError as the run itself would, and
+    Cancelled between two batches.
     """
     workspace = Workspace.open(request, reporter, cache)
     work, loaded = workspace.work, workspace.loaded
@@ -43,19 +43,23 @@ def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = N
     latency = measure_latency(loaded.model, loaded.preprocess, repeats=3) / 1000
     reporter.advance(1)
     latencies = latency * LATENCY_PASSES * sum(pass_share(*path_pair(s)) for s in work.path)
-
+    searched, queries = work.search_images, len(workspace.query_ids)  # also embedded by the full model, once
+    passes = {
+        "cka": work.stage_units("cka"),
+        "search": work.stage_units("search") + searched,
+        "evaluation": work.stage_units("evaluation") + queries,
+    }
+    seconds = {
+        "curvature": work.curvature_images * per_image,
+        "cka": passes["cka"] * per_pass + work.cka_images * per_decoding,
+        "search": passes["search"] * per_pass + searched * per_decoding,
+        "evaluation": passes["evaluation"] * per_pass + work.knn_images * per_decoding + latencies,
+    }
     return Estimate(
         parameters=sum(p.numel() for p in loaded.model.parameters()),
         tokens=work.topology.tokens,
         memory=resident + work.pixel_bytes(loaded.preprocess.size, HELD_BYTES) + work.largest_batch_bytes,
-        seconds={
-            "curvature": work.curvature_images * per_image,
-            "cka": work.stage_units("cka") * per_pass + work.cka_images * per_decoding,
-            "search": (work.stage_units("search") + work.search_images) * per_pass + work.search_images * per_decoding,
-            "evaluation": (work.stage_units("evaluation") + len(workspace.query_ids)) * per_pass
-            + work.knn_images * per_decoding
-            + latencies,
-        },
+        seconds={stage: seconds[stage] for stage in request.stages if stage in seconds},
     )
 
 

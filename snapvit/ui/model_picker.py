@@ -11,7 +11,6 @@ from snapvit.errors import InputError
 from snapvit.models.catalogue import (
     SUFFIXES,
     CheckpointFile,
-    family_of,
     list_checkpoints,
     models_folder,
     timm_names,
@@ -86,7 +85,7 @@ def _named_spec() -> ModelSpec:
 
 
 def _name(preset: str) -> str:
-    names = timm_names() if preset in timm_names() else [preset, *timm_names()]
+    names = list(dict.fromkeys([*timm_names(), preset]))
     name = st.selectbox(
         "Architecture (timm name)",
         names,
@@ -102,7 +101,7 @@ def _name(preset: str) -> str:
 
 
 def _with_family(name: str) -> str:
-    family = family_of(name)
+    family = timm_names().get(name)
     return f"{name} ({family})" if family else name
 
 
