@@ -71,7 +71,8 @@ def decode(raw: bytes) -> Pixels:
         raise UnusableImage("it has too many pixels" if too_large else "it is not an image") from error
     except Exception as error:  # decoders raise many types for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0][:100]
-        raise UnusableImage(f"it cannot be read ({reason})") from error
+        cut_short = "truncated" in reason.lower()
+        raise UnusableImage("it is cut short" if cut_short else f"it cannot be read ({reason})") from error
     factor = min(image.size) // ENOUGH
     return np.array(image.reduce(factor) if factor > 1 else image)
 

@@ -6,14 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from snapvit.artifacts import Measurement
-from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.tasks import MeasureTask
 from snapvit.ui.offer import offer
-from snapvit.ui.path import measured_on_path, no_accuracy
+from snapvit.ui.path import measured_on_path, never_seen, no_accuracy
 from snapvit.ui.tables import table_to_keep
 
 
@@ -52,7 +51,7 @@ def cut_details(results: RunResults, sparsity: float) -> None:
 def accuracy_note(results: RunResults) -> str:
     """What the accuracy on the page is of, or why there is none and what would change that."""
     missing = no_accuracy(results)
-    if missing is None and results.facts.data == BUNDLED:
+    if missing is None and never_seen(results):
         return "Accuracy is that of k-NN on images the model was never trained on."
     if missing is None:
         return "Accuracy is that of k-NN on images that had no part in choosing what goes."

@@ -13,7 +13,7 @@ from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_source
 from snapvit.data.splits import Split, split_counts, split_source
 from snapvit.data.thumbnails import thumbnail
-from snapvit.data.torchvision_sets import SETS, data_root, find_set
+from snapvit.data.torchvision_sets import SETS, data_root
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import why_no_accuracy
 from snapvit.ui.resources import store
@@ -25,18 +25,8 @@ KINDS = {
     UPLOAD: "Upload a zip",
 }
 EXAMPLES = 10  # pictures shown of a source, of as many classes as can be
-EXAMPLE_SIZE = 72  # pixels
+EXAMPLE_SIZE = 96  # pixels
 PARTS = ("Calibration and search", "Gallery", "Queries")
-
-
-def data_label(data: str) -> str:
-    """The images of a run for people, from the name that the run keeps: `the images in /home/me/birds`."""
-    if data.startswith(FOLDER):
-        return f"the images in `{data.removeprefix(FOLDER)}`"
-    if data.startswith(TORCHVISION):
-        known = find_set(data.removeprefix(TORCHVISION))
-        return f"{known.label}, {known.part}"
-    return "the images of an uploaded zip" if data.startswith(UPLOAD) else data
 
 
 def pick_images(k: int) -> str | None:
@@ -150,12 +140,11 @@ def _describe(source: ImageSource, k: int) -> None:
             left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
             st.dataframe(left_out, hide_index=True)
     split = _split(source.digest(), source)
-    examples = _examples(source)
-    st.image(
-        [thumbnail(source, i, EXAMPLE_SIZE) for i in examples],
-        caption=[source.class_names[source.labels[i]] if classes else f"image {i}" for i in examples],
-        width=EXAMPLE_SIZE,
-    )
+    with st.container(horizontal=True, gap="small"):
+        for i in _examples(source):
+            caption = source.class_names[source.labels[i]] if classes else f"image {i}"
+            picture = thumbnail(source, i, EXAMPLE_SIZE)
+            st.image(picture, caption=caption, width=picture.width, output_format="PNG")
     missing = why_no_accuracy(classes, len(split.gallery), k)
     if missing is not None:
         st.info(

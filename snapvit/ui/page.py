@@ -6,7 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from snapvit.data.fashion_mnist import BUNDLED
+from snapvit.pipeline.config import NO_IMAGES
 from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.ui.image_names import images_in_short
 from snapvit.ui.job_panel import job_chip
 from snapvit.ui.page_tools import copy_link
 from snapvit.ui.published import what_scores_lack
@@ -57,9 +60,10 @@ def run_label(summary: RunSummary) -> str:
 
 
 def run_title(summary: RunSummary) -> str:
-    """The same, whatever is missing."""
+    """The same, whatever is missing; images are named where they are not the bundled ones."""
     made = "published scores" if summary.seed is None else f"{summary.preset} · seed {summary.seed}"
-    return f"{summary.model} · {made}"
+    images = [] if summary.data in (BUNDLED, NO_IMAGES) else [images_in_short(summary.data)]
+    return " · ".join([summary.model, *images, made])
 
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:

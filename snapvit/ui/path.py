@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from snapvit.artifacts import Floats, Measurement
+from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep
@@ -56,6 +58,11 @@ def no_accuracy(results: RunResults) -> str | None:
     table, evaluation = results.measurements, results.request.config.evaluation
     gallery, k = (table.gallery, table.k) if table is not None else (evaluation.gallery, evaluation.k)
     return why_no_accuracy(len(results.facts.classes), gallery, k)
+
+
+def never_seen(results: RunResults) -> bool:
+    """Whether it is known that the model was not trained on these images: the bundled model on the bundled images."""
+    return results.request.model == ModelSpec() and results.request.data == BUNDLED
 
 
 def live_data(results: RunResults) -> LiveSparsity:
