@@ -81,6 +81,8 @@ if found is None:
     not_yet("ranking")
 else:
     ranking_lesson(results, found)
+    st.page_link("pages/heads.py", label="All heads on one map", query_params=selection.query())
+    st.page_link("pages/sparsity.py", label="What each cut costs in accuracy", query_params=selection.query())
     check(
         "The slider moves from 40 % to 60 %. What has to be computed to know which heads go?",
         "Nothing: the order is fixed. A cut at 60 % removes everything that the cut at 40 % removes, and more.",

@@ -11,6 +11,7 @@ from snapvit.artifacts import Doubles, Floats, Ints
 from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, finish
 
 DIVERGING = "RdBu_r"  # blue below its middle, red above
+STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
 
 
 def softmax_pair(teacher: Floats, student: Floats, teacher_name: str, student_name: str) -> go.Figure:
@@ -45,8 +46,11 @@ def softmax_pair(teacher: Floats, student: Floats, teacher_name: str, student_na
     return finish(figure, "How one view agrees with its teacher")
 
 
-def image_gradients(values: Floats, mean: float, selected: float | None = None) -> go.Figure:
-    """Histogram of one head's mean squared gradient in each image (N,), logarithmic where all are positive."""
+def image_gradients(values: Floats, mean: float, selected: float | None = None, name: str = "") -> go.Figure:
+    """Histogram of one head's mean squared gradient in each image (N,), logarithmic where all are positive.
+
+    selected: value of the image called `name`, to be marked beside the mean.
+    """
     logarithmic = bool(len(values)) and float(values.min()) > 0 and float(values.max()) > 3 * float(values.min())
     placed = np.log10(values) if logarithmic else np.asarray(values, dtype=np.float64)
     counts, edges = np.histogram(placed, bins=min(40, max(5, round(len(values) ** 0.5))))
@@ -64,51 +68,62 @@ def image_gradients(values: Floats, mean: float, selected: float | None = None) 
         )
     )
 
+    top = max(1, int(counts.max()))
+
     def line(value: float, colour: str, dash: str, text: str, height: float) -> None:
         x = float(np.log10(value)) if logarithmic else value
-        figure.add_vline(x=x, line={"color": colour, "width": 3, "dash": dash})
+        figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=height, line={"color": colour, "width": 3, "dash": dash})
         late = x > (edges[0] + edges[-1]) / 2
         figure.add_annotation(
             x=x,
             y=height,
-            yref="paper",
             text=text,
             showarrow=False,
             xanchor="right" if late else "left",
             xshift=-6 if late else 6,
         )
 
-    line(mean, ORANGE, "solid", f"mean {mean:.3g}", 1.0)
+    line(mean, ORANGE, "solid", f"mean {mean:.3g}", 1.34 * top)
     if selected is not None and (selected > 0 or not logarithmic):
-        line(selected, GREEN, "dash", f"the image above {selected:.2g}", 0.88)
+        line(selected, GREEN, "dash", f"{name} {selected:.3g}", 1.14 * top)
     title = "Mean squared gradient in one image" + (" (log scale)" if logarithmic else "")
     figure.update_xaxes(title=title)
     if logarithmic:
         low, high = int(np.floor(edges[0])), int(np.ceil(edges[-1]))
         figure.update_xaxes(tickvals=list(range(low, high + 1)), ticktext=[f"1e{e}" for e in range(low, high + 1)])
         figure.update_xaxes(range=[edges[0] - 0.05, edges[-1] + 0.05])
-    figure.update_yaxes(title="Images", rangemode="tozero")
+    figure.update_yaxes(title="Images", range=[0, 1.4 * top])
     return finish(figure, "One head's gradient, image by image", height=340)
 
 
 def factor_map(factors: Doubles, blocks: int, selected: tuple[int, int] | None = None) -> go.Figure:
-    """Absolute factors (S,) of one individual, one column a block: its MLP, then its heads. White is 1."""
+    """Absolute factors (S,) of one individual, one column a block: its MLP, then its heads.
+
+    Colours are those of the factor's logarithm, so that doubling and halving look equally strong and white is 1.
+    """
     heads = len(factors) // blocks - 1
     table = np.concatenate([factors[None, :blocks], factors[blocks:].reshape(blocks, heads).T])  # (1 + H, L)
     rows = ["MLP", *(f"head {h + 1}" for h in range(heads))]
     figure = go.Figure(
         go.Heatmap(
-            z=table,
+            z=np.log2(np.clip(table, 1 / STRONGEST, STRONGEST)),
             x=np.arange(1, blocks + 1),
             y=rows,
             colorscale=DIVERGING,
-            zmid=1,
+            zmin=-np.log2(STRONGEST),
+            zmax=np.log2(STRONGEST),
             xgap=2,
             ygap=2,
             text=np.vectorize("{:.1f}".format)(table),
             texttemplate="%{text}" if blocks <= 16 else None,
-            hovertemplate="block %{x}, %{y}<br>factor %{z:.3f}<extra></extra>",
-            colorbar={"title": {"text": "factor"}, "thickness": 16},
+            customdata=table,
+            hovertemplate="block %{x}, %{y}<br>factor %{customdata:.3f}<extra></extra>",
+            colorbar={
+                "title": {"text": "factor"},
+                "thickness": 16,
+                "tickvals": [-3, -2, -1, 0, 1, 2, 3],
+                "ticktext": ["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"],
+            },
         )
     )
     if selected is not None:
@@ -168,7 +183,7 @@ def generation_ranks(fitness: Doubles, weights: Doubles, selected: int) -> go.Fi
         name="this individual",
         hoverinfo="skip",
     )
-    figure.update_xaxes(title="Rank in its generation (1 is best)", dtick=1 if len(fitness) <= 24 else None)
+    figure.update_xaxes(title="Rank in its generation (1 is best)", range=[0.3, len(fitness) + 0.7])
     figure.update_yaxes(title="Fitness, 1 − cosine")
     return finish(figure, "Who pulls the search, and who pushes", height=340)
 

@@ -12,6 +12,8 @@ from html import escape
 
 import streamlit as st
 
+from snapvit.ui.flow import flowing_columns
+
 
 @dataclass(frozen=True)
 class Term:
@@ -247,8 +249,11 @@ def page_title(title: str, terms: Sequence[str] = ()) -> None:
 
 def whole_glossary() -> None:
     """Every term in alphabetical order, with where it is to be seen."""
-    for name in sorted(TERMS, key=str.casefold):
-        st.markdown(f"**{name}**: {about(name)}  \n:small[:gray[Seen in: {TERMS[name].where}]]")
+    names = sorted(TERMS, key=str.casefold)
+    half = (len(names) + 1) // 2
+    for column, part in zip(flowing_columns(2, 380, key="glossary"), (names[:half], names[half:]), strict=True):
+        entries = (f"**{name}**: {about(name)} :small[:gray[{TERMS[name].where}.]]" for name in part)
+        column.markdown("\n\n".join(entries))
 
 
 # The meaning stands under its word's line, as wide as its paragraph at most, so that no edge cuts it off.

@@ -16,7 +16,7 @@ from snapvit.ui.glossary import about, prose, term
 from snapvit.ui.job_panel import minutes
 from snapvit.ui.offer import offer
 from snapvit.ui.resources import store
-from snapvit.ui.words import head_name, scientific
+from snapvit.ui.words import head_name
 
 
 def head_gradients(results: RunResults) -> HeadGradients | None:
@@ -60,7 +60,7 @@ def gradient_lesson(results: RunResults, gradients: HeadGradients, head: tuple[i
     mine = np.flatnonzero(gradients.ids == image)
     selected = float(values[mine[0]]) if len(mine) else None
     show_figure(
-        figures.image_gradients(values, mean, selected),
+        figures.image_gradients(values, mean, selected, f"image {image}"),
         key="image_gradients",
         reading=f"Each of {count:,} calibration images counts once. Few images make much of the mean: the strongest "
         f"tenth contributes {np.sort(values)[-max(1, count // 10) :].sum() / max(values.sum(), 1e-300):.0%} of it.",
@@ -82,5 +82,5 @@ def gradient_lesson(results: RunResults, gradients: HeadGradients, head: tuple[i
         + ("." if whole else f", but for the sample: {count:,} images here, {results.curvature.images:,} in the run.")
         + " `fisher` squares each image's gradient and then averages, so images that pull a weight in opposite "
         "directions both count. `accumulated`, as in the authors' released code, averages first and squares then, so "
-        f"they cancel: here {scientific(accumulated / mean) if mean else 'none'} of the other is left."
+        f"they cancel: here {accumulated / mean if mean else 0:.1%} of the other is left."
     )

@@ -71,8 +71,9 @@ def image_lesson(results: RunResults, image: int) -> None:
     by_view = np.nanmean(disagreement, axis=0)
     st.html(_gallery(lesson, by_view, class_name(results, lesson.label)))
     st.caption(
-        "Left: where each crop lies in the image, global ones drawn solid. Each is resized to the model's input. Below "
-        "it is its disagreement with the teachers: how much more its term of the loss is than the least it could be."
+        "First the image, with the place of every crop: global ones drawn solid, local ones dashed. Each is resized "
+        "to the model's input. The number below it is its disagreement with the teachers: how much larger its term of "
+        "the loss is than the least it could be."
     )
     prose(
         f"Every view goes through the same frozen model and gives an {term('embedding')} $z$. Scaled to length 1 and "
@@ -83,8 +84,8 @@ def image_lesson(results: RunResults, image: int) -> None:
     st.latex(r"L_n=\sum_{k\,\in\,\text{global}}\;\sum_{m\neq k}-\langle t_k,\,s_m\rangle")
     names = view_names(lesson)
     options = [str(m) for m in range(count)]
-    chosen = setting("view", options, str(int(np.nanargmax(by_view))))
-    st.selectbox("Student", options, format_func=lambda m: names[int(m)], key="view", width=220)
+    chosen = setting("of_view", options, str(int(np.nanargmax(by_view))))
+    st.selectbox("Student", options, format_func=lambda m: names[int(m)], key="of_view", width=220)
     m = int(chosen)
     k = 0 if m else min(1, teachers - 1)
     if k == m:  # one global view alone teaches; it has no student term of its own

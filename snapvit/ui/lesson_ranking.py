@@ -91,9 +91,9 @@ def why(v: Verdict) -> str:
             "any sparsity."
         )
     elif v.is_cut:
-        end = f"{v.place} ≤ {v.removed}, so it is **cut**."
+        end = f"Number {v.place} is among the first {v.removed}, so it is **cut**."
     else:
-        end = f"{v.place} > {v.removed}, so it is **kept**."
+        end = f"Number {v.place} is not among the first {v.removed}, so it is **kept**."
     return (
         f"**{head_name(v.head).capitalize()}**: {score}, which makes it **number {v.place} of {v.heads}** to leave. "
         f"{asked}. {end}"

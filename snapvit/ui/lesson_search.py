@@ -17,7 +17,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, prose, term
 from snapvit.ui.selection import Structure, setting
-from snapvit.ui.words import head_name
+from snapvit.ui.words import head_name, small
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,21 @@ def _choose(history: SearchHistory) -> Chosen:
     generations, population = fitness.shape
     left, right = flowing_columns(2, 220, key="choose_individual")
     options = [str(g + 1) for g in range(generations)]
-    generation = int(setting("generation", options, str(best + 1))) - 1
+    generation = int(setting("of_generation", options, str(best + 1))) - 1
     left.selectbox(
         "Generation",
         options,
-        key="generation",
+        key="of_generation",
         format_func=lambda g: f"{g} (best of all found here)" if int(g) == best + 1 else g,
         help=about("generation"),
     )
     ranks = [str(r + 1) for r in range(population)]
-    rank_of = int(setting("rank", ranks, "1")) - 1
+    rank_of = int(setting("of_rank", ranks, "1")) - 1
     order = np.argsort(fitness[generation], kind="stable")
     right.selectbox(
         "Individual, by rank in its generation",
         ranks,
-        key="rank",
+        key="of_rank",
         format_func=lambda r: f"rank {r}, fitness {fitness[generation][order[int(r) - 1]]:.4f}",
         help=about("individual"),
     )
@@ -152,10 +152,10 @@ def _fitness(results: RunResults, chosen: Chosen) -> None:
     )
     columns = flowing_columns(len(pairs) + 1, 150, key="pair_fitness")
     for column, (mlp, heads), value in zip(columns, pairs, values, strict=False):
-        column.metric(f"{mlp:.0%} / {heads:.0%}", f"{value:.4f}", border=True, help="Share of neurons / heads removed")
+        column.metric(f"{mlp:.0%} / {heads:.0%}", small(value), border=True, help="Share of neurons / heads removed")
     columns[-1].metric("Mean = fitness", f"{mean:.4f}", border=True, help=about("fitness"))
     if np.isfinite(mean):
-        worked = " + ".join(f"{v:.4f}" for v in values)
+        worked = " + ".join(small(v) for v in values)
         st.markdown(
             f"({worked}) / {len(values)} = **{mean:.4f}**, averaged over up to {images:,} calibration images. That is "
             f"**rank {chosen.rank + 1} of {len(chosen.order)}** in generation {chosen.generation + 1}."
@@ -181,7 +181,7 @@ def _moves(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None:
         "directions $z_k$, and the covariance stretches along those that did well:"
     )
     st.latex(
-        r"\mu\leftarrow\mu+A\sum_k u_k z_k,\qquad"
+        r"\mu\leftarrow\mu+A\sum_k u_k z_k,\qquad "
         r"A\leftarrow A\,\exp\!\Bigl(\tfrac{\eta}{2}\sum_k u_k\,(z_kz_k^{\top}-I)\Bigr)"
     )
     before, after = history.means[g], history.means[g + 1]

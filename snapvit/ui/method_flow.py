@@ -57,7 +57,7 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
             "How strongly is each head and neuron felt by a loss that needs no labels?",
             f"from {results.curvature.images:,} images",
             _cells(np.log10(np.maximum(results.curvature.head.astype(np.float64), 1e-30)).T),
-            "Curvature of every head, darker is more, a column a block",
+            "Curvature of every head, stronger blue is more, a column a block",
         ),
         Step(
             "CKA map",
@@ -67,7 +67,7 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
             None
             if results.cka is None
             else _cells(results.cka.values[: topology.blocks, : topology.blocks], square=True),
-            "Similarity of the MLPs of all blocks, darker is more alike",
+            "Similarity of the MLPs of all blocks, stronger blue is more alike",
         ),
         Step(
             "Search",

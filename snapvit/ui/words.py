@@ -14,3 +14,8 @@ def scientific(value: float, digits: int = 3) -> str:
         return f"{value:.{digits}g}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"${mantissa} \\times 10^{{{int(exponent)}}}$"
+
+
+def small(value: float) -> str:
+    """A number below 1 to four decimals, or in powers of ten where these would all be zeros."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 5e-4 else f"{value:.1e}"
