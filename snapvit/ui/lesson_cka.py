@@ -20,7 +20,7 @@ def cka_lesson(results: RunResults) -> None:
     prose(
         f"Two {term('structure', 'structures')} may do the same work, so that one can go. {term('CKA')} compares what "
         "they say about the same images: $X$ and $Y$ hold one row an image, the structure's activations at the "
-        f"{term('class token')}, each column centred. It asks whether images that are alike to one are alike to the "
+        f"{term('class token')} (the mean of the patches where there is none), each column centred. It asks whether images that are alike to one are alike to the "
         "other, whatever their number of dimensions:"
     )
     st.latex(

@@ -78,7 +78,7 @@ def telling_head(results: RunResults, sparsity: float) -> tuple[int, int]:
 
 def why(v: Verdict) -> str:
     """The worked line, in markdown: from the numbers to cut or kept."""
-    score = f"{scientific(v.curvature)} × {v.factor:.3f} = {scientific(v.score)}"
+    score = f"curvature {scientific(v.curvature)} × factor {v.factor:.3f} = score {scientific(v.score)}"
     asked = (
         f"At a sparsity of {v.sparsity:.1%} the cut removes {v.ratio:.1%} of the heads: "
         f"⌊{v.ratio:.3g} × {v.heads}⌋ = {v.asked}"
@@ -111,7 +111,7 @@ def ranking_lesson(results: RunResults, v: Verdict) -> None:
     )
     st.latex(r"\operatorname{score}(b,h)=\operatorname{curvature}(b,h)\times c_{b,h}")
     prose(
-        f"One {term('floor')} guards every block: its best {floors.heads:.0%} of heads, here ⌊{floors.heads:g} × "
+        f"A {term('floor')} guards every block: its best {floors.heads:.0%} of heads, here ⌊{floors.heads:g} × "
         f"{topology.heads}⌋ = {each}, and its best {floors.neurons:.0%} of neurons stand at the end of the order and "
         f"never leave. A {term('cut')} at {term('sparsity')} $s$ removes the first $\\lfloor s\\cdot\\text{{neurons}}"
         f"\\rfloor$ neurons and, as heads lag {100 * HEAD_LAG:.0f} points behind, the first $\\lfloor (s-{HEAD_LAG:g})"
