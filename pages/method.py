@@ -23,7 +23,10 @@ ui.page_title(
     ),
 )
 results = ui.results_with(
-    "curvature", selection, "This run has no curvature yet, and everything here is about it. It is the first step."
+    "curvature",
+    selection,
+    "This page follows a run through the method, from its first step, the local curvature. This run has none: it has "
+    "not come so far, or its ranking is from published scores.",
 )
 
 st.header("In one minute", anchor="one-minute")

@@ -20,8 +20,8 @@ def cka_lesson(results: RunResults) -> None:
     prose(
         f"Two {term('structure', 'structures')} may do the same work, so that one can go. {term('CKA')} compares what "
         "they say about the same images: $X$ and $Y$ hold one row an image, the structure's activations at the "
-        f"{term('class token')} (the mean of the patches where there is none), each column centred. It asks whether images that are alike to one are alike to the "
-        "other, whatever their number of dimensions:"
+        f"{term('class token')} (the mean of the patches where there is none), each column centred. It asks whether "
+        "images that are alike to one are alike to the other, whatever their number of dimensions:"
     )
     st.latex(
         r"\operatorname{CKA}(X,Y)=\frac{\lVert X^{\top}Y\rVert_F^2}"

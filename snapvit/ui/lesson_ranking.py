@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.elastic.ranking import ROUNDING, cut_at, final_scores, removal_sparsity
+from snapvit.elastic.ranking import ROUNDING, cut_at, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import show_figure
@@ -50,13 +50,12 @@ def verdict(results: RunResults, head: tuple[int, int], sparsity: float) -> Verd
     """Everything that decides whether `head` stays at this slider position; the run must have a ranking."""
     topology, ranking = results.facts.topology, results.ranking
     mlp, ratio = path_pair(sparsity)
-    factors = results.search.factors
     kept = sum(cut_at(ranking, mlp, ratio).kept_heads)
     return Verdict(
         head=head,
         curvature=float(results.curvature.head[head]),
-        factor=float(factors[Structure(*head).index(topology)]),
-        score=float(final_scores(results.curvature, factors).head[head]),
+        factor=float(results.search.factors[Structure(*head).index(topology)]),
+        score=float(results.final_scores.head[head]),
         place=int(np.flatnonzero(ranking.head == head[0] * topology.heads + head[1])[0]) + 1,
         heads=len(ranking.head),
         protected=ranking.head_protected,
@@ -121,7 +120,7 @@ def ranking_lesson(results: RunResults, v: Verdict) -> None:
         st.markdown("**Why was this head cut?**" if v.is_cut else "**Why was this head kept?**")
         st.markdown(why(v))
         st.markdown(_when(results, v))
-    scores = final_scores(results.curvature, results.search.factors).head.ravel()[ranking.head]
+    scores = results.final_scores.head.ravel()[ranking.head]
     names = [topology.structure_name(topology.blocks + int(i)) for i in ranking.head]
     show_figure(
         figures.ordered_scores(scores, v.removed, v.protected, v.place - 1, names),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from snapvit.elastic.ranking import final_scores
 from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.lesson_ranking import Verdict
@@ -134,7 +133,7 @@ def _falling(fitness: np.ndarray) -> str:
 
 def _bars(results: RunResults, v: Verdict) -> str:
     """A bar a head in ranking order: removed, kept, protected; the head that the page follows outlined."""
-    scores = final_scores(results.curvature, results.search.factors).head.ravel()[results.ranking.head]
+    scores = results.final_scores.head.ravel()[results.ranking.head]
     heights = _heights(scores)
     width = WIDTH / len(scores)
     bars = []
