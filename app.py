@@ -10,7 +10,24 @@ from snapvit.ui.run_form import run_form
 from snapvit.ui.score_import import score_import
 
 selection = ui.open_page("Run", follow=False)
-st.title("See how a Vision Transformer can be cut down")
+ui.page_title(
+    "See how a Vision Transformer can be cut down",
+    terms=(
+        *(
+            "CKA",
+            "factor",
+            "fitness",
+            "floor",
+            "gallery",
+            "generation",
+            "head",
+            "individual",
+            "k-NN",
+            "local curvature",
+        ),
+        *("MLP", "neuron", "parameters", "query", "ranking", "sparsity", "top-1", "view", "Wilson interval", "xNES"),
+    ),
+)
 st.markdown(
     "SnapViT ranks every MLP neuron and attention head of a pretrained model once, without labels or retraining. "
     "From then on any share of them can be cut out at once. Here is what that costs."

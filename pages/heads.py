@@ -15,7 +15,10 @@ from snapvit.ui.head_details import (
 from snapvit.ui.published import what_scores_lack
 
 selection = ui.open_page("Heads")
-st.title("Which heads matter, and which go first")
+ui.page_title(
+    "Which heads matter, and which go first",
+    terms=("block", "cut", "factor", "final score", "floor", "head", "local curvature", "ranking", "sparsity"),
+)
 
 results = ui.results_with(
     "importance", selection, "This run has no importance yet. It is the first thing that a run computes."

@@ -8,7 +8,26 @@ from snapvit.ui.live_sparsity import live_sparsity
 from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
 
 selection = ui.open_page("Sparsity")
-st.title("How far can this model be cut?")
+ui.page_title(
+    "How far can this model be cut?",
+    terms=(
+        *(
+            "block",
+            "cosine",
+            "cut",
+            "embedding",
+            "floor",
+            "gallery",
+            "head",
+            "k-NN",
+            "latency",
+            "MACs",
+            "MLP",
+            "neuron",
+        ),
+        *("parameters", "query", "ranking", "sparsity", "top-1", "Wilson interval"),
+    ),
+)
 
 results = ui.results_with(
     "ranking", selection, "This run has no ranking yet, so there is nothing to cut by. It comes after the search."

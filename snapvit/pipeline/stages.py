@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking, SearchHistory
+from snapvit.artifacts import CkaMap, Curvature, Ints, Measurements, Ranking, SearchHistory
 from snapvit.data.views import view_batches
 from snapvit.elastic.published import PublishedScores
 from snapvit.elastic.ranking import cut_at, final_scores, rank
@@ -62,6 +62,13 @@ def report_images(workspace: Workspace, reporter: Reporter) -> None:
         reporter.event("note", f"{len(skipped) - SKIPPED_NAMED} more files are left out")
     if workspace.accuracy_missing is not None:
         reporter.event("note", f"{workspace.accuracy_missing}, so cosine to the full model is measured, no accuracy")
+
+
+def curvature_batches(workspace: Workspace, ids: Ints) -> Iterator[torch.Tensor]:
+    """Batches (V, n, 3, h, w) of normalised views of `ids`, as the curvature stage takes them."""
+    views, preprocess = workspace.views, workspace.loaded.preprocess
+    seed, batch = workspace.request.config.curvature.seed, workspace.work.curvature_batch
+    yield from map(workspace.normalised, view_batches(workspace.source, ids, views, preprocess, seed, batch))
 
 
 class Pipeline:
@@ -126,18 +133,11 @@ class Pipeline:
 
     def _curvature(self) -> None:
         workspace, views, started = self._workspace, self._workspace.views, time.monotonic()
-        anatomy = workspace.loaded.anatomy
-        pixels = view_batches(
-            workspace.source,
-            workspace.curvature_ids,
-            views,
-            workspace.loaded.preprocess,
-            self._config.curvature.seed,
-            self._work.curvature_batch,
-        )
-        batches = self._counted(map(workspace.normalised, pixels), self._work.image_units, axis=1)
+        normalised = curvature_batches(workspace, workspace.curvature_ids)
+        batches = self._counted(normalised, self._work.image_units, axis=1)
         criterion = self._config.curvature.criterion
-        curvature = estimate_curvature(workspace.loaded.model, anatomy, batches, views.global_views, criterion)
+        loaded = workspace.loaded
+        curvature = estimate_curvature(loaded.model, loaded.anatomy, batches, views.global_views, criterion)
         self._save("curvature", curvature, started)
 
     def _cka(self) -> None:

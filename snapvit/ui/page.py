@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.pipeline.config import NO_IMAGES
@@ -14,7 +15,7 @@ from snapvit.ui.job_panel import job_chip
 from snapvit.ui.page_tools import copy_link
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
-from snapvit.ui.selection import Selection, change, current
+from snapvit.ui.selection import PAGE, Selection, change, current, on_change
 
 # A file of our own: an emoji or a Material symbol would be fetched from the network.
 ICON = Path(__file__).parents[1] / "assets" / "icon.png"
@@ -24,6 +25,7 @@ PAGES = (
     ("app.py", "Run", ":material/play_circle:", "Choose a model, start a run, watch it"),
     ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
     ("pages/heads.py", "Heads", ":material/grid_view:", "Which heads matter, and which go first"),
+    ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
 
 
@@ -35,15 +37,19 @@ def open_page(title: str, follow: bool = True) -> Selection:
 
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
+    st.session_state[PAGE] = title
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
     summaries = list_runs(store())
     selection = current([summary.run for summary in summaries])
     with st.sidebar:
         st.markdown("### SnapViT explorer")
-        for file, label, icon, hint in PAGES:
-            st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+        menu = st.empty()
         st.divider()
         selection = _pick_run(summaries, selection)
+        words = st.empty()
+        _show(selection, menu, words)
+        on_change(lambda changed: _show(changed, menu, words))
+        _clearing(selection)
         if follow:
             job_chip(selection.run)
         if selection.run is not None:
@@ -81,6 +87,27 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     st.info(missing, icon=":material/info:")
     st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
     st.stop()
+
+
+def _show(selection: Selection, menu: DeltaGenerator, words: DeltaGenerator) -> None:
+    """The pages' links, which carry the selection, and the selection in words."""
+    with menu.container(gap="small"):
+        for file, label, icon, hint in PAGES:
+            st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+    words.markdown(f"**Looking at:** {selection.words}")
+
+
+def _clearing(selection: Selection) -> None:
+    with st.container(horizontal=True, gap="small", key="clear_selection"):
+        if selection.structure is not None or selection.other is not None:
+            st.button(
+                "Clear structure",
+                type="tertiary",
+                icon=":material/close:",
+                on_click=lambda: change(structure=None, other=None),
+            )
+        if selection.image is not None:
+            st.button("Clear image", type="tertiary", icon=":material/close:", on_click=lambda: change(image=None))
 
 
 def _pick_run(summaries: list[RunSummary], selection: Selection) -> Selection:
