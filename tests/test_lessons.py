@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from snapvit.artifacts import Curvature, Preprocess
+from snapvit.data.pixels import as_tensor
 from snapvit.data.views import ViewSpec, crop_seed, multi_crop, view_boxes
 from snapvit.errors import Cancelled, InputError
 from snapvit.method.curvature import estimate_curvature, head_gradients
@@ -117,7 +118,7 @@ def test_an_image_s_loss_is_the_sum_of_its_terms_and_the_plain_formula(opened):
     assert all(np.isnan(lesson.terms[k, k]) for k in range(teachers))
     assert lesson.loss == pytest.approx(np.nansum(lesson.terms), rel=1e-12)
     seed = crop_seed(opened.request.config.curvature.seed, image)
-    crops = multi_crop(opened.source.image(image), opened.views, opened.loaded.preprocess, seed)
+    crops = multi_crop(as_tensor(opened.source.image(image)), opened.views, opened.loaded.preprocess, seed)
     np.testing.assert_array_equal(lesson.views, crops)
     with torch.no_grad():
         z = embedded(opened.loaded.model, opened.normalised(crops)).double()
@@ -146,8 +147,8 @@ def test_large_pictures_are_kept_small_and_boxes_stay_those_of_the_image(opened,
         def __len__(self) -> int:
             return 1
 
-        def image(self, index: int) -> torch.Tensor:
-            return torch.full((3, 300, 600), 7, dtype=torch.uint8)
+        def image(self, index: int) -> np.ndarray:
+            return np.full((300, 600, 3), 7, dtype=np.uint8)
 
     monkeypatch.setattr(opened, "source", Large())
     lesson = image_lesson(opened, 0)
