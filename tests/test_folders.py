@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from snapvit.data import files
 from snapvit.data.decoding import decode
 from snapvit.data.sources import ImageSource, canonical_name, open_source
 from snapvit.data.splits import split_counts, split_source
-from snapvit.errors import InputError
+from snapvit.errors import Cancelled, InputError
+from snapvit.pipeline.progress import Reporter
 
 CIFAR = Path(__file__).parents[2] / "shared" / "reference" / "cifar10_rgb"
 
@@ -215,6 +217,22 @@ def test_what_was_decoded_once_is_only_read_the_next_time(tmp_path, monkeypatch)
         cache_file.write_bytes(damage)
         assert opened(root, cache).digest() == opened(root, cache).digest()
         assert len(opened(root, cache)) == 11
+
+
+def test_opening_stops_within_a_few_files_when_asked(tmp_path, monkeypatch):
+    root, decoded = write_images(tmp_path, 60), []
+    monkeypatch.setattr(files, "decode", lambda raw: decoded.append(raw) or time.sleep(0.02))
+    reporter = Reporter()
+
+    def check() -> None:
+        if len(decoded) >= 5:
+            reporter.cancel()
+        reporter.check()
+
+    with pytest.raises(Cancelled):
+        open_source(f"folder:{root}", tmp_path / "cache", check)
+    assert len(decoded) < 30
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):

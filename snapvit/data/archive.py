@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from snapvit.data.files import ImageFiles, shown
+from snapvit.data.files import Check, ImageFiles, go_on, shown
 from snapvit.data.folder import SUFFIXES, open_folder
 from snapvit.errors import InputError
 
@@ -63,13 +63,13 @@ def unpack_upload(raw: bytes, cache: Path) -> str:
     return f"upload:{digest}"
 
 
-def open_upload(name: str, cache: Path | None) -> ImageFiles:
+def open_upload(name: str, cache: Path | None, check: Check = go_on) -> ImageFiles:
     """The source that `unpack_upload` made. Raises InputError where it is not in this cache."""
     digest = name.removeprefix("upload:")
     folder = uploads(cache) / digest if cache is not None and re.fullmatch("[0-9a-f]{20}", digest) else None
     if folder is None or not folder.is_dir():
         raise InputError(f"The uploaded images {name} are not in the cache any more; upload the zip again.")
-    return open_folder(folder, name, cache)
+    return open_folder(folder, name, cache, check)
 
 
 def _checked(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,13 @@ LARGEST_FILE = 256 * 2**20  # bytes
 THREADS = min(4, os.cpu_count() or 1)  # each may hold one picture while it is decoded
 SOUND = ""  # the verdict on a file that can be used
 VERDICTS_SCHEMA = 1  # rises when a file that was refused may be taken, or the other way round
+
+
+Check = Callable[[], None]
+
+
+def go_on() -> None:
+    """A check that nobody asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class ImageFiles:
 
     A class that has no usable file is left out. `verdicts` is a file that remembers, by content, which pictures could
     be decoded, so that the next opening only has to read them; without it, or where it cannot be written, each
-    opening decodes all.
+    opening decodes all. `check` is called after each file, and may raise to stop.
     """
 
     def __init__(
@@ -65,10 +72,16 @@ class ImageFiles:
         class_names: Sequence[str],
         skipped: Sequence[Skipped] = (),
         verdicts: Path | None = None,
+        check: Check = go_on,
     ) -> None:
-        known = _read_verdicts(verdicts)
-        with ThreadPoolExecutor(THREADS) as pool:
-            checked = list(pool.map(lambda c: _check(c, known), candidates))
+        known, checked = _read_verdicts(verdicts), []
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            for done in pool.map(lambda c: _check(c, known), candidates):
+                check()
+                checked.append(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
         self._files = [c for c in checked if c.verdict == SOUND]
         unusable = [Skipped(c.candidate.file, c.verdict) for c in checked if c.verdict != SOUND]
         self.name = name

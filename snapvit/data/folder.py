@@ -7,19 +7,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapvit.data.files import Candidate, ImageFiles, Skipped, shown
+from snapvit.data.files import Candidate, Check, ImageFiles, Skipped, go_on, shown
 from snapvit.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 MOST_FILES = 100_000
 
 
-def open_folder(path: Path, name: str, cache: Path | None = None) -> ImageFiles:
+def open_folder(path: Path, name: str, cache: Path | None = None, check: Check = go_on) -> ImageFiles:
     """The images under `path`, in the order of their names.
 
     Where folders in it hold images, each of them is a class, with all below it; else the images in `path` itself are
-    taken without labels. Hidden files are ignored. What was seen of each file is remembered under `cache`.
-    Raises InputError where there is no such folder.
+    taken without labels. Hidden files are ignored. What was seen of each file is remembered under `cache`;
+    `check` is called after each and may raise to stop. Raises InputError where there is no such folder.
     """
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
@@ -48,7 +48,7 @@ def open_folder(path: Path, name: str, cache: Path | None = None) -> ImageFiles:
     verdicts = None
     if cache is not None:
         verdicts = cache / "images" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:20]}.json"
-    return ImageFiles(name, candidates, [shown(folder) for folder in classes], skipped, verdicts)
+    return ImageFiles(name, candidates, [shown(folder) for folder in classes], skipped, verdicts, check)
 
 
 def _scan(root: Path) -> tuple[list[Path], list[Skipped]]:

@@ -10,7 +10,7 @@ from snapvit.artifacts import Ints
 from snapvit.data.archive import open_upload
 from snapvit.data.decoding import Pixels
 from snapvit.data.fashion_mnist import BUNDLED, FashionMnist
-from snapvit.data.files import Skipped
+from snapvit.data.files import Check, Skipped, go_on
 from snapvit.data.folder import open_folder
 from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
@@ -53,17 +53,17 @@ def canonical_name(name: str) -> str:
     )
 
 
-def open_source(name: str, cache: Path | None = None) -> ImageSource:
+def open_source(name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:
     """Open what `name` says: `bundled`, `folder:PATH`, `torchvision:NAME`, or `upload:DIGEST`, which lies in `cache`.
 
     Raises InputError where there is no such source or its images cannot be had. Files that cannot be used are no
-    error; they are in `skipped`.
+    error; they are in `skipped`. `check` is called after each file that is read, and may raise to stop.
     """
     name = canonical_name(name)
     if name.startswith(FOLDER):
-        return open_folder(Path(name.removeprefix(FOLDER)), name, cache)
+        return open_folder(Path(name.removeprefix(FOLDER)), name, cache, check)
     if name.startswith(TORCHVISION):
-        return open_set(name.removeprefix(TORCHVISION), name, cache)
+        return open_set(name.removeprefix(TORCHVISION), name, cache, check)
     if name.startswith(UPLOAD):
-        return open_upload(name, cache)
+        return open_upload(name, cache, check)
     return FashionMnist()

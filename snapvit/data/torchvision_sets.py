@@ -22,7 +22,7 @@ import numpy as np
 
 from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
-from snapvit.data.files import Candidate, ImageFiles, Skipped, shown
+from snapvit.data.files import Candidate, Check, ImageFiles, Skipped, go_on, shown
 from snapvit.errors import InputError
 
 NETWORK_SECONDS = 6.0  # that a server may be silent, at each step
@@ -76,7 +76,7 @@ def data_root() -> Path:
     return Path(os.environ.get("SNAPVIT_DATA") or caches / "snapvit" / "data")
 
 
-def open_set(set_name: str, name: str, cache: Path | None = None) -> ImageFiles | ImageArray:
+def open_set(set_name: str, name: str, cache: Path | None = None, check: Check = go_on) -> ImageFiles | ImageArray:
     """The set as a source called `name`, downloaded first where it is not on disk.
 
     Raises InputError for an unknown set and, within seconds, where it is not on disk and cannot be downloaded.
@@ -90,7 +90,7 @@ def open_set(set_name: str, name: str, cache: Path | None = None) -> ImageFiles 
     paths = [Path(entry[0] if isinstance(entry, tuple) else entry) for entry in getattr(data, known.files)]
     candidates = [Candidate(p, shown(p.name), int(label)) for p, label in zip(paths, labels, strict=True)]
     verdicts = None if cache is None else cache / "images" / f"torchvision-{known.name}.json"
-    return ImageFiles(name, candidates, tuple(data.classes), (), verdicts)
+    return ImageFiles(name, candidates, tuple(data.classes), (), verdicts, check)
 
 
 class ImageArray:

@@ -85,7 +85,7 @@ class Workspace:
         loaded = load_model(request.model, device, download_notes(reporter))
         for note in loaded.notes:
             reporter.event("note", note)
-        source = open_source(request.data, cache or default_root())
+        source = open_source(request.data, cache or default_root(), reporter.check)
         split = split_source(source, request.config.split_seed)
         return cls(request, loaded, source, split, device)
 
