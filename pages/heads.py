@@ -27,8 +27,9 @@ ready = measures(results)
 if results.scores is not None:
     st.info(what_scores_lack(results), icon=":material/info:")
 left, right = ui.flowing_columns([3, 2], 340, key="head_controls", align="bottom")
+ui.setting("measure", ready, ready[0])
 measure = left.segmented_control(
-    "Colour by", ready, default=ready[0], format_func=lambda m: figures.MEASURES[m].label, key="measure", required=True
+    "Colour by", ready, format_func=lambda m: figures.MEASURES[m].label, key="measure", required=True
 )
 percent = right.slider(
     "Sparsity of the cut",

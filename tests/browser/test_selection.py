@@ -31,6 +31,7 @@ def url(serve: Callable[..., str]) -> str:
 
 def go(page: Page, label: str) -> None:
     page.get_by_test_id("stSidebar").get_by_role("link", name=label, exact=False).first.click()
+    page.mouse.move(900, 500)  # the link's tooltip would cover its neighbours
     settle(page)
 
 
