@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -67,9 +67,9 @@ def test_cluster_order_keeps_the_clusters_of_scipy_together():
     distance = 1 - values
     np.fill_diagonal(distance, 0)
     labels = fcluster(linkage(squareform(distance, checks=False), "average"), 3, "maxclust")
-    changes = sum(labels[a] != labels[b] for a, b in zip(order[:-1], order[1:], strict=True))
+    changes = sum(labels[a] != labels[b] for a, b in pairwise(order))
     assert changes == 2
-    assert sum(group[a] != group[b] for a, b in zip(order[:-1], order[1:], strict=True)) == 2
+    assert sum(group[a] != group[b] for a, b in pairwise(order)) == 2
 
 
 def test_no_order_that_the_tree_allows_has_nearer_neighbours():
@@ -83,11 +83,13 @@ def test_no_order_that_the_tree_allows_has_nearer_neighbours():
 
     def allowed(order: tuple[int, ...]) -> bool:
         return all(
-            max(order.index(i) for i in c) - min(order.index(i) for i in c) == len(c) - 1 for c in clusters if len(c) > 1
+            max(order.index(i) for i in c) - min(order.index(i) for i in c) == len(c) - 1
+            for c in clusters
+            if len(c) > 1
         )
 
     def length(order: tuple[int, ...]) -> float:
-        return sum(distance[a, b] for a, b in zip(order[:-1], order[1:], strict=True))
+        return sum(distance[a, b] for a, b in pairwise(order))
 
     best = min(length(order) for order in permutations(range(7)) if allowed(order))
     found = tuple(int(i) for i in cluster_order(values, members))
