@@ -18,7 +18,7 @@ st.markdown(
     "another: the **Hessian correlation**, generation by generation."
 )
 shown = controls(results)
-left, right = ui.flowing_columns([6, 5], 420, key="correlation_figures")
+left, right = ui.flowing_columns(2, 420, key="correlation_figures")
 with left:
     player(results, selection, shown)
 with right:

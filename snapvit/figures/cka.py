@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats
-from snapvit.figures.structures import StructureOrder, mark_pair, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, mark_pair, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, SEQUENTIAL, finish
 
 View = Literal["before", "after", "difference"]
 TITLES = {
-    "before": "How alike any two structures are",
-    "after": "How alike what is left is after the cut",
+    "before": "How alike two structures are",
+    "after": "How alike what is left is",
     "difference": "What the cut changes",
 }
 NUMBERED_BLOCKS = 14  # up to so many blocks there is room for the numbers
@@ -28,7 +28,6 @@ def block_map(means: Doubles) -> go.Figure:
         z=means.astype(np.float32),
         x=numbers,
         y=numbers,
-        zmin=0,
         colorscale=SEQUENTIAL,
         xgap=1,
         ygap=1,
@@ -36,13 +35,13 @@ def block_map(means: Doubles) -> go.Figure:
         hovertemplate="block %{y} with block %{x}<br>mean CKA %{z:.3f}<extra></extra>",
         texttemplate="%{z:.2f}" if blocks <= NUMBERED_BLOCKS else None,
         textfont={"size": 11},
-        colorbar={"title": {"text": "mean CKA"}, "thickness": 14},
+        colorbar=bar_above("mean CKA"),
     )
     figure = go.Figure(trace)
     axis = {"type": "category", "showgrid": False, "constrain": "domain"}
     figure.update_xaxes(title="Block (1 is nearest the image)", **axis)
     figure.update_yaxes(title="Block", autorange="reversed", scaleanchor="x", **axis)
-    return finish(figure, "How alike the structures of two blocks are", height=500)
+    return finish(figure, "How alike two blocks are", height=580).update_layout(margin=MAP_MARGIN)
 
 
 def cka_map(
@@ -54,11 +53,12 @@ def cka_map(
     """
     scale = {"colorscale": DIVERGING, "zmin": -bound} if view == "difference" else {"colorscale": SEQUENTIAL, "zmin": 0}
     label = "change of CKA" if view == "difference" else "CKA"
-    bar = {"title": {"text": label}, "thickness": 14}
-    figure = go.Figure(matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar, **scale))
+    figure = go.Figure(
+        matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar_above(label), **scale)
+    )
     structure_axes(figure, order)
     mark_pair(figure, order, pair)
-    return finish(figure, TITLES[view], height=720)
+    return finish(figure, TITLES[view], height=660).update_layout(margin=MAP_MARGIN)
 
 
 def pair_scatter(first: Floats, second: Floats, names: tuple[str, str], shares: tuple[float, float]) -> go.Figure:

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from snapvit.artifacts import Doubles, Floats, SearchHistory
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.structures import StructureOrder, mark_pair, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, mark_pair, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, GREY, ORANGE, finish
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
@@ -18,7 +18,7 @@ PLAY = {"frame": {"duration": 250, "redraw": True}, "fromcurrent": True, "transi
 
 
 def frame_generations(generations: int, structures: int) -> list[int]:
-    """Which of the generations 0 to G get a frame: all, or where those are too many evenly spaced ones, with both ends."""
+    """Which of the generations 0 to G get a frame: all, or evenly spaced ones with both ends where there are many."""
     room = max(2, FRAME_NUMBERS // structures**2)
     count = min(generations + 1, room)
     return sorted({round(g) for g in np.linspace(0, generations, count)})
@@ -49,7 +49,7 @@ def correlation_player(
             colorscale=DIVERGING,
             zmin=-bound,
             zmax=bound,
-            colorbar={"title": {"text": label, "side": "right"}, "thickness": 14, "y": 0.645, "len": 0.72},
+            colorbar=bar_above(label),
         ),
         row=1,
         col=1,
@@ -82,7 +82,9 @@ def correlation_player(
         for g, values in zip(generations, maps, strict=True)
     ]
     last = generations[-1]
-    figure.update_xaxes(title="Generation", range=[-0.3, last + 0.3], row=2, col=1)
+    figure.update_xaxes(range=[-0.3, last + 0.3], row=2, col=1)
+    # The axis' title, as a note: plotly draws that of a lower panel over its numbers when the page is first laid out.
+    figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-38)
     fitness_axis = curve.layout.yaxis
     figure.update_yaxes(
         title="1 − cosine (log)",
@@ -92,11 +94,11 @@ def correlation_player(
         row=2,
         col=1,
     )
-    finish(figure, title, height=860)
+    finish(figure, title, height=900)
     structure_axes(figure, order)
     mark_pair(figure, order, pair)
     figure.update_layout(
-        margin={"b": 120},
+        margin=MAP_MARGIN | {"b": 120},
         legend={"y": 0.235, "font": {"size": 12}},
         sliders=[_scrubber(generations, start)],
         updatemenus=[_buttons()],
@@ -169,7 +171,7 @@ def spectrum(
         )
     figure.update_xaxes(title="Eigenvalue, largest first")
     figure.update_yaxes(title="Size (all would be 1 without correlation)")
-    return finish(figure, "Does any direction stand out?", height=400)
+    return _legend_inside(finish(figure, "Does any direction stand out?", height=380))
 
 
 def chance_curve(levels: Doubles, found: Doubles, low: Floats, high: Floats, p99: float, generation: int) -> go.Figure:
@@ -199,14 +201,20 @@ def chance_curve(levels: Doubles, found: Doubles, low: Floats, high: Floats, p99
         x=p99,
         line={"color": ORANGE, "dash": "dash", "width": 2},
         annotation={"text": "99 % of chance", "font": {"size": 13}},
-        annotation_position="top left",
+        annotation_position="bottom left",
     )
     figure.update_xaxes(title="Change of a pair's correlation since the start (absolute)", rangemode="tozero")
     ticks = [100, 10, 1, 0.1, 0.01]
     figure.update_yaxes(
         title="Pairs with at least that change (%)", type="log", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks]
     )
-    return finish(figure, "Is it more than chance?", height=400)
+    return _legend_inside(finish(figure, "Is it more than chance?", height=400))
+
+
+def _legend_inside(figure: go.Figure) -> go.Figure:
+    """The curves fall from the upper left, so the upper right is free; above the plot a narrow page has no room."""
+    corner = {"orientation": "v", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
+    return figure.update_layout(legend=corner, margin_t=60)
 
 
 def _band(x: np.ndarray, y: np.ndarray) -> go.Scatter:

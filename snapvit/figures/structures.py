@@ -11,6 +11,8 @@ from snapvit.artifacts import Ints, Topology
 from snapvit.figures.style import ORANGE
 
 LINE = "rgba(140, 140, 140, 0.9)"
+# Room above a map for its title and colour bar. Fixed, because plotly misplaces the axes' titles when it makes room.
+MAP_MARGIN = {"t": 125, "autoexpand": False}
 NAMED_BLOCKS = 16  # with more blocks only every second one, and so on, is named
 
 
@@ -52,11 +54,25 @@ def matrix_trace(values: np.ndarray, names: list[str], bar: str, **look: object)
     )
 
 
+def bar_above(label: str, top: float = 1.0) -> dict[str, object]:
+    """A colour bar that lies above the map, so that a narrow page keeps its width for the map itself."""
+    return {
+        "title": {"text": label, "side": "top"},
+        "orientation": "h",
+        "thickness": 10,
+        "len": 0.8,
+        "x": 0.5,
+        "xanchor": "center",
+        "y": top,
+        "yanchor": "bottom",
+    }
+
+
 def structure_axes(figure: go.Figure, order: StructureOrder, x: str = "x", y: str = "y") -> None:
     """Square cells, block names where blocks stand together, lines between blocks. x, y: the axes' references."""
     n, topology = len(order.indices), order.topology
     title = "Structure, by block" if order.by_depth else "Structures, similar ones side by side"
-    common = {"title": {"text": title, "standoff": 8}, "type": "category", "showgrid": False, "tickmode": "array"}
+    common = {"title": {"text": title}, "type": "category", "showgrid": False, "tickmode": "array"}
     ticks: list[float] = []
     labels: list[str] = []
     if order.by_depth:

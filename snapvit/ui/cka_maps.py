@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -28,7 +30,7 @@ def block_summary(results: RunResults) -> None:
     """The map between blocks, and what CKA is."""
     topology, cka = results.facts.topology, results.cka
     means = block_means(cka.values, topology)
-    left, right = flowing_columns([3, 2], 420, key="block_summary")
+    left, right = flowing_columns([3, 2], 340, key="block_summary")
     with left:
         show_figure(
             figures.block_map(means),
@@ -83,10 +85,21 @@ def _select_in_blocks(results: RunResults, a: int, b: int) -> None:
     select_pair(int(first[i]), int(second[j]), results)
 
 
-def structure_map(results: RunResults, selection: Selection, pair: tuple[int, int]) -> Selection:
-    """The map between structures with its controls; returns the selection with the sparsity chosen here."""
-    st.header("Every structure with every other")
-    columns = flowing_columns([4, 4, 5, 6], 200, key="map_controls", align="bottom")
+@dataclass(frozen=True)
+class MapChoice:
+    """What the map between structures shows."""
+
+    order: StructureOrder
+    view: str  # a key of VIEWS
+    sparsity: float  # of the cut
+
+
+def map_controls(results: RunResults, selection: Selection) -> MapChoice:
+    """Draw the map's controls; the sparsity chosen here becomes the selection's."""
+    columns = [
+        *flowing_columns(2, 200, key="map_order", align="bottom"),
+        *flowing_columns(2, 330, key="map_cut", align="bottom"),
+    ]
     order = structure_order(results, columns[0], columns[1])
     views = VIEWS if results.ranking is not None else {"before": VIEWS["before"]}
     setting("view", tuple(views), "before")
@@ -104,23 +117,22 @@ def structure_map(results: RunResults, selection: Selection, pair: tuple[int, in
             help="Share of MLP neurons removed; heads lag 15 points behind",
         )
         selection = change(sparsity=round(percent / 100, 4))
-    _draw_map(results, selection, order, view, pair)
-    return selection
+    return MapChoice(order, view, selection.sparsity)
 
 
-def _draw_map(
-    results: RunResults, selection: Selection, order: StructureOrder, view: str, pair: tuple[int, int]
-) -> None:
+def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int]) -> None:
+    """The map between structures, of the full model, of the cut one, or their difference."""
+    order, view = choice.order, choice.view
     before, run = results.cka.values, results.summary.run
     bound = min(1.0, np.ceil(20 * robust_range(before, 0.995)) / 20)  # of all structures, so that filters keep it
     values, words = before, "CKA between any two structures of the full model."
     if view != "before":
-        mlp, heads = path_pair(selection.sparsity)
+        mlp, heads = path_pair(choice.sparsity)
         cut = CUT_CKA.load(store(), run, mlp, heads)
         if cut is None:
             offer(
                 CutCkaTask(run, mlp, heads),
-                f"The CKA map of the cut at {selection.sparsity:.1%} ({mlp:.1%} of the neurons and {heads:.1%} of the "
+                f"The CKA map of the cut at {choice.sparsity:.1%} ({mlp:.1%} of the neurons and {heads:.1%} of the "
                 "heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
                 "Compute this map",
                 icon=":material/grid_on:",
@@ -130,7 +142,7 @@ def _draw_map(
         absent = np.isnan(np.diag(cut.values))
         counts = cut_at(results.ranking, mlp, heads)
         words = (
-            f"The model cut at {selection.sparsity:.1%} on the same {cut.images:,} images. Empty rows and columns are "
+            f"The model cut at {choice.sparsity:.1%} on the same {cut.images:,} images. Empty rows and columns are "
             f"the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons it keeps "
             f"({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
         )
@@ -139,7 +151,7 @@ def _draw_map(
             values = cut.values - before
             bound = robust_range(values, 0.995)
             words = (
-                f"CKA after the cut at {selection.sparsity:.1%} less CKA before. Orange: more alike than before, blue: "
+                f"CKA after the cut at {choice.sparsity:.1%} less CKA before. Orange: more alike than before, blue: "
                 f"less, near white: as before. Empty rows and columns are the {int(absent.sum())} structures that are "
                 "cut away."
             )
@@ -147,8 +159,8 @@ def _draw_map(
     show_figure(
         figures.cka_map(values, order, view, bound, pair),
         key=f"cka_{view}",
-        reading=f"{words} Colours end at {edge}, which half a percent of the pairs exceed. Click a cell to put its two "
-        "structures side by side below; the orange frames mark them.",
+        reading=f"{words} Colours end at {edge}; the few pairs beyond have the end's colour. Click a cell to put its "
+        "two structures side by side; the orange frames mark them.",
         alt=f"{figures.CKA_TITLES[view]}: map of {len(order.indices)} structures with each other",
         table=matrix_frame(values, order),
         file=f"{run}-cka-{view}",

@@ -99,7 +99,7 @@ def _words(v: Verdict, replays: int, generation: int) -> str:
         "the others, real ones and lucky ones cannot be told apart."
         if v.stands_out
         else "**So nothing in this estimate stands out from chance: do not read single pairs as findings.** The "
-        "factors that the search found are a different matter: they are judged by the accuracy of the cuts they lead to."
+        "factors that the search found are a different matter: the accuracy of the cuts judges them."
     )
     return (
         f"**The check.** {replays} replays of this search drew the very same random numbers, but their individuals "

@@ -23,11 +23,11 @@ from snapvit.ui.selection import Selection, setting
 from snapvit.ui.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
 
 View = Literal["estimate", "change", "cka"]
-VIEWS = {"estimate": "Estimate", "change": "Change since the start", "cka": "Less the CKA map"}
+VIEWS = {"estimate": "Estimate", "change": "Since the start", "cka": "Less CKA"}
 TITLES = {
-    "estimate": "Which factors the search has come to move together",
-    "change": "What the search added to its start",
-    "cka": "Where the estimate and the CKA map disagree",
+    "estimate": "Factors that move together",
+    "change": "What the search added",
+    "cka": "The estimate less the CKA map",
 }
 READINGS = {
     "estimate": "Correlation of any two structures' factors in the search distribution (of A A'). Orange: the search "
@@ -55,13 +55,16 @@ class Shown:
 def controls(results: RunResults) -> Shown:
     """The page's choices: what is shown, of which structures, in which order, at which generation."""
     history = results.search
-    columns = flowing_columns([7, 4, 4, 3], 170, key="correlation_controls", align="bottom")
-    setting("view", tuple(VIEWS), "estimate")
+    columns = [
+        *flowing_columns([5, 3], 300, key="correlation_view", align="bottom"),
+        *flowing_columns([5, 3], 220, key="correlation_order", align="bottom"),
+    ]
+    setting("view_g", tuple(VIEWS), "estimate")
     views = [name for name in VIEWS if name != "cka" or results.cka is not None]
-    view = columns[0].segmented_control("Show", views, format_func=VIEWS.get, key="view", required=True)
-    order = structure_order(results, columns[1], columns[2])
+    view = columns[0].segmented_control("Show", views, format_func=VIEWS.get, key="view_g", required=True)
+    order = structure_order(results, columns[2], columns[3], page="_g")
     generation = _generation(results)
-    columns[3].number_input(
+    columns[1].number_input(
         "Generation",
         0,
         history.generations,
@@ -124,8 +127,8 @@ def player(results: RunResults, selection: Selection, shown: Shown) -> None:
         ),
         key=PLAYER,
         reading=f"{READINGS[view]} Colours end at ±{bound:.3f}, in all generations alike: 99 % of the pairs stay "
-        f"within that at generation {generations[-1]}; the diagonal does not. Drag the scrubber or press Play; the grey line "
-        "in the fitness below marks the generation.",
+        f"within that at generation {generations[-1]}; the diagonal does not. Drag the scrubber or press Play; the "
+        "grey line in the fitness below marks the generation.",
         alt=f"{TITLES[view]}, by generation, with the fitness of every individual, the mean and the best so far",
         table=matrix_frame(_values(results, view, shown.generation), order),
         file=f"{run}-correlation-{view}",
@@ -154,10 +157,11 @@ def pair_table(results: RunResults, shown: Shown) -> None:
     pairs = strongest_pairs(values, order.indices, ROWS)
     change = history.correlation(shown.generation) - history.correlation(0)
     st.subheader(f"Strongest pairs at generation {shown.generation}")
+    label = LABELS[shown.view].capitalize()
     rows = {
         "Structure": [topology.structure_name(int(i)) for i in pairs[:, 0]],
         "With": [topology.structure_name(int(j)) for j in pairs[:, 1]],
-        LABELS[shown.view].capitalize(): values[pairs[:, 0], pairs[:, 1]],
+        label: values[pairs[:, 0], pairs[:, 1]],
     }
     if results.cka is not None:
         rows["CKA"] = results.cka.values[pairs[:, 0], pairs[:, 1]]
@@ -165,20 +169,21 @@ def pair_table(results: RunResults, shown: Shown) -> None:
     if shown.null is not None and shown.generation:
         size = np.abs(change[pairs[:, 0], pairs[:, 1]])
         p99, limit = shown.null.p99[shown.generation], np.quantile(shown.null.strongest[:, shown.generation], 0.95)
-        marks = np.select([size > limit, size > p99], ["beyond chance", "top 1 % of chance"], "as by chance")
-        rows["Against chance"] = marks
+        rows["Chance"] = np.select([size > limit, size > p99], ["beyond", "top 1 %"], "usual")
         words += (
-            f" *Top 1 % of chance*: the pair changed by more than {p99:.4f}, which one pair in a hundred does when the "
-            f"search's individuals are ranked at random. *Beyond chance*: by more than {limit:.4f}, which in 95 % of "
-            "such replays not even the strongest pair does."
+            f" *Chance*: how unusual the pair's change since the start would be if individuals were ranked at random. "
+            f"*Top 1 %*: above {p99:.4f}, as one pair in a hundred is then. *Beyond*: above {limit:.4f}, which in 95 % "
+            "of random replays not even the strongest pair reaches."
         )
+    numbers = {name: st.column_config.NumberColumn(format="%.3f", width=70) for name in (label, "CKA")}
+    names = {name: st.column_config.TextColumn(width=116) for name in ("Structure", "With")}
     event = st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         key="pair_table",
         on_select="rerun",
         selection_mode="single-row",
-        column_config={name: st.column_config.NumberColumn(format="%.4f") for name in (*LABELS_SHOWN, "CKA")},
+        column_config=numbers | names | {"Chance": st.column_config.TextColumn(width=64)},
     )
     st.caption(words)
     chosen = event["selection"]["rows"]
@@ -188,9 +193,6 @@ def pair_table(results: RunResults, shown: Shown) -> None:
             st.session_state["pair_taken"] = (first, second)
             select_pair(first, second, results)
             st.rerun()
-
-
-LABELS_SHOWN = tuple(label.capitalize() for label in LABELS.values())
 
 
 def eigenvalues(results: RunResults, shown: Shown) -> None:

@@ -16,16 +16,22 @@ KINDS = {"all": "All", "mlp": "MLPs", "heads": "Heads"}
 ORDERS = {"depth": "By depth", "cluster": "By similarity"}
 
 
-def structure_order(results: RunResults, kinds: DeltaGenerator, orders: DeltaGenerator) -> StructureOrder:
-    """Which structures to show and in which order, from two controls drawn in these places."""
-    setting("show", tuple(KINDS), "all")
-    kind = kinds.segmented_control("Structures", list(KINDS), format_func=KINDS.__getitem__, key="show", required=True)
-    setting("order", tuple(ORDERS), "depth")
+def structure_order(
+    results: RunResults, kinds: DeltaGenerator, orders: DeltaGenerator, page: str = ""
+) -> StructureOrder:
+    """Which structures to show and in which order, from two controls drawn in these places.
+
+    page: what this page's names of the controls end with; two pages must not share the key of a widget.
+    """
+    show, order_by = f"show{page}", f"order{page}"
+    setting(show, tuple(KINDS), "all")
+    kind = kinds.segmented_control("Structures", list(KINDS), format_func=KINDS.__getitem__, key=show, required=True)
+    setting(order_by, tuple(ORDERS), "depth")
     order = orders.segmented_control(
         "Order",
         list(ORDERS),
         format_func=ORDERS.__getitem__,
-        key="order",
+        key=order_by,
         required=True,
         help="By similarity: hierarchical clustering of the full model's CKA map (average linkage on 1 − CKA)",
     )

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
+from snapvit.artifacts import Curvature, Scores
 from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.map_tasks import CUT_CKA, PROJECTIONS, ProjectionsTask
@@ -15,25 +16,21 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
 from snapvit.ui.resources import store
-from snapvit.ui.selection import Selection, Structure
+from snapvit.ui.selection import Structure
 from snapvit.ui.structure_controls import pick_pair
 
 
-def structure_pair(results: RunResults, selection: Selection, pair: tuple[int, int]) -> None:
+def structure_pair(results: RunResults, sparsity: float, pair: tuple[int, int]) -> None:
     """The pair, chosen by a click or by two boxes, side by side."""
-    st.header("A pair side by side")
-    boxes = flowing_columns(2, 220, key="pair_boxes")
+    st.subheader("A pair side by side")
+    boxes = flowing_columns(2, 160, key="pair_boxes")
     pick_pair(results, pair, *boxes)
-    _similarity(results, selection, pair)
-    left, right = flowing_columns([5, 6], 420, key="pair_details")
-    with left:
-        for index in pair:
-            _one_structure(results, selection, index)
-    with right:
-        _activations(results, pair)
+    _similarity(results, sparsity, pair)
+    st.markdown(_side_by_side(results, sparsity, pair))
+    _activations(results, pair)
 
 
-def _similarity(results: RunResults, selection: Selection, pair: tuple[int, int]) -> None:
+def _similarity(results: RunResults, sparsity: float, pair: tuple[int, int]) -> None:
     before = float(results.cka.values[pair])
     words = f"Their CKA in the full model is **{before:.3f}**"
     off = np.abs(results.cka.values[np.triu_indices(len(results.cka.values), 1)])
@@ -41,68 +38,77 @@ def _similarity(results: RunResults, selection: Selection, pair: tuple[int, int]
         words += f", more than that of {(off < before).mean():.1%} of all pairs"
     cut = None
     if results.ranking is not None:
-        cut = CUT_CKA.load(store(), results.summary.run, *path_pair(selection.sparsity))
+        cut = CUT_CKA.load(store(), results.summary.run, *path_pair(sparsity))
     if cut is not None:
         after = float(cut.values[pair])
-        words += f"; after the cut at {selection.sparsity:.1%} " + (
+        words += f"; after the cut at {sparsity:.1%} " + (
             "at least one of them is gone" if np.isnan(after) else f"it is **{after:.3f}**"
         )
     st.markdown(f"{words}.")
 
 
-def _one_structure(results: RunResults, selection: Selection, index: int) -> None:
-    topology = results.facts.topology
-    structure = Structure.of(index, topology)
-    with st.container(border=True):
-        st.markdown(f"**{topology.structure_name(index)}**")
-        if results.curvature is None:
-            st.markdown("Its importance is not known yet.")
-            return
-        local = _mean(results.curvature, structure)
-        if not results.ranked:
-            st.markdown(f"Local curvature {local:.3g}. The ranking comes after the search.")
-            return
-        score = _mean(final_scores(results.curvature, results.search.factors), structure)
-        factor = float(results.search.factors[index])
-        what = "of its neurons, on average" if structure.head is None else "of the head"
-        st.markdown(f"Score {what}: {local:.3g} (curvature) × {factor:.2f} (factor) = **{score:.3g}**.")
-        st.markdown(_leaving(results, structure) + " " + _standing(results, structure, selection.sparsity))
+def _side_by_side(results: RunResults, sparsity: float, pair: tuple[int, int]) -> str:
+    """A markdown table: a column a structure."""
+    columns = [_facts(results, sparsity, Structure.of(index, results.facts.topology)) for index in pair]
+    names = [results.facts.topology.structure_name(index) for index in pair]
+    lines = [f"| | {names[0]} | {names[1]} |", "|---|---|---|"]
+    lines += [f"| {label} | {first} | {columns[1][label]} |" for label, first in columns[0].items()]
+    note = (
+        "\n\nCurvature and score of an MLP are means over its neurons."
+        if min(pair) < results.facts.topology.blocks
+        else ""
+    )
+    return "\n".join(lines) + note
 
 
-def _mean(scores: object, structure: Structure) -> float:
+def _facts(results: RunResults, sparsity: float, structure: Structure) -> dict[str, str]:
+    """What is known of one structure: its importance and when it goes."""
+    if results.curvature is None:
+        return {"Local curvature": "not known yet"}
+    local = _mean(results.curvature, structure)
+    if not results.ranked:
+        return {"Local curvature": f"{local:.2e}", "Ranking": "comes after the search"}
+    score = _mean(final_scores(results.curvature, results.search.factors), structure)
+    factor = float(results.search.factors[structure.index(results.facts.topology)])
+    return {
+        "Local curvature": f"{local:.2e}",
+        "× search factor": f"{factor:.2f}",
+        "= final score": f"**{score:.2e}**",
+        "Goes at sparsity": _leaving(results, structure),
+        f"At {sparsity:.1%}": _standing(results, structure, sparsity),
+    }
+
+
+def _mean(scores: Curvature | Scores, structure: Structure) -> float:
     """Of a head its score, of an MLP the mean over its neurons."""
     table = scores.mlp[structure.block] if structure.head is None else scores.head[structure.block, structure.head]
     return float(np.mean(table))
 
 
 def _leaving(results: RunResults, structure: Structure) -> str:
-    ranking, floors = results.ranking, results.request.config.floors
+    """The slider position at which a head goes, or neurons begin to and half of them are gone."""
+    ranking = results.ranking
     if structure.head is not None:
         shares = removal_sparsity(ranking.head, ranking.head_protected, ranking.blocks)
-        share = float(shares[structure.block, structure.head])
-        if np.isnan(share):
-            return f"It never goes: it is among the best {floors.heads:.0%} of its block's heads."
-        where = share + HEAD_LAG
-        path = f"at a sparsity of **{where:.1%}**" if where <= PATH_END else "beyond the end of the slider's path"
-        return f"It goes {path}, when {share:.1%} of all heads are removed."
+        where = float(shares[structure.block, structure.head]) + HEAD_LAG
+        if np.isnan(where):
+            return "never: protected"
+        return f"**{where:.1%}**" if where <= PATH_END else f"beyond {PATH_END:.0%}"
     shares = removal_sparsity(ranking.mlp, ranking.mlp_protected, ranking.blocks)[structure.block]
-    going = np.sort(shares[np.isfinite(shares)])
+    going, half = np.sort(shares[np.isfinite(shares)]), len(shares) // 2
     if not len(going):
-        return "None of its neurons ever goes."
-    half = len(shares) // 2
-    words = f"Its first neuron goes at a sparsity of **{going[0]:.1%}**"
-    words += f", half are gone at **{going[half - 1]:.1%}**" if 0 < half <= len(going) else ""
-    never = len(shares) - len(going)
-    return words + (f"; {never} of {len(shares)} never go." if never else ".")
+        return "never: protected"
+    words = f"from **{going[0]:.1%}** on"
+    return words + (f", half by **{going[half - 1]:.1%}**" if 0 < half <= len(going) else "")
 
 
 def _standing(results: RunResults, structure: Structure, sparsity: float) -> str:
+    """What the cut at `sparsity` leaves of it."""
     cut = cut_at(results.ranking, *path_pair(sparsity))
     if structure.head is None:
-        kept = cut.kept_neurons[structure.block]
-        return f"The cut at {sparsity:.1%} keeps {kept} of its {results.facts.topology.hidden} neurons."
+        return f"{cut.kept_neurons[structure.block]} of {results.facts.topology.hidden} neurons kept"
     kept = results.ranking.head_order()[structure.block, : cut.kept_heads[structure.block]]
-    return f"The cut at {sparsity:.1%} {'keeps' if structure.head in kept else 'removes'} it."
+    return "kept" if structure.head in kept else "removed"
 
 
 def _activations(results: RunResults, pair: tuple[int, int]) -> None:
