@@ -94,11 +94,11 @@ def correlation_player(
         row=2,
         col=1,
     )
-    finish(figure, title, height=900)
+    finish(figure, title, height=930)
     structure_axes(figure, order)
     mark_pair(figure, order, pair)
     figure.update_layout(
-        margin=MAP_MARGIN | {"b": 120},
+        margin=MAP_MARGIN | {"b": 150},
         legend={"y": 0.235, "font": {"size": 12}},
         sliders=[_scrubber(generations, start)],
         updatemenus=[_buttons()],

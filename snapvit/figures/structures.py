@@ -68,8 +68,8 @@ def bar_above(label: str, top: float = 1.0) -> dict[str, object]:
     }
 
 
-def structure_axes(figure: go.Figure, order: StructureOrder, x: str = "x", y: str = "y") -> None:
-    """Square cells, block names where blocks stand together, lines between blocks. x, y: the axes' references."""
+def structure_axes(figure: go.Figure, order: StructureOrder) -> None:
+    """Square cells, block names where blocks stand together, and lines between blocks, for the figure's first axes."""
     n, topology = len(order.indices), order.topology
     title = "Structure, by block" if order.by_depth else "Structures, similar ones side by side"
     common = {"title": {"text": title}, "type": "category", "showgrid": False, "tickmode": "array"}
@@ -83,18 +83,14 @@ def structure_axes(figure: go.Figure, order: StructureOrder, x: str = "x", y: st
             ticks.append(float(np.flatnonzero(depth == block).mean()) + 0.05)
             labels.append(str(block + 1))
     shown = common | {"tickvals": ticks, "ticktext": labels, "showticklabels": bool(ticks), "ticks": ""}
-    suffix = {"x": x[1:], "y": y[1:]}
     figure.update_layout(
-        {
-            f"xaxis{suffix['x']}": shown | {"range": [-0.5, n - 0.5], "constrain": "domain"},
-            f"yaxis{suffix['y']}": shown
-            | {"range": [n - 0.5, -0.5], "constrain": "domain", "scaleanchor": x, "scaleratio": 1},
-        }
+        xaxis=shown | {"range": [-0.5, n - 0.5], "constrain": "domain"},
+        yaxis=shown | {"range": [n - 0.5, -0.5], "constrain": "domain", "scaleanchor": "x", "scaleratio": 1},
     )
-    for at in order.boundaries:
-        line = {"type": "line", "line": {"color": LINE, "width": 1}, "xref": x, "yref": y}
-        figure.add_shape(x0=at - 0.5, x1=at - 0.5, y0=-0.5, y1=n - 0.5, **line)
-        figure.add_shape(x0=-0.5, x1=n - 0.5, y0=at - 0.5, y1=at - 0.5, **line)
+    line = {"type": "line", "line": {"color": LINE, "width": 1}}
+    upright = [line | {"x0": at - 0.5, "x1": at - 0.5, "y0": -0.5, "y1": n - 0.5} for at in order.boundaries]
+    level = [line | {"x0": -0.5, "x1": n - 0.5, "y0": at - 0.5, "y1": at - 0.5} for at in order.boundaries]
+    figure.update_layout(shapes=upright + level)
 
 
 def mark_pair(figure: go.Figure, order: StructureOrder, pair: tuple[int, int] | None) -> None:

@@ -175,8 +175,8 @@ def pair_table(results: RunResults, shown: Shown) -> None:
             f"*Top 1 %*: above {p99:.4f}, as one pair in a hundred is then. *Beyond*: above {limit:.4f}, which in 95 % "
             "of random replays not even the strongest pair reaches."
         )
-    numbers = {name: st.column_config.NumberColumn(format="%.3f", width=70) for name in (label, "CKA")}
-    names = {name: st.column_config.TextColumn(width=116) for name in ("Structure", "With")}
+    numbers = {name: st.column_config.NumberColumn(format="%.3f", width=78) for name in (label, "CKA")}
+    names = {name: st.column_config.TextColumn(width=112) for name in ("Structure", "With")}
     event = st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
