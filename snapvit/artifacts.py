@@ -83,6 +83,22 @@ class CkaMap:
 
 
 @dataclass(frozen=True)
+class CutCkaMap:
+    """Linear CKA between the structures that a cut leaves."""
+
+    values: Floats  # (S, S) as in CkaMap; NaN in the rows and columns of structures that are cut away
+    images: int
+
+
+@dataclass(frozen=True)
+class StructureProjections:
+    """Every structure's activations on the direction in which they vary most, over N images."""
+
+    scores: Floats  # (S, N) mean 0 and variance 1, or 0 where a structure does not vary; the sign means nothing
+    shares: Floats  # (S,) of the structure's variance that lies in that direction, in [0, 1]
+
+
+@dataclass(frozen=True)
 class SearchHistory:
     """The evolution strategy's path. Entry 0 of means and covariances is the start, before any evaluation.
 
@@ -115,6 +131,25 @@ class SearchHistory:
         covariance = self.covariances[generation].astype(np.float64)
         scale = np.sqrt(np.diag(covariance))
         return (covariance / np.outer(scale, scale)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class NullSearch:
+    """What the search's correlations look like when its individuals are ranked at random.
+
+    R replays draw the very numbers that the search drew, but each generation's ranks are shuffled. A *change* is the
+    absolute change of one pair's correlation since the start. Entry 0 of G+1 is the start.
+    """
+
+    levels: Doubles  # (Q,) rising, in [0, 1]
+    quantiles: Floats  # (G+1, Q) of the changes of all pairs in all replays
+    low: Floats  # (G+1, Q) 2.5th percentile over the replays of a replay's own quantile
+    high: Floats  # (G+1, Q) 97.5th percentile
+    strongest: Floats  # (R, G+1) the largest change in each replay
+    p99: Doubles  # (G+1,) 99th percentile of the changes of all pairs in all replays
+    above: Ints  # (R, G+1) how many of a replay's pairs lie above p99
+    eigen_low: Floats  # (G+1, S) 2.5th percentile over the replays of the correlation's eigenvalues, largest first
+    eigen_high: Floats  # (G+1, S) 97.5th percentile
 
 
 @dataclass(frozen=True)

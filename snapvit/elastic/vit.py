@@ -146,6 +146,11 @@ class ElasticViT:
         self.order_heads(head_order)
         self.show_all()
 
+    @property
+    def head_order(self) -> Ints:
+        """(L, H) heads of each block in the order in which a cut keeps them."""
+        return self._head_order
+
     def order_heads(self, head_order: Ints) -> None:
         """Change the order of heads, (L, H) best first; every head is shown until the next cut."""
         with torch.no_grad():

@@ -1,32 +1,38 @@
 """Figures: artifacts in, plotly figures out. No Streamlit, no files, no recomputation."""
 
+from snapvit.figures.cka import TITLES as CKA_TITLES
+from snapvit.figures.cka import block_map, cka_map, pair_scatter
+from snapvit.figures.correlation import chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.heads import MEASURES, head_map
 from snapvit.figures.kept import cost_curves, kept_by_block
-from snapvit.figures.method import (
-    factor_map,
-    generation_ranks,
-    image_gradients,
-    kept_map,
-    ordered_scores,
-    softmax_pair,
-)
+from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
 from snapvit.figures.published import published_curves
 from snapvit.figures.search import fitness_curve
 from snapvit.figures.sparsity import accuracy_curve, cosine_curve
+from snapvit.figures.structures import StructureOrder
 
 __all__ = [
+    "CKA_TITLES",
     "MEASURES",
+    "StructureOrder",
     "accuracy_curve",
+    "block_map",
+    "chance_curve",
+    "cka_map",
+    "correlation_player",
     "cosine_curve",
     "cost_curves",
     "factor_map",
     "fitness_curve",
+    "frame_generations",
     "generation_ranks",
     "head_map",
     "image_gradients",
     "kept_by_block",
     "kept_map",
     "ordered_scores",
+    "pair_scatter",
     "published_curves",
     "softmax_pair",
+    "spectrum",
 ]

@@ -9,6 +9,19 @@ BLUE, ORANGE, GREEN, GREY = "#2E86C9", "#D55E00", "#009E73", "#8C8C8C"
 YELLOW, PURPLE, SKY = "#E69F00", "#CC79A7", "#56B4E9"
 BAND = "rgba(46, 134, 201, 0.25)"
 SEQUENTIAL = "Viridis"
+# Blue, near white, orange red: told apart with every kind of colour blindness. Centre it at 0 with `zmid` or a
+# symmetric range.
+DIVERGING = [
+    [0.0, "#053061"],
+    [0.125, "#2166AC"],
+    [0.25, "#4393C3"],
+    [0.375, "#A6CEE3"],
+    [0.5, "#F4F4F4"],
+    [0.625, "#F7C39B"],
+    [0.75, "#E08214"],
+    [0.875, "#B35806"],
+    [1.0, "#6B3003"],
+]
 
 
 def finish(figure: go.Figure, title: str, height: int = 380) -> go.Figure:

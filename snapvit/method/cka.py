@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import CkaMap, Doubles
+from snapvit.artifacts import CkaMap, Cut, CutCkaMap, Doubles, StructureProjections
+from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
 
@@ -28,15 +29,61 @@ def estimate_cka(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) 
 
 @torch.no_grad()
 def collect_structures(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> list[Tensor]:
-    """Features of the S structures, in structure order: L of (N, F), then L*H of (N, d)."""
+    """Features of the S structures, in structure order: L of (N, F), then L*H of (N, d).
+
+    Of a cut model: L of (N, kept neurons), then each block's kept heads in the order in which the model has them.
+    """
     topology = anatomy.topology
     mlp: list[list[Tensor]] = [[] for _ in range(topology.blocks)]
     head: list[list[Tensor]] = [[] for _ in range(topology.blocks)]
     with _activation_taps(anatomy, mlp, head):
         for images in batches:
             embed(model, images)
-    heads = [torch.cat(h).unflatten(1, (topology.heads, topology.head_width)).unbind(1) for h in head]
+    width = topology.head_width
+    heads = [torch.cat(h).unflatten(1, (h[0].shape[1] // width, width)).unbind(1) for h in head]
     return [torch.cat(m) for m in mlp] + [features for block in heads for features in block]
+
+
+def estimate_cut_cka(elastic: ElasticViT, anatomy: Anatomy, cut: Cut, batches: Iterable[Tensor]) -> CutCkaMap:
+    """CKA map of the model that `cut` leaves: its MLPs by their kept neurons, its heads by themselves."""
+    elastic.keep(cut)
+    seen = collect_structures(elastic.model, anatomy, batches)
+    topology = anatomy.topology
+    heads = [
+        topology.blocks + b * topology.heads + int(head)
+        for b, (order, kept) in enumerate(zip(elastic.head_order, cut.kept_heads, strict=True))
+        for head in order[:kept]
+    ]
+    places = np.array([*range(topology.blocks), *heads])
+    present = np.array([features.shape[1] > 0 for features in seen])
+    values = np.full((topology.structures, topology.structures), np.nan, np.float32)
+    left = places[present]
+    values[np.ix_(left, left)] = linear_cka_map([f for f in seen if f.shape[1]]).cpu().numpy()
+    return CutCkaMap(values, images=len(seen[0]))
+
+
+def main_directions(features: list[Tensor]) -> StructureProjections:
+    """First principal component of each structure's features (N, C_s), and its share of their variance."""
+    scores, shares = zip(*map(_main_direction, features), strict=True)
+    return StructureProjections(torch.stack(scores).cpu().numpy(), np.array(shares, np.float32))
+
+
+def _main_direction(features: Tensor) -> tuple[Tensor, float]:
+    centred = _centred(features).double()
+    total = float(centred.square().sum())
+    if total == 0:
+        return features.new_zeros(len(features), dtype=torch.float32), 0.0
+    rows, columns = centred.shape
+    # the smaller of the two Gram matrices has the same leading eigenvalue
+    if columns <= rows:
+        values, vectors = torch.linalg.eigh(centred.mT @ centred)
+        scores = centred @ vectors[:, -1]
+    else:
+        values, vectors = torch.linalg.eigh(centred @ centred.mT)
+        scores = vectors[:, -1]
+    scores = scores / scores.square().mean().sqrt()
+    sign = scores[scores.abs().argmax()].sign()  # eigenvectors have none of their own
+    return (sign * scores).float(), min(1.0, float(values[-1]) / total)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ PAGES = (
     ("app.py", "Run", ":material/play_circle:", "Choose a model, start a run, watch it"),
     ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
     ("pages/heads.py", "Heads", ":material/grid_view:", "Which heads matter, and which go first"),
+    ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
+    ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
 

@@ -1,0 +1,22 @@
+"""Which structures say the same: CKA between blocks, between structures, before and after a cut, and of one pair."""
+
+import streamlit as st
+
+from snapvit import ui
+from snapvit.ui.cka_maps import block_summary, map_controls, structure_map
+from snapvit.ui.structure_controls import shown_pair
+from snapvit.ui.structure_pair import structure_pair
+
+selection = ui.open_page("CKA")
+st.title("Which structures say the same?")
+
+results = ui.results_with("cka", selection, "This run has no CKA map yet. It comes after the local curvature.")
+block_summary(results)
+pair = shown_pair(results, selection)
+st.header("Every structure with every other")
+choice = map_controls(results, selection)
+left, right = ui.flowing_columns([3, 2], 360, key="map_and_pair")
+with left:
+    structure_map(results, choice, pair)
+with right:
+    structure_pair(results, choice.sparsity, pair)

@@ -1,0 +1,33 @@
+"""The Hessian correlation estimate by generation, its strongest pairs, and what it is worth."""
+
+import streamlit as st
+
+from snapvit import ui
+from snapvit.ui.correlation_chance import chance
+from snapvit.ui.correlation_maps import controls, eigenvalues, pair_table, player
+
+selection = ui.open_page("Correlation")
+st.title("What does the search learn about pairs?")
+
+results = ui.results_with(
+    "search", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
+)
+st.markdown(
+    "The search draws factors for all structures from a normal distribution and learns its covariance from how well "
+    "the cut models do. The correlation of that covariance is the method's estimate of how structures depend on one "
+    "another: the **Hessian correlation**, generation by generation."
+)
+shown = controls(results)
+left, right = ui.flowing_columns(2, 420, key="correlation_figures")
+with left:
+    player(results, selection, shown)
+with right:
+    pair_table(results, shown)
+    st.page_link(
+        "pages/cka.py",
+        label="The selected pair on the CKA page",
+        icon=":material/grid_on:",
+        query_params=ui.change().query(),
+    )
+    eigenvalues(results, shown)
+chance(results, shown)

@@ -1,0 +1,82 @@
+"""How much correlation the search's estimate shows by chance: the same search with ranks drawn at random.
+
+The replays start where the search started and draw the same normal numbers, so they differ from it in one thing alone:
+which individuals are called good. A pair that moved no further in the search than in the replays says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from snapvit.artifacts import Doubles, NullSearch, SearchHistory
+from snapvit.method.cka import nearest_correlation
+from snapvit.method.xnes import XNES
+
+# fine at the top, where the strongest pairs are
+LEVELS = np.unique(np.concatenate([np.linspace(0, 0.98, 50), 1 - np.logspace(-1.7, -4, 30), [1.0]]))
+OUTLIERS = 0.99
+
+
+def replay(history: SearchHistory, seed: int) -> XNES:
+    """The search's strategy before its first generation; asked with the same seed it draws the same numbers."""
+    covariance = history.covariances[0].astype(np.float64)
+    if np.linalg.eigvalsh(covariance)[0] <= 0:  # stored in single precision, which may take the last bit of a CKA map
+        covariance = nearest_correlation(covariance)
+    return XNES(history.means[0], covariance, history.individuals.shape[1], seed)
+
+
+def null_search(
+    history: SearchHistory, seed: int, replays: int, done: Callable[[int], None] = lambda generation: None
+) -> NullSearch:
+    """Replay the search `replays` times under random ranks. `done` is called after each generation of all of them.
+
+    seed: of the search. The ranks come from a generator of their own, seeded by it too, so the result is reproducible.
+    """
+    strategies = [replay(history, seed) for _ in range(replays)]
+    ranks = np.random.default_rng([seed, replays])
+    start = _correlation(strategies[0])
+    pairs = np.triu_indices(len(start), 1)
+    rows: list[tuple[np.ndarray, ...]] = []
+    for generation in range(history.generations + 1):
+        if generation:
+            for strategy in strategies:
+                individuals = strategy.ask()
+                strategy.tell(individuals, ranks.permutation(strategy.population))
+        correlations = [_correlation(strategy) for strategy in strategies]
+        changes = np.abs(np.stack([c[pairs] for c in correlations]) - start[pairs])  # (R, pairs)
+        eigenvalues = np.linalg.eigvalsh(np.stack(correlations))[:, ::-1]  # (R, S)
+        own = np.quantile(changes, LEVELS, axis=1)  # (Q, R)
+        p99 = np.quantile(changes, OUTLIERS)
+        rows.append(
+            (
+                np.quantile(changes, LEVELS),
+                *np.quantile(own, (0.025, 0.975), axis=1),
+                changes.max(axis=1),
+                p99,
+                (changes > p99).sum(axis=1),
+                *np.quantile(eigenvalues, (0.025, 0.975), axis=0),
+            )
+        )
+        done(generation)
+    quantiles, low, high, strongest, p99s, above, eigen_low, eigen_high = (
+        np.stack(column) for column in zip(*rows, strict=True)
+    )
+    return NullSearch(
+        levels=LEVELS,
+        quantiles=quantiles.astype(np.float32),
+        low=low.astype(np.float32),
+        high=high.astype(np.float32),
+        strongest=strongest.T.astype(np.float32),
+        p99=p99s,
+        above=above.T.astype(np.int64),
+        eigen_low=eigen_low.astype(np.float32),
+        eigen_high=eigen_high.astype(np.float32),
+    )
+
+
+def _correlation(strategy: XNES) -> Doubles:
+    covariance = strategy.covariance
+    scale = np.sqrt(np.diag(covariance))
+    return covariance / np.outer(scale, scale)

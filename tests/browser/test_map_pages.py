@@ -1,0 +1,163 @@
+"""The CKA and Correlation pages as a person meets them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from snapvit.pipeline.results import load_results
+from snapvit.pipeline.store import Store
+
+from .conftest import ROOT, assert_calm, settle
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+WAIT = 180_000  # ms, for work that the worker does
+PLOT = ".st-key-{} .js-plotly-plot[data-events=on]"
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(ROOT / "cache", tmp_path_factory.mktemp("shipped") / "cache")
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., str], shipped: Path) -> str:
+    return serve("app.py", cache=shipped)
+
+
+def click_cell(page: Page, chart: str, row: int, column: int, cells: int) -> None:
+    """Click the middle of one cell of the square heat map in a chart, counted from 0."""
+    page.locator(PLOT.format(chart)).wait_for()
+    plot = page.locator(f".st-key-{chart} .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    side = min(box["width"], box["height"])  # cells are square, in the middle of what there is
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+    at = (left + side * (column + 0.5) / cells, top + side * (row + 0.5) / cells)
+    page.mouse.move(*at)
+    page.locator(f".st-key-{chart} .hoverlayer .hovertext").first.wait_for()
+    page.mouse.click(*at)
+
+
+def shown_matrix(page: Page) -> list[float]:
+    """Some numbers of the matrix that is drawn now."""
+    return page.evaluate(
+        "() => { const z = document.querySelector('.st-key-correlation_player .js-plotly-plot').calcdata[0][0].z;"
+        " return Array.from(z[0].slice(1, 6)).concat(Array.from(z[5].slice(20, 26))); }"
+    )
+
+
+def scrub_to(page: Page, share: float) -> None:
+    box = page.locator(".st-key-correlation_player .slider-rail-touch-rect").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2, steps=4)
+
+
+def test_a_click_on_a_cell_puts_the_pair_side_by_side(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/cka?show=mlp")
+    click_cell(page, "cka_before", 2, 6, 12)
+    page.get_by_role("cell", name="Block 3 MLP").wait_for()
+    page.get_by_role("cell", name="Block 7 MLP").wait_for()
+    page.wait_for_url(re.compile(r"at=3-mlp.*with=7-mlp"))
+    click_cell(page, "cka_before", 11, 0, 12)  # the map was drawn anew with the frames
+    page.get_by_role("cell", name="Block 12 MLP").wait_for()
+    page.wait_for_url(re.compile(r"at=12-mlp.*with=1-mlp"))
+    page.reload()
+    settle(page)
+    page.get_by_role("cell", name="Block 12 MLP").wait_for()
+    assert_calm(page)
+
+
+def test_a_click_between_blocks_goes_to_their_most_similar_pair(
+    url: str, shipped: Path, open_page: Callable[..., Page]
+) -> None:
+    store = Store(shipped)
+    results = load_results(store, store.runs()[0])
+    topology, cka = results.facts.topology, results.cka.values
+    depth = topology.structure_depth()
+    first, second = ([i for i in range(len(depth)) if depth[i] == b] for b in (4, 8))
+    i, j = max(((i, j) for i in first for j in second), key=lambda pair: cka[pair])
+    page = open_page(f"{url}/cka")
+    click_cell(page, "block_map", 4, 8, 12)
+    page.get_by_role("cell", name=topology.structure_name(i), exact=True).wait_for()
+    page.get_by_role("cell", name=topology.structure_name(j), exact=True).wait_for()
+    assert_calm(page)
+
+
+def test_hovering_names_both_structures(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/cka?show=heads")
+    click_cell(page, "cka_before", 3, 10, 72)
+    text = page.locator(".st-key-cka_before .hoverlayer").inner_text()
+    assert "Block 1 head 4" in text
+    assert "Block 2 head 5" in text
+
+
+def test_a_cut_map_is_computed_on_request(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/cka?s=0.7&view=difference")
+    page.get_by_role("button", name="Compute this map").click()
+    page.locator(".st-key-cka_difference .main-svg").first.wait_for(timeout=WAIT)
+    page.get_by_text(re.compile(r"CKA after the cut at 70\.0% less CKA before")).wait_for()
+    assert_calm(page)
+
+
+def test_the_matrix_follows_the_held_scrubber_and_the_page_its_rest(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/correlation")
+    page.locator(PLOT.format("correlation_player")).wait_for()
+    page.get_by_role("heading", name="Strongest pairs at generation 30").wait_for()
+    page.locator(".st-key-correlation_player .slider-rail-touch-rect").scroll_into_view_if_needed()
+    last = shown_matrix(page)
+    scrub_to(page, 0.98)
+    page.mouse.down()
+    scrub_to(page, 0.0)
+    page.wait_for_function(
+        "() => document.querySelector('.st-key-correlation_player .slider-label')?.textContent.endsWith(': 0')"
+    )
+    page.wait_for_function(
+        "() => { const d = document.querySelector('.st-key-correlation_player .js-plotly-plot').data;"
+        " return d[d.length - 1].x[0] === 0; }"
+    )
+    held = shown_matrix(page)
+    assert held != last
+    assert all(abs(value) < 1e-6 for value in held), "the search starts without correlation"
+    page.mouse.up()
+    page.get_by_role("heading", name="Strongest pairs at generation 0").wait_for()
+    page.wait_for_url(re.compile(r"g=0"))
+    assert shown_matrix(page) == held, "the figure must stay where the person left it"
+    assert_calm(page)
+
+
+def test_play_runs_to_the_last_generation_and_step_goes_back(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/correlation?g=26")
+    page.get_by_role("heading", name="Strongest pairs at generation 26").wait_for()
+    page.locator(PLOT.format("correlation_player")).wait_for()
+    page.locator(".st-key-correlation_player .updatemenu-button", has_text="Play").click()
+    page.get_by_role("heading", name="Strongest pairs at generation 30").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Decrement").click()
+    page.get_by_role("heading", name="Strongest pairs at generation 29").wait_for()
+    page.wait_for_url(re.compile(r"g=29"))
+    assert_calm(page)
+
+
+def test_the_selection_goes_from_the_table_to_the_cka_page(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/correlation?at=1-mlp&with=2-mlp")
+    page.get_by_role("link", name="The selected pair on the CKA page").click()
+    page.get_by_role("cell", name="Block 1 MLP").wait_for()
+    page.get_by_role("cell", name="Block 2 MLP").wait_for()
+    assert_calm(page)
+
+
+@pytest.mark.parametrize("address", ["/cka?view=after", "/correlation"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(url + address, width=800, dark=dark)
+    page.locator(".main-svg").first.wait_for()
+    overflow = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overflow) <= 0
+    assert_calm(page)
