@@ -23,7 +23,7 @@ from snapvit.method.search import SearchState, search, start_mean, start_search
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.codec import encode
 from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points
-from snapvit.pipeline.measure import Meter, empty_table, pass_share
+from snapvit.pipeline.measure import Meter, cut_units, empty_table, pass_share
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
@@ -100,7 +100,7 @@ class Pipeline:
             return left * self._population() * self._candidate_units()
         if stage == "evaluation":
             table = self._load("evaluation", Measurements)
-            return sum(self._point_units(s) for s in self._missing_points(table))
+            return sum(cut_units(self._workspace, *path_pair(s)) for s in self._missing_points(table))
         return 0.0
 
     def _load(self, stage: str, kind: type) -> object | None:
@@ -203,10 +203,6 @@ class Pipeline:
     def _missing_points(self, table: Measurements | None) -> list[float]:
         return [s for s in self._path() if table is None or table.find(*path_pair(s)) is None]
 
-    def _point_units(self, sparsity: float) -> float:
-        images = len(self._workspace.gallery_ids) + len(self._workspace.query_ids)
-        return images * pass_share(*path_pair(sparsity))
-
     def _evaluation(self) -> None:
         started = time.monotonic()
         workspace = self._workspace
@@ -225,7 +221,6 @@ class Pipeline:
                 self._save("evaluation", table, started, complete=i + 1 == len(missing))
                 top1 = "" if measured.top1 is None else f": top-1 {measured.top1:.1%}"
                 self._reporter.event("point", f"sparsity {sparsity:.1%}{top1}", sparsity=sparsity)
-                self._reporter.advance(self._point_units(sparsity))
 
     def _counted(self, batches: Iterator[torch.Tensor], units: float, axis: int = 0) -> Iterator[torch.Tensor]:
         """The batches, `units` reported for each image once the caller comes back for the next."""

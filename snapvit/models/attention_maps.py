@@ -1,0 +1,84 @@
+"""Where a model looks: attention weights of every head, and their rollout through the whole model.
+
+timm's fused attention never holds its weights, so they are computed here again from the very tokens that the
+attention is given.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from timm.layers import Attention
+from torch import Tensor, nn
+
+from snapvit.errors import InputError
+from snapvit.models.anatomy import Anatomy
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Shares of attention that the reader gives to each of P patches of B images.
+
+    The reader is the class token, or the mean over all patches as queries where there is none. What a row lacks to 1
+    goes to prefix tokens.
+    """
+
+    heads: list[Tensor]  # L of (B, h, P), the heads that the block shows, in the order it shows them
+    rollout: Tensor  # (B, P)
+
+
+def attention_weights(attention: nn.Module, tokens: Tensor) -> Tensor:
+    """(B, h, T, T) softmax(q k' / sqrt(d)) of each head that `attention` shows, for its input tokens (B, T, D).
+
+    Raises InputError for a kind of attention whose weights are not known.
+    """
+    if type(attention) is not Attention:
+        raise InputError(
+            f"The weights of {type(attention).__name__} cannot be shown yet; the explorer can look into timm's plain "
+            "Attention (one fused projection to query, key and value, no rotary positions)."
+        )
+    by_head = (3, attention.num_heads, attention.head_dim)
+    queries, keys, _ = attention.qkv(tokens).reshape(*tokens.shape[:2], *by_head).permute(2, 0, 3, 1, 4)  # (B, h, T, d)
+    queries, keys = attention.q_norm(queries), attention.k_norm(keys)
+    return (queries * attention.scale @ keys.mT).softmax(dim=-1)
+
+
+@torch.inference_mode()
+def look(model: nn.Module, anatomy: Anatomy, images: Tensor) -> Looks:
+    """Attention of every head to the patches, and its rollout, for normalised images (B, 3, h, w).
+
+    Works on a cut model too. Nothing larger than one block's weights is held.
+    """
+    seen: list[Tensor] = []
+    joint: list[Tensor] = []
+
+    def read(attention: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        weights = attention_weights(attention, inputs[0])
+        seen.append(_reader_row(weights, anatomy))
+        joint[:] = [roll(weights, joint[0] if joint else None)]
+
+    with ExitStack() as stack:
+        for block in anatomy.blocks:
+            stack.callback(block.attention.register_forward_pre_hook(read).remove)
+        model.forward_features(images)
+    return Looks(seen, _reader_row(joint[0], anatomy))
+
+
+def roll(weights: Tensor, before: Tensor | None) -> Tensor:
+    """Attention rollout (Abnar and Zuidema, 2020) through one more block, (B, T, T).
+
+    Heads are averaged, the residual connection counts as much as the attention. A block without heads hands its
+    tokens on as they are. weights: (B, h, T, T); before: the rollout of the blocks so far.
+    """
+    same = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device).expand(len(weights), -1, -1)
+    step = (weights.mean(dim=1) + same) / 2 if weights.shape[1] else same
+    return step if before is None else step @ before
+
+
+def _reader_row(weights: Tensor, anatomy: Anatomy) -> Tensor:
+    """(..., T, T) to (..., P): what the class token, else the mean patch, gives to each patch."""
+    prefix = anatomy.prefix_tokens
+    rows = weights[..., 0, :] if anatomy.has_class_token else weights[..., prefix:, :].mean(dim=-2)
+    return rows[..., prefix:]
