@@ -27,7 +27,9 @@ LARGEST_PICTURE = 224  # pixels of the longer side that is kept to be shown
 FULL = (0.0, 0.0)
 
 
-def stored_attention(store: Store, run: str, pair: tuple[float, float], image: int | None = None) -> AttentionMaps | None:
+def stored_attention(
+    store: Store, run: str, pair: tuple[float, float], image: int | None = None
+) -> AttentionMaps | None:
     """Attention of the cut at `pair`, (0, 0) being the full model, on the example images or on one other image."""
     return ATTENTION.load(store, run, *_settings(pair, image))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, SearchHistory
+from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, Scores, SearchHistory
+from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.method.search import SearchState
 from snapvit.pipeline.codec import decode
@@ -44,6 +45,18 @@ class RunResults:
     def ranked(self) -> bool:
         """Whether final scores and their order are known."""
         return None not in (self.curvature, self.search, self.ranking)
+
+    @property
+    def importance(self) -> Ranking | Curvature | None:
+        """The best that is known of what matters: the ranking, before it the local curvature."""
+        return self.ranking if self.ranking is not None else self.curvature
+
+    @property
+    def final_scores(self) -> Scores | None:
+        """What the ranking orders: local curvature times the search's factors."""
+        if self.ranking is None or self.curvature is None or self.search is None:
+            return None
+        return final_scores(self.curvature, self.search.factors)
 
 
 def list_runs(store: Store) -> list[RunSummary]:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from snapvit.pipeline.jobs import JobSnapshot, JobState
 from snapvit.pipeline.tasks import Task
+from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import progress_text
 from snapvit.ui.resources import jobs
 
@@ -18,7 +19,7 @@ def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arro
     """
     job = next((job for job in jobs().snapshots() if job.task == task), None)
     if job is not None and job.state.active:
-        text, stop = st.columns([4, 1], vertical_alignment="center")
+        text, stop = flowing_columns([4, 1], 190, key=f"row_{key}", align="center")
         text.markdown(f":material/progress_activity: {_standing(job)}")
         if stop.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
             jobs().cancel(job.id)
@@ -29,7 +30,7 @@ def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arro
     elif job is not None:
         for note in (event.text for event in job.events if event.kind == "note"):
             st.warning(note)
-    text, start = st.columns([4, 1], vertical_alignment="center")
+    text, start = flowing_columns([4, 1], 190, key=f"row_{key}", align="center")
     text.markdown(prompt)
     if start.button(button, key=key, icon=icon, width="stretch"):
         jobs().submit(task)
