@@ -7,6 +7,7 @@ from snapvit.ui.job_panel import job_panel
 from snapvit.ui.overview import overview
 from snapvit.ui.past_runs import past_runs
 from snapvit.ui.run_form import run_form
+from snapvit.ui.score_import import score_import
 
 selection = ui.open_page("Run", follow=False)
 st.title("See how a Vision Transformer can be cut down")
@@ -25,6 +26,8 @@ else:
 
 st.header("Start a run")
 run_form()
+
+score_import()
 
 st.header("Runs in the cache")
 past_runs(selection.run)

@@ -5,6 +5,7 @@ import streamlit as st
 from snapvit import ui
 from snapvit.ui.attention import attention_panel
 from snapvit.ui.importance import head_maps, neuron_figures, structure_table
+from snapvit.ui.published import what_scores_lack
 from snapvit.ui.structure_details import neighbour_table, pick_structure, structure_details
 
 selection = ui.open_page("Heads and neurons")
@@ -13,6 +14,8 @@ st.title("What matters, and what goes first")
 results = ui.results_with(
     "importance", selection, "This run has no importance yet. It is the first thing that a run computes."
 )
+if results.scores is not None:
+    st.info(what_scores_lack(results), icon=":material/info:")
 left, right = ui.flowing_columns([2, 3], 340, key="head_controls", align="bottom")
 percent = left.slider(
     "Sparsity of the cut",

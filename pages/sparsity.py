@@ -5,6 +5,7 @@ import streamlit as st
 from snapvit import ui
 from snapvit.ui.cut_details import cut_details
 from snapvit.ui.live_sparsity import live_sparsity
+from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
 
 selection = ui.open_page("Sparsity")
 st.title("How far can this model be cut?")
@@ -12,6 +13,12 @@ st.title("How far can this model be cut?")
 results = ui.results_with(
     "ranking", selection, "This run has no ranking yet, so there is nothing to cut by. It comes after the search."
 )
+if results.imported:
+    describe_scores(results)
+    selection = ui.change(sparsity=cuts_of_scores(results, selection.sparsity))
+    published_accuracy(results, selection.sparsity)
+    st.stop()
+
 st.markdown(
     "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. Accuracy is that of "
     "k-NN on images the model was never trained on; what stays and what goes was decided once, without labels."

@@ -286,6 +286,6 @@ class RunFacts:
 
     model: str  # label for people
     data: str
-    topology: Topology
-    costs: CostModel
+    topology: Topology  # its tokens are 0 where only scores are known
+    costs: CostModel | None  # None where only scores are known, of an unknown architecture
     classes: tuple[str, ...]  # empty where the images have no labels

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snapvit.artifacts import Criterion, Curvature
 from snapvit.method.loss import view_agreement
-from snapvit.models.anatomy import Anatomy
+from snapvit.models.anatomy import Anatomy, replace_forwards, restore_forwards
 from snapvit.models.embedding import embed
 
 Collect = Callable[[int, Tensor, Tensor], None]  # layer number, inputs (V*n, T, D), output gradients (V*n, T, out)
@@ -53,12 +53,10 @@ def estimate_curvature(
 
 @contextmanager
 def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
-    """Within the block, `collect` sees each fc1's and each value projection's inputs and output gradients.
+    """Within, `collect` sees the inputs and output gradients of what leads into each MLP and of each value projection.
 
-    Layers are numbered 2*b for fc1 of block b and 2*b + 1 for its value rows.
+    Layers are numbered 2*b for fc1, or the gate projection, of block b and 2*b + 1 for its value rows.
     """
-    topology = anatomy.topology
-    value_rows = slice(2 * topology.heads * topology.head_width, None)
 
     def tap(layer: int, rows: slice) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -71,9 +69,11 @@ def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
         return hook
 
     with ExitStack() as stack:
+        replace_forwards(anatomy)
+        stack.callback(restore_forwards, anatomy)
         for b, block in enumerate(anatomy.blocks):
-            for layer, module, rows in ((2 * b, block.fc1, slice(None)), (2 * b + 1, block.qkv, value_rows)):
-                stack.callback(module.register_forward_hook(tap(layer, rows)).remove)
+            for layer, part in ((2 * b, block.mlp_in), (2 * b + 1, block.value)):
+                stack.callback(part.layer.register_forward_hook(tap(layer, part.rows)).remove)
         yield
 
 

@@ -65,6 +65,19 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu") -> LoadedMod
     return LoadedModel(model, anatomy, preprocess, weights_digest(model), spec.label)
 
 
+def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
+    """The architecture that `spec` names, on the meta device: its counts and costs for no memory and no download.
+
+    Raises InputError for an unknown name, or an architecture that the explorer cannot cut.
+    """
+    if spec.name == BUNDLED:
+        model, _ = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
+    else:
+        with torch.device("meta"):
+            model = _create(spec, pretrained=False)
+    return model, describe(model)
+
+
 def weights_digest(model: nn.Module) -> str:
     """sha256 over the names, shapes and float32 values of all weights."""
     digest = hashlib.sha256()

@@ -14,6 +14,7 @@ import torch
 
 from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking, SearchHistory
 from snapvit.data.views import view_batches
+from snapvit.elastic.published import PublishedScores
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import estimate_cka, nearest_correlation
@@ -22,9 +23,10 @@ from snapvit.method.fitness import Fitness
 from snapvit.method.search import SearchState, search, start_mean, start_search
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.codec import encode
-from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points
+from snapvit.pipeline.config import RunRequest, path_pair, path_points
 from snapvit.pipeline.measure import Meter, cut_units, empty_table, pass_share
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
 
@@ -32,25 +34,38 @@ VIEW_TOKENS = 3_000  # tokens of all views in one curvature batch: about 0.5 GB 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
 
 
-def run_pipeline(request: RunRequest, store: Store, reporter: Reporter) -> Workspace:
+def run_pipeline(
+    request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None
+) -> Workspace:
     """Bring the request's run to its finished state and return the loaded workspace for further measurements.
 
+    `scores` are what a request with published scores names; without them they are looked for in the cache.
     Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
     """
     workspace = Workspace.open(request)
+    if request.scores is not None:
+        scores = scores or cached_scores(store, request)
+        scores.check_fit(workspace.loaded.anatomy.topology, workspace.loaded.label)
+        if (other := differs_from(scores, request.model.name)) is not None:
+            reporter.event("note", f"the scores say that they are of {other}; here they cut {request.model.label}")
     with store.computing(request.run):
         store.create(request.run, encode(request)[1], workspace.facts)
-        Pipeline(workspace, store, reporter).execute()
+        Pipeline(workspace, store, reporter, scores).execute()
     return workspace
 
 
 class Pipeline:
     """The stages of one workspace, in order."""
 
-    def __init__(self, workspace: Workspace, store: Store, reporter: Reporter) -> None:
+    def __init__(
+        self, workspace: Workspace, store: Store, reporter: Reporter, scores: PublishedScores | None = None
+    ) -> None:
         self._workspace, self._store, self._reporter = workspace, store, reporter
+        self._given_scores = scores
         self._run, self._config = workspace.request.run, workspace.request.config
+        self._stages = workspace.request.stages
         self._compute: dict[str, Callable[[], None]] = {
+            "scores": self._scores,
             "curvature": self._curvature,
             "cka": self._cka,
             "search": self._search,
@@ -60,8 +75,8 @@ class Pipeline:
 
     def execute(self) -> None:
         """Compute what is missing."""
-        missing = [stage for stage in STAGES if not self._is_done(stage)]
-        for stage in STAGES:
+        missing = [stage for stage in self._stages if not self._is_done(stage)]
+        for stage in self._stages:
             entry = self._store.entry(self._run, stage)
             if stage not in missing:
                 self._reporter.event("cached", f"{stage} is in the cache")
@@ -191,11 +206,17 @@ class Pipeline:
             mean=mean,
         )
 
+    def _scores(self) -> None:
+        self._save("scores", self._given_scores, time.monotonic())
+
     def _ranking(self) -> None:
         started = time.monotonic()
-        curvature, state = self._load("curvature", Curvature), self._load("search", SearchState)
-        ranking = rank(final_scores(curvature, state.history.factors), self._config.floors)
-        self._save("ranking", ranking, started)
+        if "scores" in self._stages:
+            scores = self._load("scores", PublishedScores).scores
+        else:
+            curvature, state = self._load("curvature", Curvature), self._load("search", SearchState)
+            scores = final_scores(curvature, state.history.factors)
+        self._save("ranking", rank(scores, self._config.floors), started)
 
     def _path(self) -> list[float]:
         return path_points(self._config.evaluation.points)
@@ -236,6 +257,7 @@ class Pipeline:
 
 
 KINDS: dict[str, type] = {
+    "scores": PublishedScores,
     "curvature": Curvature,
     "cka": CkaMap,
     "search": SearchState,

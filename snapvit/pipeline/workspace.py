@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,8 @@ from snapvit.elastic.cost import cost_model
 from snapvit.errors import InputError
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
-from snapvit.pipeline.config import SCHEMAS, RunRequest
+from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.keys import imported_keys, stage_key
 
 FORWARD_BATCH = 64  # images
 
@@ -47,6 +47,11 @@ class Workspace:
     @classmethod
     def open(cls, request: RunRequest) -> Workspace:
         """Load the model and the images' split. Raises InputError naming what cannot be had."""
+        if request.data == NO_IMAGES:
+            raise InputError(
+                f"{request.run} holds published scores alone, so nothing can be measured on it; give the scores a "
+                "model and images with `python -m snapvit run --scores FILE --model NAME`."
+            )
         device = default_device()
         loaded = load_model(request.model, device)
         source = open_source(request.data)
@@ -141,21 +146,17 @@ class Workspace:
         keys: dict[str, str] = {}
 
         def add(stage: str, settings: Any, reads: Any, parents: tuple[str, ...] = ()) -> None:
-            body = {
-                "stage": stage,
-                "schema": SCHEMAS[stage],
-                "settings": dataclasses.asdict(settings),
-                "reads": reads,
-                "parents": [keys[p] for p in parents],
-            }
-            keys[stage] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:20]
+            keys[stage] = stage_key(stage, settings, reads, [keys[p] for p in parents])
 
-        add("curvature", config.curvature, [model, chosen(self.curvature_ids)])
-        add("cka", config.cka, [model, chosen(self.cka_ids)])
-        search_images = chosen(self.split.calibration[: config.search.images])
-        search_parents = ("curvature", "cka") if config.search.start == "cka" else ("curvature",)
-        add("search", config.search, [model, search_images, dataclasses.asdict(config.floors)], search_parents)
-        add("ranking", config.floors, [], ("curvature", "search"))
+        if self.request.scores is not None:
+            keys |= imported_keys(self.request)
+        else:
+            add("curvature", config.curvature, [model, chosen(self.curvature_ids)])
+            add("cka", config.cka, [model, chosen(self.cka_ids)])
+            search_images = chosen(self.split.calibration[: config.search.images])
+            search_parents = ("curvature", "cka") if config.search.start == "cka" else ("curvature",)
+            add("search", config.search, [model, search_images, dataclasses.asdict(config.floors)], search_parents)
+            add("ranking", config.floors, [], ("curvature", "search"))
         # The number of points is left out: a finer path adds rows to the same table.
         knn = dataclasses.replace(config.evaluation, points=2)
         add("evaluation", knn, [model, chosen(self.gallery_ids), chosen(self.query_ids)], ("ranking",))

@@ -27,6 +27,9 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
     if results.ranking is None:
         return
     st.subheader("Where it looks")
+    if results.imported:
+        st.caption("This run has no weights, so there is no attention to show.")
+        return
     head = (
         selection.head if selection.structure is not None and selection.structure.fits(results.facts.topology) else None
     )

@@ -65,7 +65,7 @@ def neuron_figures(results: RunResults, selection: Selection) -> None:
 
 
 def _profile(results: RunResults, selection: Selection, scores: np.ndarray, block: int | None) -> None:
-    label = "final score" if results.final_scores is not None else "local curvature"
+    label = "final score" if results.ranked else "local curvature"
     hidden = results.facts.topology.hidden
     place, at = np.arange(1, hidden + 1), 100 * np.arange(1, hidden + 1) / hidden
     falling = -np.sort(-scores, axis=1)

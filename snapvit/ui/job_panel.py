@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from snapvit.pipeline.config import STAGES
 from snapvit.pipeline.jobs import JobSnapshot, JobState
 from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.resources import jobs, run_stamp
@@ -15,6 +14,7 @@ from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
 STAGE_NAMES = {
+    "scores": "Published scores",
     "curvature": "Local curvature",
     "cka": "CKA map",
     "search": "Search",
@@ -89,7 +89,7 @@ def _draw_active(job: JobSnapshot) -> None:
     began = [event.text.removesuffix(" begins") for event in job.events if event.kind == "stage"]
     cached = {event.text.removesuffix(" is in the cache") for event in job.events if event.kind == "cached"}
     marks = []
-    for stage in STAGES:
+    for stage in job.task.request.stages:
         running = bool(began) and began[-1] == stage
         mark = ":material/progress_activity:" if running else ":material/radio_button_unchecked:"
         if stage in cached or (stage in began and not running):

@@ -16,6 +16,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.page import run_label
 from snapvit.ui.path import accuracy_path, chance, measured_on_path
+from snapvit.ui.published import describe_scores, what_scores_lack
 
 DATA_NAMES = {"bundled": "Fashion-MNIST's test images, which it was never trained on"}
 HEADLINES = (0.0, 0.35, 0.65, 0.95)
@@ -24,6 +25,9 @@ HEADLINES = (0.0, 0.35, 0.65, 0.95)
 def overview(results: RunResults) -> None:
     """Headline cuts, the accuracy curve and the fitness curve of whatever is finished."""
     st.header(f"The run shown: {run_label(results.summary)}")
+    if results.imported:
+        describe_scores(results)
+        return
     topology = results.facts.topology
     st.markdown(
         f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, "
@@ -60,6 +64,8 @@ def overview(results: RunResults) -> None:
                 table=fitness_frame(results.search),
                 file=f"{results.summary.run}-fitness",
             )
+        elif results.scores is not None:
+            st.info(what_scores_lack(results), icon=":material/info:")
 
 
 def fitness_frame(history: SearchHistory) -> pd.DataFrame:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from snapvit.pipeline.results import RunResults, RunSummary, list_runs
+from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.job_panel import job_chip
 from snapvit.ui.page_tools import copy_link
+from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
 
@@ -50,9 +51,15 @@ def open_page(title: str, follow: bool = True) -> Selection:
 
 
 def run_label(summary: RunSummary) -> str:
-    """`bundled · paper · seed 0`, with what is missing."""
-    unfinished = "" if summary.state == "finished" else " (unfinished)"
-    return f"{summary.model} · {summary.preset} · seed {summary.seed}{unfinished}"
+    """`bundled · paper · seed 0`, or `dino · published scores`, with what is missing."""
+    missing = {"finished": "", IMPORTED: " (no weights)"}.get(summary.state, " (unfinished)")
+    return f"{run_title(summary)}{missing}"
+
+
+def run_title(summary: RunSummary) -> str:
+    """The same, whatever is missing."""
+    made = "published scores" if summary.seed is None else f"{summary.preset} · seed {summary.seed}"
+    return f"{summary.model} · {made}"
 
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:
@@ -65,6 +72,8 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
             "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset "
             "on the bundled model takes about two minutes."
         )
+    elif results.scores is not None:
+        missing = what_scores_lack(results)
     st.info(missing, icon=":material/info:")
     st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
     st.stop()

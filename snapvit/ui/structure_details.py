@@ -67,12 +67,13 @@ def structure_details(results: RunResults, selection: Selection) -> None:
 def _head(results: RunResults, head: tuple[int, int]) -> None:
     topology = results.facts.topology
     known = measures(results)
+    labels = LABELS if len(known) > 1 else {"score": "Final score, as published"}
     if results.ranking is None:
         st.markdown(f"Local curvature {results.curvature.head[head]:.3g}. The ranking comes after the search.")
         return
     columns = flowing_columns(len(known) + 1, 170, key="head_numbers")
     for column, m in zip(columns, known, strict=False):
-        column.metric(LABELS[m], f"{float(head_values(results, m)[head]):.3g}", border=True)
+        column.metric(labels[m], f"{float(head_values(results, m)[head]):.3g}", border=True)
     order = results.ranking.head
     place = int(np.flatnonzero(order == head[0] * topology.heads + head[1])[0]) + 1
     columns[-1].metric("Leaves as number", f"{place} of {len(order)}", border=True)
@@ -118,8 +119,9 @@ def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
         numbers.append(("Local curvature, sum", f"{results.curvature.mlp[block].sum(dtype=np.float64):.3g}"))
     if results.search is not None:
         numbers.append(("× search factor", f"{results.search.factors[block]:.3g}"))
-    if results.final_scores is not None:
-        numbers.append(("= final score, sum", f"{results.final_scores.mlp[block].sum():.3g}"))
+    if results.ranked:
+        label = "= final score, sum" if numbers else "Final score, sum, as published"
+        numbers.append((label, f"{results.final_scores.mlp[block].sum():.3g}"))
     if results.ranking is not None:
         numbers.append(("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
     for column, (label, value) in zip(flowing_columns(len(numbers), 170, key="mlp_numbers"), numbers, strict=True):

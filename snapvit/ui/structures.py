@@ -20,7 +20,7 @@ def measures(results: RunResults) -> list[str]:
     has = {
         "local": results.curvature is not None,
         "factor": results.search is not None,
-        "score": results.final_scores is not None,
+        "score": results.ranked,
     }
     return [name for name, there in has.items() if there]
 
@@ -37,7 +37,7 @@ def head_values(results: RunResults, measure: str) -> Doubles:
 
 def neuron_values(results: RunResults) -> Doubles | None:
     """(L, F) final scores, before them the local curvature; None where there is neither."""
-    if results.final_scores is not None:
+    if results.ranked:
         return results.final_scores.mlp
     return None if results.curvature is None else results.curvature.mlp.astype(np.float64)
 
@@ -130,7 +130,7 @@ def structure_frame(results: RunResults, sparsity: float) -> pd.DataFrame:
         columns[COLUMNS["local"]] = np.concatenate(local).astype(np.float64)
     if results.search is not None:
         columns[COLUMNS["factor"]] = results.search.factors
-    if results.final_scores is not None:
+    if results.ranked:
         scores = results.final_scores
         columns[COLUMNS["score"]] = np.concatenate([scores.mlp.sum(axis=1), scores.head.ravel()])
     if results.cka is not None:
