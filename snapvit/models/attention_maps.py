@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from timm.layers import Attention
 from torch import Tensor, nn
 
 from snapvit.errors import InputError
-from snapvit.models.anatomy import Anatomy
+from snapvit.models.anatomy import ATTENTIONS, Anatomy
+from snapvit.models.attention import queries_keys_values
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,15 @@ class Looks:
     rollout: Tensor  # (B, P)
 
 
-def attention_weights(attention: nn.Module, tokens: Tensor) -> Tensor:
+def attention_weights(attention: nn.Module, tokens: Tensor, rope: Tensor | None = None) -> Tensor:
     """(B, h, T, T) softmax(q k' / sqrt(d)) of each head that `attention` shows, for its input tokens (B, T, D).
 
-    Raises InputError for a kind of attention whose weights are not known.
+    rope: the rotary embedding that the block hands on, where it does. Raises InputError for an unknown attention.
     """
-    if type(attention) is not Attention:
-        raise InputError(
-            f"The weights of {type(attention).__name__} cannot be shown yet; the explorer can look into timm's plain "
-            "Attention (one fused projection to query, key and value, no rotary positions)."
-        )
-    by_head = (3, attention.num_heads, attention.head_dim)
-    queries, keys, _ = attention.qkv(tokens).reshape(*tokens.shape[:2], *by_head).permute(2, 0, 3, 1, 4)  # (B, h, T, d)
-    queries, keys = attention.q_norm(queries), attention.k_norm(keys)
+    if type(attention) not in ATTENTIONS:
+        known = ", ".join(kind.__name__ for kind in ATTENTIONS)
+        raise InputError(f"The weights of {type(attention).__name__} cannot be shown; the explorer knows {known}.")
+    queries, keys, _ = queries_keys_values(attention, tokens, rope)
     return (queries * attention.scale @ keys.mT).softmax(dim=-1)
 
 
@@ -54,14 +50,14 @@ def look(model: nn.Module, anatomy: Anatomy, images: Tensor) -> Looks:
     seen: list[Tensor] = []
     joint: list[Tensor] = []
 
-    def read(attention: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        weights = attention_weights(attention, inputs[0])
+    def read(attention: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor | None]) -> None:
+        weights = attention_weights(attention, inputs[0], named.get("rope"))
         seen.append(_reader_row(weights, anatomy))
         joint[:] = [roll(weights, joint[0] if joint else None)]
 
     with ExitStack() as stack:
         for block in anatomy.blocks:
-            stack.callback(block.attention.register_forward_pre_hook(read).remove)
+            stack.callback(block.attention.register_forward_pre_hook(read, with_kwargs=True).remove)
         model.forward_features(images)
     return Looks(seen, _reader_row(joint[0], anatomy))
 
