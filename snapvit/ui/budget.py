@@ -38,10 +38,10 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
 
 
 def _boxes(params: int, macs: int, unit: float) -> Budget:
-    letter = "G" if unit == 1e9 else "M"
+    word = "billions" if unit == 1e9 else "millions"
     labels = (
         (f"Parameters, at most (millions; full model {params / 1e6:.2f})", 1e6),
-        (f"MACs per image, at most ({letter}MACs; full model {macs / unit:.2f})", unit),
+        (f"MACs per image, at most ({word}; full model {macs / unit:.2f})", unit),
         ("Latency per image, at most (ms, one thread)", 1.0),
     )
     values: list[float | None] = []
@@ -107,7 +107,7 @@ def _better(results: RunResults, choice: Choice) -> None:
     st.subheader("A measured cut beside the path does better")
     st.markdown(
         f"With {choice.mlp:.1%} of neurons and {choice.heads:.1%} of heads removed it meets the same budget with "
-        f"{kept}. It is the best of the cuts that were measured with both ratios set apart; picked as the best of many, its "
-        "number is a little flattering."
+        f"{kept}. It is the best of the cuts that were measured with both ratios set apart; picked as the best of "
+        "many, its number is a little flattering."
     )
     cut_tiles(results, choice.params, choice.macs, quality, key="better_tiles")
