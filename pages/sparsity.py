@@ -1,11 +1,15 @@
-"""The live slider: accuracy, costs and kept structures follow the thumb while it is held."""
+"""What a cut costs: along the paper's path while the thumb moves, with both ratios apart, or for a budget."""
 
 import streamlit as st
 
 from snapvit import ui
+from snapvit.ui.budget import budget_mode
 from snapvit.ui.cut_details import accuracy_note, cut_details
 from snapvit.ui.live_sparsity import live_sparsity
 from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
+from snapvit.ui.two_ratios import two_ratios
+
+MODES = {"path": "Slider along the path", "ratios": "Two ratios", "budget": "For a budget"}
 
 selection = ui.open_page("Sparsity")
 ui.page_title(
@@ -38,6 +42,21 @@ if results.imported:
     published_accuracy(results, selection.sparsity)
     st.stop()
 
+mode = ui.setting("mode", list(MODES), "path")
+st.segmented_control(
+    "Choose a cut by",
+    list(MODES),
+    format_func=MODES.__getitem__,
+    key="mode",
+    required=True,
+    label_visibility="collapsed",
+)
+if mode == "ratios":
+    two_ratios(results, selection)
+    st.stop()
+if mode == "budget":
+    budget_mode(results, selection)
+    st.stop()
 st.markdown(
     "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. "
     + accuracy_note(results)

@@ -301,6 +301,22 @@ class Measurements:
 
 
 @dataclass(frozen=True)
+class AttentionMaps:
+    """Shares of attention that one cut model gives to each patch of N images; R x C patches.
+
+    They are the class token's, or those of the mean over all patches where there is none. What is missing to 1 goes
+    to class, distillation and register tokens.
+    """
+
+    images: Ints  # (N,) ids in the source
+    labels: Ints  # (N,) class numbers, -1 where there are none
+    pictures: NDArray[np.uint8]  # (N, 3, h, w) as the model sees them, shrunk where large
+    heads: NDArray[np.float16]  # (N, L, H, R, C), NaN where the cut removes the head
+    rollout: NDArray[np.float16]  # (N, R, C) through the whole model (Abnar and Zuidema, 2020)
+    by_class_token: bool
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """What pages need to know of a run's model and images without loading either."""
 

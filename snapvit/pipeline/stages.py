@@ -231,7 +231,6 @@ class Pipeline:
                 self._save("evaluation", table, started, complete=i + 1 == len(missing))
                 top1 = "" if measured.top1 is None else f": top-1 {measured.top1:.1%}"
                 self._reporter.event("point", f"sparsity {sparsity:.1%}{top1}", sparsity=sparsity)
-                self._reporter.advance(self._work.point_units(sparsity))
 
     def _counted(self, batches: Iterator[torch.Tensor], units: float, axis: int = 0) -> Iterator[torch.Tensor]:
         """The batches, `units` reported for each image once the caller comes back for the next."""

@@ -32,7 +32,7 @@ class Work:
     curvature_images: int  # what the images leave of the numbers asked for
     cka_images: int
     search_images: int
-    knn_images: int  # gallery and queries
+    knn_images: int  # queries, and the gallery where there is an accuracy to measure
 
     @property
     def image_units(self) -> float:
@@ -45,9 +45,9 @@ class Work:
         """Image passes that judging one individual of the search is worth."""
         return self.search_images * sum(pass_share(mlp, heads) for mlp, heads in self.config.search.pairs)
 
-    def point_units(self, sparsity: float) -> float:
-        """Image passes that measuring the accuracy of one cut is worth."""
-        return self.knn_images * pass_share(*path_pair(sparsity))
+    def cut_units(self, mlp: float, heads: float) -> float:
+        """Image passes that measuring one cut is worth."""
+        return self.knn_images * pass_share(mlp, heads)
 
     @property
     def path(self) -> list[float]:
@@ -64,7 +64,7 @@ class Work:
             population = self.config.search.population or default_population(self.topology.structures)
             return (self.config.search.generations - generations_done) * population * self.candidate_units
         if stage == "evaluation":
-            return sum(self.point_units(s) for s in (self.path if missing is None else missing))
+            return sum(self.cut_units(*path_pair(s)) for s in (self.path if missing is None else missing))
         return 0.0
 
     @property

@@ -164,7 +164,7 @@ class Workspace:
             curvature_images=len(self.curvature_ids),
             cka_images=len(self.cka_ids),
             search_images=search_images,
-            knn_images=len(self.gallery_ids) + len(self.query_ids),
+            knn_images=len(self.query_ids) + (len(self.gallery_ids) if self.accuracy_missing is None else 0),
         )
 
     @property

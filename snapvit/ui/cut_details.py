@@ -11,6 +11,7 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.tasks import MeasureTask
+from snapvit.ui.early import early_answer, warm_up
 from snapvit.ui.offer import offer
 from snapvit.ui.path import measured_on_path, never_seen, no_accuracy
 from snapvit.ui.tables import table_to_keep
@@ -24,14 +25,17 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     if measured is not None:
         st.markdown(sentence(measured, no_accuracy(results)))
     else:
+        task = MeasureTask(results.summary.run, *pair)
+        warm_up(task.run)
         offer(
-            MeasureTask(results.summary.run, *pair),
+            task,
             "This cut lies between measured ones: what is above of accuracy, cosine and latency is interpolated. "
             "Parameters, multiply-accumulates and kept structures are exact.",
             "Measure this cut",
             icon=":material/straighten:",
             key="measure",
         )
+        early_answer(task)
     cut = cut_at(results.ranking, *pair)
     topology = results.facts.topology
     kept = pd.DataFrame(

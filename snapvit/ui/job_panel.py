@@ -46,16 +46,21 @@ def progress_text(job: JobSnapshot) -> str:
 
 def job_chip(shown: str | None) -> None:
     """The running job in one line, for the sidebar. With `shown`, the page follows what the job adds to that run."""
-    active = jobs().current() is not None
+    job = jobs().current()
     stamp = run_stamp(shown) if shown else None
-    st.fragment(_draw_chip, run_every=REFRESH_SECONDS if active else None)(active, shown, stamp)
+    every = REFRESH_SECONDS if job is not None else None
+    st.fragment(_draw_chip, run_every=every)(job is not None, shown, stamp, _early_answers(job))
 
 
-def _draw_chip(was_active: bool, shown: str | None, stamp: int | None) -> None:
+def _early_answers(job: JobSnapshot | None) -> int:
+    return 0 if job is None else sum(event.kind == "early" for event in job.events)
+
+
+def _draw_chip(was_active: bool, shown: str | None, stamp: int | None, early: int) -> None:
     job = jobs().current()
     if job is not None:
         st.progress(job.progress.share, text=progress_text(job))
-    news = shown is not None and run_stamp(shown) != stamp
+    news = shown is not None and (run_stamp(shown) != stamp or _early_answers(job) > early)
     if was_active and (job is None or news):
         st.rerun(scope="app")
 

@@ -24,7 +24,7 @@ ICON = Path(__file__).parents[1] / "assets" / "icon.png"
 PAGES = (
     ("app.py", "Run", ":material/play_circle:", "Choose a model, start a run, watch it"),
     ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
-    ("pages/heads.py", "Heads", ":material/grid_view:", "Which heads matter, and which go first"),
+    ("pages/heads.py", "Heads and neurons", ":material/grid_view:", "What matters, what goes first, where it looks"),
     ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
     ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),

@@ -28,11 +28,17 @@ class AccuracyPath:
     high: Floats
 
 
+def measured_rows(results: RunResults) -> list[Measurement]:
+    """All measurements, in the order in which they were made."""
+    table = results.measurements
+    return [] if table is None else [table.row(i) for i in range(len(table))]
+
+
 def measured_on_path(results: RunResults) -> list[Measurement]:
     """Measurements whose pair of sparsities is on the slider's path, by sparsity."""
-    table = results.measurements
-    rows = [] if table is None else [table.row(i) for i in range(len(table))]
-    on_path = [m for m in rows if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END]
+    on_path = [
+        m for m in measured_rows(results) if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END
+    ]
     return sorted(on_path, key=lambda m: m.cut.mlp)
 
 

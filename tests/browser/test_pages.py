@@ -40,7 +40,7 @@ def empty_url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactor
 FIRST_VISITS = [
     ("", "See how a Vision Transformer can be cut down", ".st-key-accuracy_curve .main-svg"),
     ("/sparsity", "How far can this model be cut?", '[data-testid="live-curve"]'),
-    ("/heads", "Which heads matter, and which go first", ".st-key-head_map_score .main-svg"),
+    ("/heads", "What matters, and what goes first", ".st-key-head_map_score .main-svg"),
     ("/method", "How a ranking comes about", ".views .crops img"),
 ]
 
