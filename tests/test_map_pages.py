@@ -126,7 +126,7 @@ def test_filters_and_order_come_from_the_address(shown, small_request):
     order = cluster_order(results.cka.values, depth_order(topology, "heads"))
     found = chart(app, "How alike two structures are")["data"][0]
     assert found["x"] == [topology.structure_name(int(i)) for i in order]
-    assert list(app.query_params["show"]) == ["heads"]
+    assert app.query_params["show"] == "heads"
 
 
 def test_a_pair_is_chosen_by_address_or_box(shown):
@@ -137,7 +137,7 @@ def test_a_pair_is_chosen_by_address_or_box(shown):
     app.selectbox(key="pair_second").set_value(7).run()
     assert not app.exception
     assert "| Block 3 head 4 | Block 8 MLP |" in words(app)
-    assert list(app.query_params["with"]) == ["8-mlp"]
+    assert app.query_params["with"] == "8-mlp"
 
 
 @pytest.mark.parametrize(
