@@ -32,7 +32,7 @@ screenshots: $(VENV)/.dev
 
 # Computes what is missing of the shipped run; delete its folder in cache/ first to make all of it again.
 bundled-run: $(VENV)/.app
-	$(BIN)/python -m snapvit run --preset paper --cache cache
+	$(BIN)/python -m scripts.bundled_run
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,9 +7,27 @@ from snapvit.ui.job_panel import job_panel
 from snapvit.ui.overview import overview
 from snapvit.ui.past_runs import past_runs
 from snapvit.ui.run_form import run_form
+from snapvit.ui.score_import import score_import
 
 selection = ui.open_page("Run", follow=False)
-st.title("See how a Vision Transformer can be cut down")
+ui.page_title(
+    "See how a Vision Transformer can be cut down",
+    terms=(
+        *(
+            "CKA",
+            "factor",
+            "fitness",
+            "floor",
+            "gallery",
+            "generation",
+            "head",
+            "individual",
+            "k-NN",
+            "local curvature",
+        ),
+        *("MLP", "neuron", "parameters", "query", "ranking", "sparsity", "top-1", "view", "Wilson interval", "xNES"),
+    ),
+)
 st.markdown(
     "SnapViT ranks every MLP neuron and attention head of a pretrained model once, without labels or retraining. "
     "From then on any share of them can be cut out at once. Here is what that costs."
@@ -25,6 +43,8 @@ else:
 
 st.header("Start a run")
 run_form()
+
+score_import()
 
 st.header("Runs in the cache")
 past_runs(selection.run)

@@ -33,7 +33,7 @@ def _curvature(subject: str, loaded: LoadedModel, images: int, pairs: int) -> Li
     ids = bundled_split().calibration[:images]
     batches = view_batches(open_source("bundled"), ids, VIEWS, loaded.preprocess, 0, images)
     views = normalise_pixels(next(batches), loaded.preprocess)  # (V, n, 3, h, w)
-    weights = [layer.weight for block in anatomy.blocks for layer in (block.fc1, block.qkv)]
+    weights = [part.layer.weight for block in anatomy.blocks for part in (block.mlp_in, block.value)]
 
     def ours() -> float:
         return seconds(lambda: estimate_curvature(model, anatomy, [views], VIEWS.global_views))

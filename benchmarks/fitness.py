@@ -19,7 +19,7 @@ from snapvit.method.fitness import Fitness
 from snapvit.method.search import start_mean
 from snapvit.models.embedding import embed, normalise_pixels
 from snapvit.models.loading import LoadedModel
-from snapvit.pipeline.workspace import FORWARD_BATCH
+from snapvit.pipeline.work import FORWARD_BATCH
 
 COMPONENTS = 192  # of the PCA, the paper's number
 SPREAD = 0.2  # of random factors around the search's start

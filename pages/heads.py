@@ -1,22 +1,29 @@
-"""The importance of every head, and for one of them why and when it goes."""
+"""The importance of every head and neuron, and for one of them why and when it goes and where it looks."""
 
 import streamlit as st
 
-from snapvit import figures, ui
-from snapvit.ui.head_details import head_details, head_frame, head_table, head_values, kept_heads, select_clicked
+from snapvit import ui
+from snapvit.ui.attention import attention_panel
+from snapvit.ui.importance import head_maps, neuron_figures, structure_table
+from snapvit.ui.published import what_scores_lack
+from snapvit.ui.structure_details import neighbour_table, pick_structure, structure_details
 
-selection = ui.open_page("Heads")
-st.title("Which heads matter, and which go first")
+selection = ui.open_page("Heads and neurons")
+ui.page_title(
+    "What matters, and what goes first",
+    terms=(
+        *("block", "cut", "factor", "final score", "floor", "head", "local curvature", "MLP", "neuron", "ranking"),
+        *("sparsity", "structure"),
+    ),
+)
 
 results = ui.results_with(
-    "curvature", selection, "This run has no importance yet. It is the first thing that a run computes."
+    "importance", selection, "This run has no importance yet. It is the first thing that a run computes."
 )
-ready = ["score", "factor", "local"] if results.ranked else ["local"]
-left, right = ui.flowing_columns([3, 2], 340, key="head_controls", align="bottom")
-measure = left.segmented_control(
-    "Colour by", ready, default=ready[0], format_func=lambda m: figures.MEASURES[m].label, key="measure", required=True
-)
-percent = right.slider(
+if results.scores is not None:
+    st.info(what_scores_lack(results), icon=":material/info:")
+left, right = ui.flowing_columns([2, 3], 340, key="head_controls", align="bottom")
+percent = left.slider(
     "Sparsity of the cut",
     0.0,
     95.0,
@@ -26,18 +33,13 @@ percent = right.slider(
     help="Share of MLP neurons removed; heads lag 15 points behind",
 )
 selection = ui.change(sparsity=round(percent / 100, 4))
+with right:
+    pick_structure(selection, results.facts.topology)
 
-chart = f"head_map_{measure}"
-label = figures.MEASURES[measure].label
-ui.show_figure(
-    figures.head_map(head_values(results, measure), kept_heads(results, selection.sparsity), measure, selection.head),
-    key=chart,
-    reading=f"{figures.MEASURES[measure].meaning} A cross marks a head that the cut removes. Click a cell "
-    "to see why and when that head goes.",
-    alt=f"Map of {label.lower()} of every head, one column a block",
-    table=head_frame(results, selection.sparsity),
-    file=f"{selection.run}-heads-{measure}",
-    on_click=lambda: select_clicked(chart, results.facts.topology),
-)
-head_details(results, selection)
-head_table(results, selection.sparsity)
+head_maps(results, selection)
+structure_details(results, selection)
+neighbour_table(results, selection)
+attention_panel(results, selection)
+st.subheader("Neurons by block")
+neuron_figures(results, selection)
+structure_table(results, selection)

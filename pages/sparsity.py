@@ -1,20 +1,66 @@
-"""The live slider: accuracy, costs and kept structures follow the thumb while it is held."""
+"""What a cut costs: along the paper's path while the thumb moves, with both ratios apart, or for a budget."""
 
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.cut_details import cut_details
+from snapvit.ui.budget import budget_mode
+from snapvit.ui.cut_details import accuracy_note, cut_details
 from snapvit.ui.live_sparsity import live_sparsity
+from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
+from snapvit.ui.two_ratios import two_ratios
+
+MODES = {"path": "Slider along the path", "ratios": "Two ratios", "budget": "For a budget"}
 
 selection = ui.open_page("Sparsity")
-st.title("How far can this model be cut?")
+ui.page_title(
+    "How far can this model be cut?",
+    terms=(
+        *(
+            "block",
+            "cosine",
+            "cut",
+            "embedding",
+            "floor",
+            "gallery",
+            "head",
+            "k-NN",
+            "latency",
+            "MACs",
+            "MLP",
+            "neuron",
+        ),
+        *("parameters", "query", "ranking", "sparsity", "top-1", "Wilson interval"),
+    ),
+)
 
 results = ui.results_with(
     "ranking", selection, "This run has no ranking yet, so there is nothing to cut by. It comes after the search."
 )
+if results.imported:
+    describe_scores(results)
+    selection = ui.change(sparsity=cuts_of_scores(results, selection.sparsity))
+    published_accuracy(results, selection.sparsity)
+    st.stop()
+
+mode = ui.setting("mode", list(MODES), "path")
+st.segmented_control(
+    "Choose a cut by",
+    list(MODES),
+    format_func=MODES.__getitem__,
+    key="mode",
+    required=True,
+    label_visibility="collapsed",
+)
+if mode == "ratios":
+    two_ratios(results, selection)
+    st.stop()
+if mode == "budget":
+    budget_mode(results, selection)
+    st.stop()
 st.markdown(
-    "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. Accuracy is that of "
-    "k-NN on images the model was never trained on; what stays and what goes was decided once, without labels."
+    "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. "
+    + accuracy_note(results)
+    + " What stays and what goes was decided once, without labels."
 )
 selection = ui.change(sparsity=live_sparsity(ui.chosen_live_data(results), selection.sparsity, key="live"))
 cut_details(results, selection.sparsity)

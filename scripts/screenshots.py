@@ -20,6 +20,7 @@ PAGES = {
     "run": ("/", ".st-key-fitness_curve .main-svg"),
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
     "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
+    "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
 }
 WIDTHS = (1440, 800)
 

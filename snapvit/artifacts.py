@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 
 Criterion = Literal["fisher", "accumulated"]  # which gradients the local curvature squares
 Pairs = tuple[tuple[float, float], ...]  # (mlp, heads) sparsities
@@ -300,11 +301,53 @@ class Measurements:
 
 
 @dataclass(frozen=True)
+class AttentionMaps:
+    """Shares of attention that one cut model gives to each patch of N images; R x C patches.
+
+    They are the class token's, or those of the mean over all patches where there is none. What is missing to 1 goes
+    to class, distillation and register tokens.
+    """
+
+    images: Ints  # (N,) ids in the source
+    labels: Ints  # (N,) class numbers, -1 where there are none
+    pictures: NDArray[np.uint8]  # (N, 3, h, w) as the model sees them, shrunk where large
+    heads: NDArray[np.float16]  # (N, L, H, R, C), NaN where the cut removes the head
+    rollout: NDArray[np.float16]  # (N, R, C) through the whole model (Abnar and Zuidema, 2020)
+    by_class_token: bool
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """What pages need to know of a run's model and images without loading either."""
 
     model: str  # label for people
     data: str
-    topology: Topology
-    costs: CostModel
+    topology: Topology  # its tokens are 0 where only scores are known
+    costs: CostModel | None  # None where only scores are known, of an unknown architecture
     classes: tuple[str, ...]  # empty where the images have no labels
+
+
+@dataclass(frozen=True)
+class ImageLesson:
+    """One image's views and what its loss is made of. V views, the first K of them global; D embedding width."""
+
+    image: int  # its id
+    label: int  # class number, -1 where nobody labelled it
+    size: tuple[int, int]  # height and width of the image as stored
+    picture: Bytes  # (3, h, w), shrunk for display
+    boxes: Ints  # (V, 4) top, left, height and width of each crop, in pixels of the stored image
+    views: Bytes  # (V, 3, h, w), shrunk for display
+    shares: Floats  # (V, D) softmax of each view's normalised embedding; the teacher's are the first K
+    terms: Doubles  # (K, V) -<t_k, s_m>, NaN where m is k
+    loss: float  # sum of the terms
+
+
+@dataclass(frozen=True)
+class HeadGradients:
+    """What the curvature of the heads is made of: the gradients of N calibration images, one by one."""
+
+    ids: Ints  # (N,) image ids
+    labels: Ints  # (N,) class numbers, -1 where nobody labelled them
+    losses: Doubles  # (N,)
+    squares: Floats  # (N, L, H) mean squared gradient of each image; their mean is the Fisher curvature
+    accumulated: Floats  # (L, H) mean square of the mean gradient of all N images

@@ -9,21 +9,28 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snapvit.artifacts import Measurement
-from snapvit.elastic.ranking import cut_at
+from snapvit.artifacts import Measurement, RunFacts, SearchHistory
+from snapvit.data.sources import canonical_name
+from snapvit.data.torchvision_sets import SETS
+from snapvit.elastic.published import read_scores
+from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
-from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
 from snapvit.pipeline.progress import Event, Reporter
-from snapvit.pipeline.results import list_runs, load_ranking, load_results
+from snapvit.pipeline.published_runs import export_scores, import_scores
+from snapvit.pipeline.results import known_run, list_runs, load_ranking, load_results
 from snapvit.pipeline.store import Store
 
+RUN_HELP = "name of a run, as listed by `runs`"
 Answer = tuple[dict[str, Any], str]  # for --json, for people
 
 
@@ -69,7 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model", default="bundled", metavar="NAME", help="bundled, or a timm model name")
     run.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the hub's")
     run.add_argument("--image-size", type=int, metavar="N", help="pixels; default: what the model was made for")
-    run.add_argument("--data", default="bundled", metavar="SOURCE", help="bundled")
+    run.add_argument(
+        "--data",
+        default="bundled",
+        metavar="SOURCE",
+        help="bundled; folder:PATH, a folder of images, with a folder a class where they are labelled; or "
+        f"torchvision:NAME, one of {', '.join(known.name for known in SETS)} (downloaded into SNAPVIT_DATA)",
+    )
     run.add_argument("--preset", choices=sorted(PRESETS), default="quick", help="quick (default) or paper")
     run.add_argument(
         "--set",
@@ -79,64 +92,142 @@ def _parser() -> argparse.ArgumentParser:
         help=f"change a setting: {', '.join(setting_names())}",
     )
     run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
+    run.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="published scores of this model, to be used in place of curvature and search",
+    )
 
     add("runs", _runs, "list the runs in the cache")
+    add("models", _models, "list the families of models that can be cut, and what is checked of each")
 
     evaluate = add("evaluate", _evaluate, "what one cut of a run costs: accuracy, parameters, MACs")
-    ranking = add("ranking", _ranking, "which neurons and heads a cut of a run keeps, by block")
+    ranking = add("ranking", _ranking, "which neurons and heads a cut of a run, or of published scores, keeps by block")
+    evaluate.add_argument("run", metavar="RUN", help=RUN_HELP)
+    ranking.add_argument("run", metavar="RUN_OR_SCORES", help=f"{RUN_HELP}, or a file of published scores")
     for sub in (evaluate, ranking):
-        sub.add_argument("run", metavar="RUN", help="name of a run, as listed by `runs`")
         sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
         sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
+
+    scores = add("scores", _scores, "write a run's scores to a file in the layout of the method's authors")
+    scores.add_argument("run", metavar="RUN", help=RUN_HELP)
+    scores.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, such as scores.pt")
+    scores.add_argument("--force", action="store_true", help="replace the file where it exists")
+
+    imported = add("import", _import, "make a run of published scores alone, to look at without weights or images")
+    imported.add_argument("file", type=Path, metavar="FILE", help="a file of published scores")
+    imported.add_argument("--model", metavar="NAME", help="its timm model, where the file names one that is not known")
     return parser
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.stages import run_pipeline  # imports torch, which the other commands can do without
 
-    config = with_settings(PRESETS[args.preset], args.set)
+    published = None if args.scores is None else read_scores(args.scores)
+    config = PRESETS[args.preset] if published is None else replace(PRESETS[args.preset], floors=published.floors)
+    config = with_settings(config, args.set)
     if args.seed is not None:
         config = with_settings(config, [f"search.seed={args.seed}"])
-    request = RunRequest(ModelSpec(args.model, args.checkpoint, args.image_size), args.data, config)
+    digest = None if published is None else published.digest
+    spec = ModelSpec(args.model, args.checkpoint, args.image_size)
+    request = RunRequest(spec, canonical_name(args.data), config, digest)
     reporter = Reporter(_ProgressLine())
-    run_pipeline(request, store, reporter)
+    run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)
-    history, table = results.search, results.measurements
+    table = results.measurements
     path = [_plain(table.row(i)) for i in range(len(table))]
+    found, how = _found(results.search) if published is None else ({}, f"cut by the scores in {args.scores.name}")
+    content = (
+        _summary_dict(results.summary) | found | {"measured": sorted(path, key=lambda row: (row["mlp"], row["heads"]))}
+    )
+    lines = [f"Run {request.run} is finished: {how}."]
+    lines += [_sentence(table.row(i), results.facts) for i in range(min(3, len(table)))]
+    return content, "\n".join(lines)
+
+
+def _found(history: SearchHistory) -> Answer:
+    """What the search reached."""
     values = history.individual_fitness
     best = float(values.min(where=np.isfinite(values), initial=np.inf))
     fitness = best if np.isfinite(best) else None  # JSON knows no infinity
-    content = _summary_dict(results.summary) | {
+    content = {
         "generations": history.generations,
         "fitness": fitness,
         "non_finite": history.non_finite,
         "factors": history.factors.tolist(),
-        "measured": sorted(path, key=lambda row: (row["mlp"], row["heads"])),
     }
     reached = "no finite fitness" if fitness is None else f"fitness {fitness:.4f}"
-    lines = [f"Run {request.run} is finished: {history.generations} generations, {reached}."]
-    lines += [_sentence(table.row(i)) for i in range(min(3, len(table)))]
-    return content, "\n".join(lines)
+    return content, f"{history.generations} generations, {reached}"
 
 
 def _runs(args: argparse.Namespace, store: Store) -> Answer:
     summaries = list_runs(store)
-    lines = [f"{s.run:44} {s.model:20} {s.data:12} {s.preset:7} seed {s.seed:<4} {s.state}" for s in summaries]
+    lines = [
+        f"{s.run:44} {s.model:20} {s.data:12} {s.preset:7} {'' if s.seed is None else f'seed {s.seed}':9} {s.state}"
+        for s in summaries
+    ]
     text = "\n".join(lines) or "The cache holds no run yet; make one with `python -m snapvit run`."
     return {"runs": [_summary_dict(s) for s in summaries]}, text
+
+
+def _models(args: argparse.Namespace, store: Store) -> Answer:
+    families = [
+        {
+            "name": family.name,
+            "models": family.example_names(),
+            "mlp": family.mlp,
+            "attention": family.attention,
+            "special": family.special,
+            "reference": f"https://arxiv.org/abs/{family.reference}",
+            "checked": [
+                {"architecture": check.architecture, "extent": check.extent, "checks": check.claims}
+                for check in family.checks
+            ],
+        }
+        for family in FAMILIES
+    ]
+    return {"families": families, "checks": CHECKED}, plain_text()
 
 
 def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.measure import measure_cut
 
     measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
-    return {"run": args.run} | _plain(measured), _sentence(measured)
+    facts = known_run(store, args.run)[0].facts
+    return {"run": args.run} | _plain(measured), _sentence(measured, facts)
+
+
+def _scores(args: argparse.Namespace, store: Store) -> Answer:
+    published = export_scores(load_results(store, args.run), args.out, args.force)
+    content = {"run": args.run, "file": str(args.out), "model_type": published.model_type}
+    return content, f"The scores of run {args.run} are written to {args.out}, as scores of {published.model_type}."
+
+
+def _import(args: argparse.Namespace, store: Store) -> Answer:
+    run = import_scores(store, read_scores(args.file), args.model)
+    facts = load_results(store, run).facts
+    costs = (
+        "parameters and multiply-accumulates of its cuts are known"
+        if facts.costs is not None
+        else "its architecture is not known, so neither are the costs of its cuts (name a timm model with --model)"
+    )
+    summary = next(s for s in list_runs(store) if s.run == run)
+    return _summary_dict(summary) | {"costs_known": facts.costs is not None}, (
+        f"Run {run} holds the scores in {args.file.name}, of {facts.model}: {costs}."
+    )
 
 
 def _ranking(args: argparse.Namespace, store: Store) -> Answer:
-    cut = cut_at(load_ranking(store, args.run), args.mlp, args.heads)
-    content = {
-        "run": args.run,
+    file = Path(args.run)
+    if file.is_file() or file.suffix == ".pt":
+        published = read_scores(file)
+        of = {"scores": args.run, "model_type": published.model_type}
+        ranking = rank(published.scores, published.floors)
+    else:
+        of, ranking = {"run": args.run}, load_ranking(store, args.run)
+    cut = cut_at(ranking, args.mlp, args.heads)
+    content = of | {
         "mlp": cut.mlp,
         "heads": cut.heads,
         "kept_neurons": list(cut.kept_neurons),
@@ -171,8 +262,8 @@ def _plain(m: Measurement) -> dict[str, Any]:
     }
 
 
-def _sentence(m: Measurement) -> str:
-    accuracy = "no labels, so no accuracy"
+def _sentence(m: Measurement, facts: RunFacts) -> str:
+    accuracy = f"no accuracy ({why_no_accuracy(len(facts.classes), m.gallery, m.k)})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
@@ -11,9 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from timm.layers import Attention, AttentionRope, GluMlp, SwiGLU, SwiGLUPacked
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva, EvaAttention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from snapvit.elastic.vit import StackByUnit
 from snapvit.models.anatomy import Anatomy, describe
 from snapvit.models.loading import LoadedModel, load_model, weights_digest
 from snapvit.models.spec import ModelSpec
@@ -41,6 +47,15 @@ def randomise(model: nn.Module, seed: int) -> None:
                 parameter.copy_(0.5 * noise)
             else:
                 parameter.copy_(noise / parameter[0].numel() ** 0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("k_bias"):  # zero in timm; any other number must go with its head as well
+                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
+
+
+@pytest.fixture(scope="session")
+def randomise_model() -> Callable[[nn.Module, int], None]:
+    """For models that a test builds itself."""
+    return randomise
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +69,111 @@ def make_vit() -> Callable[..., VisionTransformer]:
         return model.eval().requires_grad_(False)
 
     return make
+
+
+def _vit(**settings: object) -> VisionTransformer:
+    return VisionTransformer(**(TINY | settings))
+
+
+def _eva(**settings: object) -> Eva:
+    return Eva(**(TINY | settings))
+
+
+def _with_attention(model: nn.Module, kind: type[nn.Module], **settings: object) -> nn.Module:
+    for block in model.blocks:
+        block.attn = kind(TINY["embed_dim"], num_heads=3, qkv_bias=True, scale_norm=False, **settings)
+    return model
+
+
+ROTARY = {"use_rot_pos_emb": True, "num_reg_tokens": 2}
+DINOV3 = ROTARY | {"rope_type": "dinov3", "rope_rotate_half": True, "use_abs_pos_emb": False, "dynamic_img_size": True}
+
+# Every form in which timm keeps neurons and heads that anatomy admits and VisionTransformer's defaults do not show.
+FORMS: dict[str, Callable[[], nn.Module]] = {
+    "packed MLP, gate first": lambda: _vit(mlp_layer=SwiGLUPacked),
+    "packed MLP, gate last": lambda: _vit(mlp_layer=GluMlp),
+    "packed MLP, no bias": lambda: _vit(mlp_layer=SwiGLUPacked, proj_bias=False),
+    "split MLP": lambda: _vit(mlp_layer=SwiGLU, init_values=0.1),
+    "gated attention": lambda: _with_attention(_vit(), Attention, gated=True),
+    "heads wider than their share": lambda: _with_attention(_vit(), Attention, attn_head_dim=12),
+    "distilled": lambda: VisionTransformerDistilled(**TINY),
+    "Eva, biases apart": lambda: _eva(),
+    "Eva, no bias": lambda: _eva(qkv_bias=False, class_token=False),
+    "Eva, biases apart and added apart": lambda: _with_attention(_eva(), EvaAttention, qkv_bias_separate=True),
+    "Eva, separate qkv": lambda: _eva(qkv_fused=False, qk_norm=True, norm_layer=nn.LayerNorm),
+    "Eva, separate qkv without bias": lambda: _eva(qkv_fused=False, qkv_bias=False, **ROTARY),
+    "Eva, gated attention": lambda: _with_attention(_eva(), EvaAttention, gated=True),
+    "Eva, rotary": lambda: _eva(init_values=0.1, **ROTARY),
+    "Eva, as DINOv3": lambda: _eva(init_values=0.1, use_fc_norm=False, swiglu_mlp=True, swiglu_align_to=8, **DINOV3),
+    "Eva, packed MLP": lambda: _eva(swiglu_mlp=True, global_pool="token"),
+    "Eva, attention pool": lambda: _eva(global_pool="map"),
+    "AttentionRope": lambda: _eva(attn_type="rope", qk_norm=True, **ROTARY),
+    "AttentionRope, separate qkv": lambda: _eva(
+        attn_type="rope", qkv_fused=False, init_values=0.1, attn_only_layer_scale=True, **ROTARY
+    ),
+    "AttentionRope, gated": lambda: _with_attention(_eva(), AttentionRope, gated=True),
+}
+
+
+@pytest.fixture(scope="session")
+def make_form() -> Callable[[str], nn.Module]:
+    """Builds a fresh frozen tiny model of one of FORMS, in double precision."""
+
+    def make(name: str) -> nn.Module:
+        with torch.random.fork_rng():
+            model = FORMS[name]()
+        randomise(model, 0)
+        return model.double().eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest, make_form: Callable[[str], nn.Module]) -> nn.Module:
+    """Each of FORMS in turn."""
+    return make_form(request.param)
+
+
+@contextmanager
+def _counted(model: nn.Module) -> Iterator[list[int]]:
+    seen: list[int] = []
+    attention = F.scaled_dot_product_attention
+
+    def counting_attention(q: Tensor, k: Tensor, v: Tensor, **kwargs: object) -> Tensor:
+        *leading, queries, width = q.shape
+        pairs = int(np.prod(leading)) * queries * k.shape[-2]
+        seen.append(pairs * width + pairs * v.shape[-1])
+        return attention(q, k, v, **kwargs)
+
+    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Each number put out by a layer took as many as the layer has weights for it."""
+        if isinstance(layer, nn.Conv2d):
+            seen.append(output.numel() * layer.weight[0].numel())
+        else:
+            seen.append(output.numel() * inputs[0].shape[-1])
+
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = True
+    kinds = (nn.Linear, nn.Conv2d, StackByUnit)
+    hooks = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, kinds)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "scaled_dot_product_attention", counting_attention)
+        yield seen
+    for h in hooks:
+        h.remove()
+
+
+@pytest.fixture(scope="session")
+def count_macs() -> Callable[[nn.Module, Tensor], int]:
+    """Counts the multiply-accumulates of linear layers, convolutions and attention products while a model runs."""
+
+    def count(model: nn.Module, images: Tensor) -> int:
+        with _counted(model) as seen:
+            model(images)
+        return sum(seen)
+
+    return count
 
 
 @pytest.fixture
@@ -85,7 +205,7 @@ def masked_copy() -> Callable[..., nn.Module]:
     """Builds what a cut model must equal: a full copy in which lost neurons and heads no longer reach the output."""
 
     def masked(
-        model: VisionTransformer, kept_neurons: Sequence[Sequence[int]], kept_heads: Sequence[Sequence[int]]
+        model: nn.Module, kept_neurons: Sequence[Sequence[int]], kept_heads: Sequence[Sequence[int]]
     ) -> nn.Module:
         copy = deepcopy(model)
         for block, neurons, heads in zip(copy.blocks, kept_neurons, kept_heads, strict=True):

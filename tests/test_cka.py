@@ -113,6 +113,32 @@ def test_map_of_a_model(make_vit, images):
     np.testing.assert_allclose(found.values, want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["packed MLP, gate first", "packed MLP, gate last", "split MLP"])
+def test_a_gated_mlp_is_read_at_its_gate_projection(make_form, images, name):
+    model, images = make_form(name), images.double()
+    features = collect_structures(model, describe(model), [images])
+    hidden = describe(model).topology.hidden
+    tokens = model.norm_pre(model._pos_embed(model.patch_embed(images)))
+    for b, block in enumerate(model.blocks):
+        tokens = tokens + block.ls1(block.attn(block.norm1(tokens)))
+        normed = block.norm2(tokens)
+        if "split" in name:
+            gate = block.mlp.fc1_g(normed)
+        else:
+            gate = block.mlp.fc1(normed)[..., hidden:] if "last" in name else block.mlp.fc1(normed)[..., :hidden]
+        torch.testing.assert_close(features[b], gate[:, 0], rtol=1e-10, atol=1e-10)
+        tokens = tokens + block.ls2(block.mlp(normed))
+
+
+def test_every_form_has_a_map(form, images):
+    topology = describe(form).topology
+    features = collect_structures(form, describe(form), [images.double()])
+    widths = [topology.hidden] * 3 + [topology.head_width] * 9
+    assert [tuple(f.shape) for f in features] == [(6, width) for width in widths]
+    found = estimate_cka(form, describe(form), [images.double()])
+    np.testing.assert_allclose(found.values, map_by_definition(features), rtol=1e-5, atol=1e-6)
+
+
 class Stops(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         raise Cancelled

@@ -96,6 +96,28 @@ def end(process: subprocess.Popen) -> tuple[int, str, str]:
 # What goes well
 
 
+def test_models_names_every_family_and_what_is_checked_of_it(command):
+    content, _ = command.json("models")
+    by_name = {family["name"]: family for family in content["families"]}
+    assert list(by_name) == ["DINO", "DINOv2", "DINOv3", "SigLIP 2", "DeiT", "DeiT-III", "AugReg"]
+    assert "vit_giant_patch14_reg4_dinov2.lvd142m" in by_name["DINOv2"]["models"]
+    for family in content["families"]:
+        assert len(family["checked"]) >= 2
+        for checked in family["checked"]:
+            assert checked["architecture"] in family["models"]
+            assert set(checked["checks"]) <= set(content["checks"])
+    code, out, _ = command("models")
+    assert code == 0
+    assert all(name in out for name in by_name)
+
+
+def test_models_are_listed_without_loading_torch():
+    code = "import sys; from snapvit.cli import main; main(['models']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "DINOv3" in done.stdout
+
+
 def test_run_prints_its_numbers_and_speaks_of_progress_elsewhere(command, small_settings, small_request):
     content, err = command.json("run", *settings_of(small_settings), "--seed", "3")
     assert content.keys() >= RUNS_KEYS | {"generations", "fitness", "factors", "measured"}

@@ -67,6 +67,7 @@ SAMPLES = [
     COSTS,
     RunFacts("a model", "images of Zürich", TOPOLOGY, COSTS, ("T-shirt/top", 'a "b"', "ünï")),
     RunFacts("m", "d", TOPOLOGY, COSTS, ()),
+    RunFacts("m", "none", TOPOLOGY, None, ()),
     search_state(3).strategy,
     search_state(0),
     search_state(3),
@@ -163,7 +164,7 @@ def test_none_and_tuples_of_tuples_come_back_as_they_were():
     assert_same(through_a_file(odd), odd)
 
 
-@pytest.mark.parametrize("sample", [CURVATURE, search_state(1), RunRequest()], ids=name_of)
+@pytest.mark.parametrize("sample", [CURVATURE, search_state(1), RANKING], ids=name_of)
 def test_a_missing_part_is_an_error_that_names_it(sample):
     arrays, values = encode(sample)
     for name in [*arrays, *values]:
@@ -173,3 +174,12 @@ def test_a_missing_part_is_an_error_that_names_it(sample):
                 {k: v for k, v in arrays.items() if k != name},
                 {k: v for k, v in values.items() if k != name},
             )
+
+
+def test_what_was_written_before_a_field_existed_gets_its_default():
+    _, values = encode(RunRequest(ModelSpec("vit"), config=with_settings(PRESETS["paper"], ["search.seed=3"])))
+    del values["scores"], values["model.image_size"], values["config.search.seed"]
+    want = RunRequest(ModelSpec("vit"), config=PRESETS["paper"])
+    assert decode(RunRequest, {}, values) == want
+    without_a_part = {name: value for name, value in values.items() if not name.startswith("model.")}
+    assert decode(RunRequest, {}, without_a_part) == RunRequest(config=PRESETS["paper"])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Preprocess
 from snapvit.elastic.cost import cost_model, measure_latency
-from snapvit.elastic.vit import ElasticViT, QkvByHead
+from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import describe
 
 VARIANTS = {
@@ -35,58 +33,36 @@ CUTS = (
 )
 
 
-@contextmanager
-def counted(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every multiply-accumulate of linear layers, convolutions and attention products that run inside."""
-    seen: list[int] = []
-    attention = F.scaled_dot_product_attention
-
-    def counting_attention(q: Tensor, k: Tensor, v: Tensor, **kwargs: object) -> Tensor:
-        *leading, queries, width = q.shape
-        pairs = int(np.prod(leading)) * queries * k.shape[-2]
-        seen.append(pairs * width + pairs * v.shape[-1])
-        return attention(q, k, v, **kwargs)
-
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Each number put out by a layer took as many as the layer has weights for it."""
-        if isinstance(layer, nn.Conv2d):
-            seen.append(output.numel() * layer.weight[0].numel())
-        else:
-            seen.append(output.numel() * inputs[0].shape[-1])
-
-    kinds = (nn.Linear, nn.Conv2d, QkvByHead)
-    hooks = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, kinds)]
-    with monkeypatch.context() as patch:
-        patch.setattr(F, "scaled_dot_product_attention", counting_attention)
-        yield seen
-    for h in hooks:
-        h.remove()
+Count = Callable[[nn.Module, Tensor], int]
 
 
-def assert_costs_are_counted(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_costs_are_counted(model: nn.Module, count_macs: Count) -> None:
     anatomy = describe(model)
-    for block in model.blocks:
-        block.attn.fused_attn = True
-    costs = cost_model(model, anatomy)
-    image = torch.zeros(1, 3, *model.patch_embed.img_size)
-    orders = np.tile(np.arange(96), (3, 1)), np.tile(np.arange(3), (3, 1))
+    costs, hidden = cost_model(model, anatomy), anatomy.topology.hidden
+    weight = model.patch_embed.proj.weight
+    image = torch.zeros(1, 3, *model.patch_embed.img_size, dtype=weight.dtype)
+    orders = np.tile(np.arange(hidden), (3, 1)), np.tile(np.arange(3), (3, 1))
     with ElasticViT(model, anatomy, *orders) as elastic:
         for neurons, heads in CUTS:
-            cut = Cut(0.0, 0.0, neurons, heads)
+            cut = Cut(0.0, 0.0, tuple(min(n, hidden) for n in neurons), heads)
             elastic.keep(cut)
-            with counted(elastic.model, monkeypatch) as macs:
-                elastic.model(image)
             assert costs.params(cut) == sum(p.numel() for p in elastic.model.parameters()), cut
-            assert costs.macs(cut) == sum(macs), cut
+            assert costs.macs(cut) == count_macs(elastic.model, image), cut
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_costs_equal_a_count_of_the_cut_model(make_vit, monkeypatch, variant):
-    assert_costs_are_counted(make_vit(**VARIANTS[variant]), monkeypatch)
+def test_costs_equal_a_count_of_the_cut_model(make_vit, count_macs, variant):
+    assert_costs_are_counted(make_vit(**VARIANTS[variant]), count_macs)
 
 
-def test_costs_of_attention_pooling_are_counted(make_vit, monkeypatch):
-    assert_costs_are_counted(make_vit(class_token=False, global_pool="map"), monkeypatch)
+def test_costs_equal_a_count_in_every_form(form, count_macs):
+    assert_costs_are_counted(form, count_macs)
+
+
+@pytest.mark.parametrize("prefix", [True, False], ids=["with prefix tokens", "patches alone"])
+def test_costs_of_attention_pooling_are_counted(make_vit, count_macs, prefix):
+    model = make_vit(global_pool="map", reg_tokens=2, pool_include_prefix=prefix)
+    assert_costs_are_counted(model, count_macs)
 
 
 def test_bundled_model_has_the_parameters_of_its_file(bundled):

@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from timm.layers import GluMlp, SwiGLU
 from torch import Tensor, nn
 
 from snapvit.errors import Cancelled
@@ -48,18 +49,31 @@ def embedding(model: nn.Module, image: Tensor) -> Tensor:
     return model.forward_head(model.forward_features(image[None]), pre_logits=True)[0]
 
 
+def watched(block: nn.Module) -> list[tuple[Tensor, slice]]:
+    """The weights, and their rows, of the MLP's gate (or only) projection and of the values."""
+    mlp, attention = block.mlp, block.attn
+    gate = (mlp.fc1_g if isinstance(mlp, SwiGLU) else mlp.fc1).weight
+    rows = slice(None)
+    if isinstance(mlp, GluMlp):
+        half = len(gate) // 2
+        rows = slice(half, None) if mlp.gate_last else slice(0, half)
+    if attention.qkv is None:
+        return [(gate, rows), (attention.v_proj.weight, slice(None))]
+    return [(gate, rows), (attention.qkv.weight, slice(2 * len(attention.qkv.weight) // 3, None))]
+
+
 def weight_gradients(model: nn.Module, views: Tensor) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Of each image: (dL/dW_fc1 (F, D), dL/dW_v (H*d, D)) of every block."""
     model = deepcopy(model)
-    weights = []
-    for block in model.blocks:
-        weights += [block.mlp.fc1.weight.requires_grad_(), block.attn.qkv.weight.requires_grad_()]
+    parts = [part for block in model.blocks for part in watched(block)]
+    weights = [weight.requires_grad_() for weight, _ in parts]
     for n in range(views.shape[1]):
         with torch.no_grad():
             teacher = [embedding(model, view) for view in views[:GLOBAL, n]]
         loss = naive_loss([embedding(model, view) for view in views[:, n]], teacher)
         grads = torch.autograd.grad(loss, weights)
-        yield [(fc1, qkv[2 * len(qkv) // 3 :]) for fc1, qkv in zip(grads[::2], grads[1::2], strict=True)]
+        grads = [grad[rows] for grad, (_, rows) in zip(grads, parts, strict=True)]
+        yield list(zip(grads[::2], grads[1::2], strict=True))
 
 
 def row_means(squares: Tensor, groups: int) -> Tensor:
@@ -80,6 +94,22 @@ def test_fisher_is_the_mean_of_squared_per_image_gradients(make_vit, views, vari
     np.testing.assert_allclose(found.mlp, mlp, rtol=1e-6)
     np.testing.assert_allclose(found.head, head, rtol=1e-6)
     assert (found.head > 0).all()
+
+
+def test_fisher_is_the_mean_of_squared_per_image_gradients_in_every_form(form, views):
+    per_image = list(weight_gradients(form, views))
+    hidden = describe(form).topology.hidden
+    mlp = torch.stack([sum(row_means(g[b][0] ** 2, hidden) for g in per_image) / 4 for b in range(3)])
+    head = torch.stack([sum(row_means(g[b][1] ** 2, 3) for g in per_image) / 4 for b in range(3)])
+    before = {name: parameter.clone() for name, parameter in form.named_parameters()}
+
+    found = estimate_curvature(form, describe(form), [views], GLOBAL)
+
+    np.testing.assert_allclose(found.mlp, mlp, rtol=1e-6)
+    np.testing.assert_allclose(found.head, head, rtol=1e-6)
+    assert (found.head > 0).all() and (found.mlp > 0).all()
+    assert_untouched(form, before)
+    assert not any("forward" in vars(block.attn) for block in form.blocks)
 
 
 def test_fisher_in_single_precision(tiny_vit, anatomy, views):

@@ -4,49 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-import pickle
-from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
+from loading_checks import METADATA, TINY, refused, saved, weights_of
 from safetensors import safe_open
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
 
-from snapvit.data.sources import FASHION_MNIST
-from snapvit.errors import InputError
+from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import BUNDLED_CHECKPOINT, load_model, weights_digest
 from snapvit.models.spec import ModelSpec
-
-TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-METADATA = {"config": json.dumps(TINY), "mean": "0.25", "std": "0.5"}
-
-
-def refused(spec: ModelSpec, *told: str) -> str:
-    """The sentence with which `spec` is refused; it must hold every one of `told`."""
-    with pytest.raises(InputError) as caught:
-        load_model(spec)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith((".", "?"))
-    for part in told:
-        assert part in message, message
-    return message
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def saved(path: Path, weights: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
-    save_file(weights, path, metadata)
-    return str(path)
 
 
 def test_bundled_model_is_a_plain_frozen_vision_transformer(bundled):
@@ -120,34 +92,6 @@ def test_a_checkpoint_for_a_timm_name_is_loaded(tmp_path, suffix):
     assert not any(p.requires_grad for p in loaded.model.parameters())
 
 
-FAULTS: dict[str, tuple[Callable[[dict[str, Tensor]], object], tuple[str, ...]]] = {
-    "shape": (
-        lambda w: w.update({"blocks.1.mlp.fc1.weight": torch.zeros(95, 24)}),
-        ("blocks.1.mlp.fc1.weight", "(95, 24)", "(96, 24)"),
-    ),
-    "missing": (lambda w: w.pop("norm.bias"), ("1 missing", "norm.bias")),
-    "unexpected": (lambda w: w.update({"blocks.9.mlp.fc1.bias": torch.zeros(2)}), ("1 unexpected", "blocks.9.mlp")),
-    "other names": (
-        lambda w: [w.update({f"module.{name}": w.pop(name)}) for name in list(w)],
-        ("missing", "unexpected", "module."),
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_checkpoint_that_does_not_fit_is_told_apart(tmp_path, tiny_vit, fault):
-    spoil, told = FAULTS[fault]
-    weights = weights_of(tiny_vit)
-    spoil(weights)
-    path = saved(tmp_path / "mine.safetensors", weights, METADATA)
-    refused(ModelSpec(checkpoint=path), "mine.safetensors does not fit", *told)
-
-
-def test_weights_of_another_size_do_not_fit_a_timm_model(tmp_path, tiny_vit):
-    path = saved(tmp_path / "mine.safetensors", weights_of(tiny_vit))
-    refused(ModelSpec("vit_tiny_patch16_224", path), "mine.safetensors does not fit", "missing")
-
-
 @pytest.mark.parametrize("metadata", [None, {"mean": "0.5", "std": "0.5"}, {"format": "pt"}], ids=str)
 def test_a_checkpoint_that_does_not_describe_itself_needs_a_name(tmp_path, tiny_vit, metadata):
     path = saved(tmp_path / "mine.safetensors", weights_of(tiny_vit), metadata)
@@ -179,63 +123,6 @@ def test_a_description_that_makes_no_sense_is_refused(tmp_path, tiny_vit, change
     refused(ModelSpec(checkpoint=path), "mine.safetensors")
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-@pytest.mark.parametrize("kind", ["empty", "text", "cut short"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, tiny_vit, suffix, kind):
-    path = tmp_path / f"mine.{suffix}"
-    if suffix == "safetensors":
-        save_file(weights_of(tiny_vit), path, METADATA)
-    else:
-        torch.save(weights_of(tiny_vit), path)
-    whole = path.read_bytes()
-    path.write_bytes({"empty": b"", "text": b"hello, this is text", "cut short": whole[: len(whole) // 2]}[kind])
-    for name in ("bundled", "vit_tiny_patch16_224"):
-        refused(ModelSpec(name, str(path)), f"mine.{suffix}")
-
-
-def test_a_missing_checkpoint_is_named(tmp_path):
-    refused(ModelSpec(checkpoint=str(tmp_path / "gone.safetensors")), "gone.safetensors", "does not exist")
-    refused(ModelSpec(checkpoint=str(tmp_path)), "does not exist")
-
-
-class Payload:
-    """Unpickled carelessly, it creates a file."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.target,)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
-@pytest.mark.parametrize("suffix", ["pth", "pt", "bin", "safetensors"])
-@pytest.mark.parametrize("container", ["torch.save", "torch.save beside tensors", "legacy", "plain pickle"])
-def test_a_pickle_that_would_run_code_is_refused_and_does_not(tmp_path, tiny_vit, suffix, container):
-    target, path = tmp_path / "was-run", tmp_path / f"mine.{suffix}"
-    payload = Payload(target)
-    if container == "plain pickle":
-        path.write_bytes(pickle.dumps({"weight": payload}))
-    elif container == "legacy":
-        torch.save({"weight": payload}, path, _use_new_zipfile_serialization=False)
-    else:
-        beside = weights_of(tiny_vit) if "beside" in container else {}
-        torch.save({**beside, "extra": payload}, path)
-    for name in ("bundled", "vit_tiny_patch16_224"):
-        refused(ModelSpec(name, str(path)), f"mine.{suffix}")
-    assert not target.exists()
-    if container == "plain pickle":
-        pickle.loads(path.read_bytes())
-        assert target.exists(), "the payload must be one that works"
-
-
-def test_a_file_without_tensors_is_refused(tmp_path):
-    path = tmp_path / "mine.pth"
-    for content in ({"epoch": 3}, [torch.zeros(2)], {"model": {"weight": torch.zeros(2)}}):
-        torch.save(content, path)
-        refused(ModelSpec("vit_tiny_patch16_224", str(path)), "mine.pth", "no named tensors")
-
-
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_225", "my model", "", "../bundled", "vit[", "*"])
 def test_an_unknown_name_is_refused(name):
     refused(ModelSpec(name), repr(name))
@@ -255,24 +142,19 @@ def test_an_architecture_that_cannot_be_cut_is_refused_by_name(tmp_path):
     refused(ModelSpec("resnet10t", path), "ResNet", "VisionTransformer")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError("We couldn't connect to the Hub\nand more"),
-        RuntimeError("No pretrained weights exist"),
-        ConnectionError("refused"),
-    ],
-    ids=lambda e: type(e).__name__,
-)
-def test_without_network_the_model_is_named_and_the_way_out(monkeypatch, error):
-    def offline(*_: object, **__: object) -> nn.Module:
-        raise error
-
-    monkeypatch.setattr(timm, "create_model", offline)
-    refused(ModelSpec("vit_tiny_patch16_224"), "vit_tiny_patch16_224", "network", "--checkpoint")
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet10t"])
-def test_an_image_size_that_does_not_work_is_refused(tmp_path, tiny_vit, name):
+@pytest.mark.parametrize("size", [0, -16, 8, 100, 4096])
+def test_an_image_size_that_does_not_work_is_refused(tmp_path, tiny_vit, size):
     path = saved(tmp_path / "mine.safetensors", weights_of(tiny_vit))
-    refused(ModelSpec(name, path, image_size=8), name if name == "resnet10t" else "mine.safetensors")
+    refused(ModelSpec("vit_tiny_patch16_224", path, image_size=size), f"Image size {size} ", "multiple of 16")
+
+
+def test_the_sizes_that_a_refusal_names_work(tmp_path):
+    with torch.random.fork_rng():
+        source = timm.create_model("test_vit")
+    path = saved(tmp_path / "mine.safetensors", weights_of(source))
+    message = refused(ModelSpec("test_vit", path, image_size=41))
+    assert message.endswith("such as 32 or 48.")
+    for size in (32, 48):
+        loaded = load_model(ModelSpec("test_vit", path, image_size=size))
+        assert loaded.preprocess.size == (size, size)
+        assert loaded.anatomy.topology.tokens == 1 + (size // 16) ** 2

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "cache"
-PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py"]
+PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/method.py"]
 
 
 @pytest.fixture(autouse=True)
@@ -150,12 +150,3 @@ def test_an_unfinished_run_says_what_is_missing_and_can_go_on(shipped: Path) -> 
     heads = opened("pages/heads.py")
     assert not heads.exception
     assert heads.get("plotly_chart")
-
-
-def test_the_custom_preset_refuses_a_bad_setting_in_one_sentence(empty: Path) -> None:
-    app = opened("app.py")
-    app.get_by_key("preset").set_value("custom").run()
-    app.number_input(key="search.generations").set_value(0).run()
-    app.button(key="start").click().run()
-    assert not app.exception
-    assert any("search.generations is 0" in error.value for error in app.error)

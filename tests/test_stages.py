@@ -18,12 +18,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking
-from snapvit.data.sources import FASHION_MNIST
+from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.data.splits import split_source
 from snapvit.errors import Cancelled, InputError
 from snapvit.method.search import SearchState
 from snapvit.models.loading import BUNDLED_CHECKPOINT, weights_digest
-from snapvit.pipeline import measure, stages, workspace
+from snapvit.pipeline import config, measure, stages
 from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points, setting_names, with_settings
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Event, Reporter
@@ -172,7 +172,7 @@ def test_weights_images_and_preprocessing_change_every_key(opened):
 def test_a_schema_changes_its_stage_and_what_follows(opened, monkeypatch):
     for stage, want in (("curvature", AFTER_CURVATURE), ("cka", {"cka"}), ("ranking", {"ranking", "evaluation"})):
         with monkeypatch.context() as patch:
-            patch.setitem(workspace.SCHEMAS, stage, 1000)
+            patch.setitem(config.SCHEMAS, stage, 1000)
             assert differing(replace(opened).keys, opened.keys) == want
 
 
@@ -255,7 +255,7 @@ def test_an_outdated_stage_and_what_follows_are_forgotten_before_anything_is_com
 ):
     folder = finished.root / small_request.run
     old = entries(finished, small_request.run)
-    monkeypatch.setitem(workspace.SCHEMAS, "search", 1000)
+    monkeypatch.setitem(config.SCHEMAS, "search", 1000)
     reporter = Reporter(lambda event: reporter.cancel() if event.kind == "stage" else None)
     with pytest.raises(Cancelled):
         run_pipeline(small_request, finished, reporter)
@@ -437,7 +437,7 @@ def test_a_row_that_another_process_adds_while_one_is_measured_is_kept(finished,
 
 
 def test_a_cut_is_not_measured_with_a_model_that_changed(finished, small_request, monkeypatch):
-    monkeypatch.setitem(workspace.SCHEMAS, "curvature", 1000)
+    monkeypatch.setitem(config.SCHEMAS, "curvature", 1000)
     with pytest.raises(InputError, match=r"changed since.*run it again"):
         measure_cut(finished, small_request.run, 0.3, 0.1, Reporter())
     assert len(load_results(finished, small_request.run).measurements) == 3

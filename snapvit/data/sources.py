@@ -1,35 +1,21 @@
-"""Image sources. Every image has a number in its source, its id, that stays with it on every page."""
+"""Image sources. Every image has a number in its source, its id, that stays with it on every page. No torch."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import zlib
+import os
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from snapvit.artifacts import Ints
+from snapvit.data.archive import open_upload
+from snapvit.data.decoding import Pixels
+from snapvit.data.fashion_mnist import BUNDLED, FashionMnist
+from snapvit.data.files import Check, Skipped, go_on
+from snapvit.data.folder import open_folder
+from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
 
-BUNDLED = "bundled"
-FASHION_MNIST = Path(__file__).parents[1] / "assets" / "fashion_mnist"
-FASHION_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-IDX_IMAGES, IDX_LABELS = 2051, 2049  # magic numbers of the IDX format
+FOLDER, TORCHVISION, UPLOAD = "folder:", "torchvision:", "upload:"
 
 
 class ImageSource(Protocol):
@@ -37,12 +23,13 @@ class ImageSource(Protocol):
 
     name: str
     labels: Ints | None  # (N,) class numbers, None where nobody labelled them
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # empty without labels
+    skipped: tuple[Skipped, ...]  # what was found beside the images and cannot be used
 
     def __len__(self) -> int: ...
 
-    def image(self, index: int) -> Tensor:
-        """(3, h, w) uint8, at the size it was stored in."""
+    def image(self, index: int) -> Pixels:
+        """(h, w, 3) uint8, red first, at the size it was stored in; very large ones are reduced."""
         ...
 
     def digest(self) -> str:
@@ -50,46 +37,33 @@ class ImageSource(Protocol):
         ...
 
 
-class FashionMnist:
-    """The bundled 10,000 test images of Fashion-MNIST (Zalando SE, MIT licence), grey as three equal channels."""
+def canonical_name(name: str) -> str:
+    """`name` in the one form that runs keep: a folder by its absolute path, a torchvision set as torchvision spells it.
 
-    name = BUNDLED
-    class_names = FASHION_CLASSES
-
-    def __init__(self, folder: Path = FASHION_MNIST) -> None:
-        self._images = read_idx(folder / "t10k-images-idx3-ubyte.gz", IDX_IMAGES)  # (N, 28, 28) uint8
-        self.labels: Ints | None = read_idx(folder / "t10k-labels-idx1-ubyte.gz", IDX_LABELS).astype(np.int64)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def image(self, index: int) -> Tensor:
-        """(3, 28, 28) uint8."""
-        return torch.from_numpy(self._images[index]).expand(3, -1, -1)
-
-    def digest(self) -> str:
-        """sha256 of pixels and labels."""
-        return hashlib.sha256(self._images.tobytes() + self.labels.tobytes()).hexdigest()
+    Raises InputError for what names no source; whether its images can be had is seen when it is opened.
+    """
+    if name.startswith(FOLDER) and name != FOLDER:
+        return FOLDER + os.path.abspath(os.path.expanduser(name.removeprefix(FOLDER)))
+    if name.startswith(TORCHVISION):
+        return TORCHVISION + find_set(name.removeprefix(TORCHVISION)).name
+    if name == BUNDLED or name.startswith(UPLOAD):
+        return name
+    raise InputError(
+        f"There is no image source named {name!r}; the explorer knows bundled, folder:PATH and torchvision:NAME."
+    )
 
 
-def read_idx(path: Path, magic: int) -> np.ndarray:
-    """Array of a gzipped IDX file (unsigned bytes). Raises InputError on a foreign or a damaged file."""
-    try:
-        raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"The image file {path.name} cannot be read ({error}).") from error
-    start = 4 + 4 * (magic & 0xFF)  # a magic number ends in how many sizes follow it
-    if len(raw) < start or int.from_bytes(raw[:4], "big") != magic:
-        raise InputError(f"{path.name} is not an IDX file of the expected kind.")
-    shape = tuple(np.frombuffer(raw[4:start], ">u4").tolist())
-    data = np.frombuffer(raw[start:], np.uint8)
-    if data.size != np.prod(shape):
-        raise InputError(f"{path.name} holds {data.size} bytes where its header promises {np.prod(shape)}.")
-    return data.reshape(shape).copy()
+def open_source(name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:
+    """Open what `name` says: `bundled`, `folder:PATH`, `torchvision:NAME`, or `upload:DIGEST`, which lies in `cache`.
 
-
-def open_source(name: str) -> ImageSource:
-    """Open what `name` says: `bundled`. Raises InputError for anything else."""
-    if name == BUNDLED:
-        return FashionMnist()
-    raise InputError(f"There is no image source named {name!r}; the explorer knows: bundled.")
+    Raises InputError where there is no such source or its images cannot be had. Files that cannot be used are no
+    error; they are in `skipped`. `check` is called after each file that is read, and may raise to stop.
+    """
+    name = canonical_name(name)
+    if name.startswith(FOLDER):
+        return open_folder(Path(name.removeprefix(FOLDER)), name, cache, check)
+    if name.startswith(TORCHVISION):
+        return open_set(name.removeprefix(TORCHVISION), name, cache, check)
+    if name.startswith(UPLOAD):
+        return open_upload(name, cache, check)
+    return FashionMnist()

@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from snapvit.artifacts import Ints, Preprocess
+from snapvit.data.pixels import as_tensor
 from snapvit.data.sources import ImageSource
 
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
@@ -53,15 +54,23 @@ def random_box(height: int, width: int, area: tuple[float, float], generator: to
 
 def multi_crop(image: Tensor, spec: ViewSpec, preprocess: Preprocess, seed: int) -> Tensor:
     """Views (V, 3, h, w) uint8 of one image (3, H, W) uint8, global ones first; they depend on `seed` alone."""
-    generator = torch.Generator().manual_seed(seed)
-    areas = [spec.global_area] * spec.global_views + [spec.local_area] * spec.local_views
     mode = InterpolationMode(preprocess.interpolation)
     size = list(preprocess.size)
-    views = []
-    for area in areas:
-        box = random_box(image.shape[1], image.shape[2], area, generator)
-        views.append(vision.resized_crop(image, *box, size=size, interpolation=mode, antialias=True))
+    boxes = view_boxes(image.shape[1], image.shape[2], spec, seed)
+    views = [vision.resized_crop(image, *box, size=size, interpolation=mode, antialias=True) for box in boxes]
     return torch.stack(views)
+
+
+def view_boxes(height: int, width: int, spec: ViewSpec, seed: int) -> list[Box]:
+    """Where `multi_crop` cuts its views out of an image of this size, global ones first."""
+    generator = torch.Generator().manual_seed(seed)
+    areas = [spec.global_area] * spec.global_views + [spec.local_area] * spec.local_views
+    return [random_box(height, width, area, generator) for area in areas]
+
+
+def crop_seed(seed: int, image: int) -> int:
+    """Seed of one image's crops: they follow from the run's seed and the image's id alone."""
+    return seed * 1_000_003 + image
 
 
 def view_batches(
@@ -73,7 +82,7 @@ def view_batches(
     """
     for start in range(0, len(ids), batch):
         views = [
-            multi_crop(source.image(int(i)), spec, preprocess, seed * 1_000_003 + int(i))
+            multi_crop(as_tensor(source.image(int(i))), spec, preprocess, crop_seed(seed, int(i)))
             for i in ids[start : start + batch]
         ]
         yield torch.stack(views, dim=1)

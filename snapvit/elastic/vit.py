@@ -1,106 +1,117 @@
 """Any sparsity of a ViT at once: every cut is a prefix of weights that were put in order once.
 
 Neurons and heads of every block are reordered best first, in place; a cut then shows the model a prefix of each
-weight, as a view. Nothing is copied or reloaded on the way down or back up, and the model's own timm forward runs.
+weight, as a view. Nothing is copied or reloaded on the way down or back up, and the model's own timm forward runs,
+but for attention whose forward takes every head for granted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Ints
-from snapvit.models.anatomy import Anatomy, BlockAnatomy
+from snapvit.models.anatomy import Anatomy, Stack, Units, hold, let_go, replace_forwards, restore_forwards
 
 
-class QkvByHead(nn.Module):
-    """A fused query, key and value projection whose rows are ordered [head, qkv, width] instead of [qkv, head, width].
+class StackByUnit(nn.Module):
+    """A stacked linear layer whose rows are ordered [unit, part, width] instead of [part, unit, width].
 
-    So the first heads are a prefix of the weight. The output is a view of shape (B, T, 3, h, d), which timm's own
-    reshape to those sizes leaves as it is.
+    So the first units are a prefix of the weight.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        """weight (H, 3, d, D), bias (H, 3, d)."""
+    def __init__(self, layer: nn.Linear, stack: Stack, count: int) -> None:
+        """Takes over the numbers of `layer`, which gives up its storage, so that they are in memory once."""
         super().__init__()
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self._flat = stack.flat
+        for name in ("weight", "bias"):
+            rows = getattr(layer, name)
+            if rows is None:
+                self.register_parameter(name, None)
+                continue
+            by_unit = rows.data.unflatten(0, (stack.parts, count, -1)).transpose(0, 1).contiguous()
+            self.register_parameter(name, nn.Parameter(by_unit, requires_grad=False))
+            rows.data = rows.data.new_empty(0)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, 3, h, d)."""
-        heads, three, head_width, width = self.weight.shape
+        """(B, T, D) to (B, T, part, unit, width), a view that timm's own reshape to those sizes leaves as it is; where
+        the layer is flat, to a copy (B, T, part*unit*width)."""
+        units, parts, unit_width, width = self.weight.shape
         bias = None if self.bias is None else self.bias.flatten()
         out = nn.functional.linear(tokens, self.weight.view(-1, width), bias)
-        return out.view(*tokens.shape[:2], heads, three, head_width).transpose(2, 3)
+        out = out.view(*tokens.shape[:2], units, parts, unit_width).transpose(2, 3)
+        return out.flatten(2) if self._flat else out
+
+    def give_back(self, layer: nn.Linear) -> None:
+        """Put the numbers, which must all be shown, back into `layer`."""
+        for name, by_unit in self.named_parameters():
+            getattr(layer, name).data = by_unit.data.transpose(0, 1).flatten(0, 2).contiguous()
 
 
-class ElasticBlock:
-    """One block's full weights in order of importance, and the prefix of them that the block shows."""
+@dataclass(frozen=True)
+class _Whole:
+    """One tensor with all units, in order of importance, and the parameter or buffer that shows a prefix of it."""
 
-    def __init__(self, block: BlockAnatomy, heads: int) -> None:
-        self._block = block
-        self._qkv_linear = block.qkv
-        self._heads = heads
-        fc1, fc2, qkv, proj = block.fc1, block.fc2, block.qkv, block.proj
-        self._fc1_weight, self._fc2_weight = fc1.weight.data, fc2.weight.data  # (F, D), (D, F)
-        self._fc1_bias = None if fc1.bias is None else fc1.bias.data  # (F,)
-        self._proj_weight = proj.weight.data.unflatten(1, (heads, -1))  # (D, H, d)
-        self._qkv_weight = _by_head(qkv.weight.data, heads)  # (H, 3, d, D)
-        self._qkv_bias = None if qkv.bias is None else _by_head(qkv.bias.data, heads)  # (H, 3, d)
-        self._shown_qkv = QkvByHead(self._qkv_weight, self._qkv_bias)
-        block.attention.qkv = self._shown_qkv
-        # The standard layer gives up its storage, so that the weights are in memory once.
-        qkv.weight.data = qkv.weight.data.new_empty(0)
+    shown: Tensor
+    data: Tensor
+    dim: int  # along which the units lie,
+    width: int  # so many numbers each
 
-    def order_neurons(self, order: Tensor) -> None:
-        """Put neuron order[i] of the present order at place i."""
-        self._fc1_weight.copy_(self._fc1_weight[order])
-        self._fc2_weight.copy_(self._fc2_weight[:, order])
-        if self._fc1_bias is not None:
-            self._fc1_bias.copy_(self._fc1_bias[order])
+    def order(self, order: Tensor) -> None:
+        by_unit = self.data.unflatten(self.dim, (-1, self.width))
+        by_unit.copy_(by_unit[order] if self.dim == 0 else by_unit[:, order])
 
-    def order_heads(self, order: Tensor) -> None:
-        """Put head order[i] of the present order at place i."""
-        self._qkv_weight.copy_(self._qkv_weight[order])
-        self._proj_weight.copy_(self._proj_weight[:, order])
-        if self._qkv_bias is not None:
-            self._qkv_bias.copy_(self._qkv_bias[order])
+    def show(self, kept: int) -> None:
+        self.shown.data = self.data.narrow(self.dim, 0, kept * self.width)
 
-    def show_neurons(self, kept: int) -> None:
-        """Give the block its first `kept` neurons."""
-        fc1, fc2 = self._block.fc1, self._block.fc2
-        fc1.weight.data = self._fc1_weight[:kept]
-        fc2.weight.data = self._fc2_weight[:, :kept]
-        if self._fc1_bias is not None:
-            fc1.bias.data = self._fc1_bias[:kept]
-        fc1.out_features = fc2.in_features = kept
 
-    def show_heads(self, kept: int) -> None:
-        """Give the block its first `kept` heads; with none, only the bias of the projection is left."""
-        attention, proj, qkv = self._block.attention, self._block.proj, self._shown_qkv
-        qkv.weight.data = self._qkv_weight[:kept]
-        if self._qkv_bias is not None:
-            qkv.bias.data = self._qkv_bias[:kept]
-        proj.weight.data = self._proj_weight[:, :kept].flatten(1)
-        proj.in_features = kept * attention.head_dim
-        attention.num_heads = kept
-        attention.attn_dim = kept * attention.head_dim
+class ElasticUnits:
+    """All neurons, or all heads, of one block, and the first of them that the block shows."""
+
+    def __init__(self, units: Units) -> None:
+        self._units = units
+        self._replaced: list[tuple[Stack, nn.Linear, StackByUnit]] = []
+        self._tensors: list[_Whole] = []
+        for share in units.shares:
+            tensor = getattr(share.owner, share.name)
+            width = tensor.shape[share.dim] // units.count
+            self._tensors.append(_Whole(tensor, tensor.data, share.dim, width))
+        for stack in units.stacks:
+            layer = getattr(stack.owner, stack.name)
+            by_unit = StackByUnit(layer, stack, units.count)
+            self._replaced.append((stack, layer, by_unit))
+            setattr(stack.owner, stack.name, by_unit)
+            self._tensors += [_Whole(tensor, tensor.data, 0, 1) for tensor in by_unit.parameters()]
+
+    def order(self, order: Tensor) -> None:
+        """Put unit order[i] of the present order at place i."""
+        for tensor in self._tensors:
+            tensor.order(order)
+
+    def show(self, kept: int) -> None:
+        """Give the block its first `kept` units; with none, only the bias of the layer that reads them is left."""
+        for tensor in self._tensors:
+            tensor.show(kept)
+        for size in self._units.sizes:
+            setattr(size.owner, size.name, kept * size.each)
 
     def release(self) -> None:
-        """Give the block back its own qkv layer, with the rows where they were."""
-        weight = self._qkv_weight.transpose(0, 1).flatten(0, 2).contiguous()
-        self._qkv_linear.weight.data = weight
-        if self._qkv_bias is not None:
-            self._qkv_linear.bias.data = self._qkv_bias.transpose(0, 1).flatten().contiguous()
-        self._block.attention.qkv = self._qkv_linear
+        """Give the block, which must show all units in their first order, its own layers back."""
+        for stack, layer, by_unit in self._replaced:
+            by_unit.give_back(layer)
+            setattr(stack.owner, stack.name, layer)
 
 
-def _by_head(rows: Tensor, heads: int) -> Tensor:
-    """(3*H*d, ...) ordered [qkv, head, width] to a new (H, 3, d, ...)."""
-    return rows.unflatten(0, (3, heads, -1)).transpose(0, 1).contiguous()
+@contextmanager
+def _lasting() -> Iterator[None]:
+    """Tensors made within can be used by autograd later, even if the caller is in inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 class ElasticViT:
@@ -110,7 +121,8 @@ class ElasticViT:
         elastic.keep(cut)
         embed(elastic.model, images)
 
-    It works on `model` itself: leaving the block gives every weight back its first place, bit for bit.
+    It works on `model` itself, which only one can hold at a time: leaving the block gives every weight back its first
+    place, bit for bit.
     """
 
     def __init__(self, model: nn.Module, anatomy: Anatomy, neuron_order: Ints, head_order: Ints) -> None:
@@ -123,10 +135,14 @@ class ElasticViT:
                 raise ValueError(f"the {name} order must hold each of {width} in each of {topology.blocks} blocks once")
         self._neuron_order = np.array(neuron_order)
         self._head_order = np.tile(np.arange(topology.heads), (topology.blocks, 1))
-        with torch.no_grad():
-            self._blocks = [ElasticBlock(block, topology.heads) for block in anatomy.blocks]
-            for block, order in zip(self._blocks, neuron_order, strict=True):
-                block.order_neurons(torch.from_numpy(order))
+        self._anatomy = anatomy
+        hold(model)
+        replace_forwards(anatomy)
+        with _lasting():
+            self._neurons = [ElasticUnits(block.neurons) for block in anatomy.blocks]
+            self._heads = [ElasticUnits(block.heads) for block in anatomy.blocks]
+            for neurons, order in zip(self._neurons, neuron_order, strict=True):
+                neurons.order(torch.from_numpy(order))
         self.order_heads(head_order)
         self.show_all()
 
@@ -138,10 +154,10 @@ class ElasticViT:
     def order_heads(self, head_order: Ints) -> None:
         """Change the order of heads, (L, H) best first; every head is shown until the next cut."""
         with torch.no_grad():
-            for b, block in enumerate(self._blocks):
+            for b, heads in enumerate(self._heads):
                 place = np.argsort(self._head_order[b])  # where each head stands now
-                block.order_heads(torch.from_numpy(place[head_order[b]]))
-                block.show_heads(self.topology.heads)
+                heads.order(torch.from_numpy(place[head_order[b]]))
+                heads.show(self.topology.heads)
         self._head_order = np.array(head_order)
 
     def keep(self, cut: Cut) -> None:
@@ -150,9 +166,8 @@ class ElasticViT:
 
     def show(self, neurons: Sequence[int], heads: Sequence[int]) -> None:
         """Show the first neurons[b] neurons and heads[b] heads of every block b."""
-        for block, kept_neurons, kept_heads in zip(self._blocks, neurons, heads, strict=True):
-            block.show_neurons(kept_neurons)
-            block.show_heads(kept_heads)
+        for units, kept in zip((*self._neurons, *self._heads), (*neurons, *heads), strict=True):
+            units.show(kept)
 
     def show_all(self) -> None:
         """Show the whole model."""
@@ -161,15 +176,18 @@ class ElasticViT:
 
     def release(self) -> None:
         """Put every weight back in its first place and give the model its own layers back. Twice is harmless."""
-        if not self._blocks:
+        if not self._heads:
             return
         self.show_all()
         self.order_heads(np.tile(np.arange(self.topology.heads), (self.topology.blocks, 1)))
-        with torch.no_grad():
-            for block, order in zip(self._blocks, self._neuron_order, strict=True):
-                block.order_neurons(torch.from_numpy(np.argsort(order)))
-                block.release()
-        self._blocks = []
+        with _lasting():
+            for neurons, order in zip(self._neurons, self._neuron_order, strict=True):
+                neurons.order(torch.from_numpy(np.argsort(order)))
+            for units in (*self._neurons, *self._heads):
+                units.release()
+        restore_forwards(self._anatomy)
+        let_go(self.model)
+        self._neurons = self._heads = []
 
     def __enter__(self) -> ElasticViT:
         return self

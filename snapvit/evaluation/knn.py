@@ -60,6 +60,20 @@ def _unit_rows(rows: Floats) -> Floats:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
+def why_no_accuracy(classes: int, gallery: int, k: int) -> str | None:
+    """Why k-NN accuracy says nothing about such images, as the beginning of a sentence; None where it does.
+
+    classes: how many are labelled, 0 where none are.
+    """
+    if classes == 0:
+        return "The images have no labels"
+    if classes == 1:
+        return "All images are of one class"
+    if gallery < k:
+        return f"The gallery has {gallery} images, fewer than the k = {k} neighbours that vote"
+    return None
+
+
 def wilson_interval(hits: int, total: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson score interval of a share, 95 % unless told (Wilson, 1927)."""
     if not 0 <= hits <= total or total < 1:

@@ -1,25 +1,46 @@
 """Figures: artifacts in, plotly figures out. No Streamlit, no files, no recomputation."""
 
+from snapvit.figures.attention import attention_overlay
 from snapvit.figures.cka import TITLES as CKA_TITLES
 from snapvit.figures.cka import block_map, cka_map, pair_scatter
 from snapvit.figures.correlation import chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.heads import MEASURES, head_map
+from snapvit.figures.kept import cost_curves, kept_by_block
+from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
+from snapvit.figures.neurons import kept_share, neuron_profile
+from snapvit.figures.published import published_curves
+from snapvit.figures.ratios import CostGrid, ratio_plane
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.sparsity import accuracy_curve
+from snapvit.figures.sparsity import accuracy_curve, cosine_curve
 from snapvit.figures.structures import StructureOrder
 
 __all__ = [
     "CKA_TITLES",
     "MEASURES",
+    "CostGrid",
     "StructureOrder",
     "accuracy_curve",
+    "attention_overlay",
     "block_map",
     "chance_curve",
     "cka_map",
     "correlation_player",
+    "cosine_curve",
+    "cost_curves",
+    "factor_map",
     "fitness_curve",
     "frame_generations",
+    "generation_ranks",
     "head_map",
+    "image_gradients",
+    "kept_by_block",
+    "kept_map",
+    "kept_share",
+    "neuron_profile",
+    "ordered_scores",
     "pair_scatter",
+    "published_curves",
+    "ratio_plane",
+    "softmax_pair",
     "spectrum",
 ]

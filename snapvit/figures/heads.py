@@ -8,7 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles
-from snapvit.figures.style import SEQUENTIAL, finish
+from snapvit.figures.style import ORANGE, SEQUENTIAL, finish
+
+CELL = 30  # px, height of a head's cell where there is room
 
 
 @dataclass(frozen=True)
@@ -16,32 +18,27 @@ class Measure:
     """One way of looking at a head's importance."""
 
     label: str
-    bar_title: str
     logarithmic: bool
     meaning: str
 
 
 MEASURES = {
-    "score": Measure(
-        "Final score",
-        "score",
-        True,
-        "The final score is local curvature times the factor that the search found. Heads leave in the order of this "
-        "score, lowest first, over all blocks at once.",
-    ),
     "local": Measure(
         "Local curvature",
-        "curvature",
         True,
-        "Local curvature is the mean squared gradient of the self-supervised loss over the head's value weights: how "
-        "strongly a small change of this head alone would be felt.",
+        "Mean squared gradient of the self-supervised loss over the head's value weights: how strongly a small change "
+        "of this head alone would be felt.",
     ),
     "factor": Measure(
         "Search factor",
-        "factor",
         False,
-        "The factor is what the evolution strategy multiplies the curvature by: above 1 it lifts a head that matters "
-        "together with others, below 1 it lets one go earlier.",
+        "What the evolution strategy multiplies the curvature by: above 1 it lifts a head that matters together with "
+        "others, below 1 it lets one go earlier.",
+    ),
+    "score": Measure(
+        "Final score",
+        True,
+        "Curvature × factor. Heads leave in the order of this score, lowest first, over all blocks at once.",
     ),
 }
 
@@ -54,7 +51,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
     """
     look = MEASURES[measure]
     blocks, heads = values.shape
-    colour = np.log10(np.maximum(values, np.finfo(np.float64).tiny)) if look.logarithmic else values
+    colour = np.log10(_above_zero(values)) if look.logarithmic else values
     block, head = np.divmod(np.arange(blocks * heads), heads)
     cut = ~kept.ravel()
     hover = [
@@ -62,6 +59,8 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
         + ("removed by this cut" if c else "kept by this cut")
         for b, h, c in zip(block, head, cut, strict=True)
     ]
+    size = min(11, 140 / blocks)
+    crosses = {"symbol": "x", "size": size, "color": "white", "line": {"color": "black", "width": 1.2}}
     figure = go.Figure(
         [
             go.Heatmap(
@@ -69,8 +68,8 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
                 x=np.arange(1, blocks + 1),
                 y=np.arange(1, heads + 1),
                 colorscale=SEQUENTIAL,
-                xgap=3,
-                ygap=3,
+                xgap=2,
+                ygap=2,
                 hoverinfo="skip",
                 colorbar=_colour_bar(colour, look),
             ),
@@ -78,7 +77,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
                 x=block[cut] + 1,
                 y=head[cut] + 1,
                 mode="markers",
-                marker={"symbol": "x", "size": 13, "color": "white", "line": {"color": "black", "width": 1.5}},
+                marker=crosses,
                 unselected={"marker": {"opacity": 1}},
                 name="removed by this cut",
                 hoverinfo="skip",
@@ -88,7 +87,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
                 x=block + 1,
                 y=head + 1,
                 mode="markers",
-                marker={"symbol": "square", "size": 30, "opacity": 0},
+                marker={"symbol": "square", "size": min(28, 340 / blocks), "opacity": 0},
                 selected={"marker": {"opacity": 0}},
                 unselected={"marker": {"opacity": 0}},
                 customdata=list(range(blocks * heads)),
@@ -100,27 +99,48 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
     )
     if selected is not None and selected[0] < blocks and selected[1] < heads:
         b, h = selected
-        figure.add_shape(
-            type="rect",
-            x0=b + 0.5,
-            x1=b + 1.5,
-            y0=h + 0.5,
-            y1=h + 1.5,
-            line={"color": "#D55E00", "width": 4},
-        )
-    figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1, showgrid=False, range=[0.5, blocks + 0.5])
-    figure.update_yaxes(title="Head", dtick=1, showgrid=False, range=[heads + 0.5, 0.5])
-    return finish(figure, f"{look.label} of every head", height=max(340, 150 + 44 * heads))
+        corners = {"x0": b + 0.5, "x1": b + 1.5, "y0": h + 0.5, "y1": h + 1.5}
+        figure.add_shape(type="rect", **corners, line={"color": ORANGE, "width": 4})
+    every = 1 if blocks <= 12 else 4
+    figure.update_xaxes(
+        title="Block (1 is nearest the image)", tick0=1, dtick=every, showgrid=False, range=[0.5, blocks + 0.5]
+    )
+    figure.update_yaxes(title="Head", dtick=1 if heads <= 12 else 4, tick0=1, showgrid=False, range=[heads + 0.5, 0.5])
+    finish(figure, f"{look.label} of every head", height=max(380, 225 + CELL * heads))
+    return figure.update_layout(margin={"l": 55, "r": 10})
+
+
+def _above_zero(values: Doubles) -> Doubles:
+    """Zeros become the least value above it, which alone a logarithmic scale can show."""
+    above = values[values > 0]
+    return np.maximum(values, above.min() if len(above) else 1.0)
+
+
+def _above_zero(values: Doubles) -> Doubles:
+    """Zeros become the least value above it, which alone a logarithmic scale can show."""
+    above = values[values > 0]
+    return np.maximum(values, above.min() if len(above) else 1.0)
 
 
 def _colour_bar(colour: np.ndarray, look: Measure) -> dict[str, object]:
-    bar: dict[str, object] = {"title": {"text": look.bar_title}, "thickness": 16}
+    bar: dict[str, object] = {
+        "orientation": "h",
+        "thickness": 12,
+        "y": -0.28,
+        "yanchor": "top",
+        "title": {
+            "text": look.label.lower() + (" (log scale)" if look.logarithmic else ""),
+            "side": "bottom",
+            "font": {"size": 13},
+        },
+    }
     if look.logarithmic:
         # ticks at 1, 2 and 5 times powers of ten inside the range, as plain numbers
         low, high = float(colour.min()), float(colour.max())
-        marks = [m * 10.0**e for e in range(int(np.floor(low)) - 1, int(np.ceil(high)) + 1) for m in (1, 2, 5)]
-        inside = [m for m in marks if low <= np.log10(m) <= high]
-        if len(inside) > 9:
-            inside = [m for m in inside if f"{m:e}".startswith("1.")]
-        bar |= {"tickvals": np.log10(inside).tolist(), "ticktext": [f"{m:.0e}" for m in inside]}
+        powers = range(int(np.floor(low)) - 1, int(np.ceil(high)) + 1)
+        for steps in ((1, 2, 5), (1, 3), (1,)):
+            inside = [m * 10.0**e for e in powers for m in steps if low <= np.log10(m * 10.0**e) <= high]
+            if len(inside) <= 4:
+                break
+        bar |= {"tickvals": np.log10(inside).tolist(), "ticktext": [f"{m:.0e}".replace("e-0", "e-") for m in inside]}
     return bar

@@ -50,6 +50,23 @@ def accuracy_curve(
     return finish(figure, "What each cut costs in accuracy")
 
 
+def cosine_curve(sparsity: Floats, cosine: Floats) -> go.Figure:
+    """Mean cosine of the cut models' embeddings to the full model's along the slider's path, sorted by sparsity."""
+    figure = go.Figure(
+        go.Scatter(
+            x=100 * np.asarray(sparsity),
+            y=cosine,
+            mode="lines+markers",
+            line={"color": BLUE, "width": 3},
+            marker={"size": 7},
+            hovertemplate="sparsity %{x:.1f} %<br>cosine %{y:.3f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="Sparsity (% of MLP neurons removed)", range=[-1, 96])
+    figure.update_yaxes(title="Mean cosine to the full model", range=[min(0.0, *cosine), 1.02])
+    return finish(figure, "How close each cut stays to the full model")
+
+
 def _level(figure: go.Figure, share: float, name: str, colour: str, dash: str, place: str) -> None:
     """A horizontal line named beside itself, so that the legend stays short."""
     figure.add_hline(

@@ -20,8 +20,9 @@ SMALLEST_EIGENVALUE = 1e-6
 
 
 def estimate_cka(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> CkaMap:
-    """CKA map over batches (B, 3, h, w) of normalised images: each MLP by its fc1 output, each head by its slice of
-    proj's input, read at the class token (at the mean of the patches where there is none)."""
+    """CKA map over batches (B, 3, h, w) of normalised images: each MLP by its fc1 output (a gated one by that of its
+    gate projection), each head by its slice of proj's input, read at the class token (at the mean of the patches where
+    there is none)."""
     seen = collect_structures(model, anatomy, batches)
     return CkaMap(linear_cka_map(seen).cpu().numpy(), images=len(seen[0]))
 
@@ -94,7 +95,8 @@ def _activation_taps(anatomy: Anatomy, mlp: list[list[Tensor]], head: list[list[
 
     with ExitStack() as stack:
         for b, block in enumerate(anatomy.blocks):
-            after = block.fc1.register_forward_hook(lambda _m, _i, y, seen=mlp[b]: seen.append(read(y)))
+            layer, rows = block.mlp_in.layer, block.mlp_in.rows
+            after = layer.register_forward_hook(lambda _m, _i, y, r=rows, seen=mlp[b]: seen.append(read(y[..., r])))
             before = block.proj.register_forward_pre_hook(lambda _m, i, seen=head[b]: seen.append(read(i[0])))
             stack.callback(after.remove)
             stack.callback(before.remove)

@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Criterion, Curvature
+from snapvit.artifacts import Criterion, Curvature, Doubles, Floats
 from snapvit.method.loss import view_agreement
-from snapvit.models.anatomy import Anatomy
+from snapvit.models.anatomy import Anatomy, replace_forwards, restore_forwards
 from snapvit.models.embedding import embed
 
 Collect = Callable[[int, Tensor, Tensor], None]  # layer number, inputs (V*n, T, D), output gradients (V*n, T, out)
@@ -31,34 +31,79 @@ def estimate_curvature(
     `fisher` averages squared per-image gradients (the paper's equation); `accumulated` squares the mean gradient over
     all images (what the reference code does). The model must be frozen and in evaluation mode.
     """
-    topology = anatomy.topology
-    rows = [topology.hidden, topology.heads * topology.head_width] * topology.blocks
-    device = next(model.parameters()).device
-    accumulator = (_Fisher if criterion == "fisher" else _Accumulated)(rows, topology.width, device)
+    accumulator = (_Fisher if criterion == "fisher" else _Accumulated)(*_layers(model, anatomy))
     images = 0
     for views in batches:
-        count, batch = views.shape[:2]
-        accumulator.batch_of(batch)
-        with torch.enable_grad(), _gradient_taps(anatomy, accumulator.collect):
-            embeddings = embed(model, views.flatten(0, 1)).unflatten(0, (count, batch))
-            view_agreement(embeddings, global_views).sum().backward()
-        images += batch
+        accumulator.batch_of(views.shape[1])
+        images += len(_backward(model, anatomy, views, global_views, accumulator.collect))
     if not images:
         raise ValueError("no images to estimate curvature from")
     layers = accumulator.row_means(images)
     mlp = torch.stack(layers[0::2])
-    head = torch.stack(layers[1::2]).unflatten(1, (topology.heads, topology.head_width)).mean(dim=2)
-    return Curvature(mlp.float().cpu().numpy(), head.float().cpu().numpy(), images)
+    return Curvature(mlp.float().cpu().numpy(), _by_head(layers[1::2], anatomy).float().cpu().numpy(), images)
+
+
+def head_gradients(
+    model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], global_views: int
+) -> tuple[Doubles, Floats, Floats]:
+    """What the curvature of the heads is made of, from batches (V, n, 3, h, w) of normalised views.
+
+    Returns each image's loss (N,), each image's mean squared gradient of every head (N, L, H), whose mean over images
+    is the Fisher curvature, and the accumulated curvature (L, H) of the same images.
+    """
+    losses, by_image = [], []
+    accumulated = _Accumulated(*_layers(model, anatomy))
+    for views in batches:
+        squares = _ByImage(anatomy, views.shape[1])
+
+        def collect(layer: int, x: Tensor, grad: Tensor, squares: _ByImage = squares) -> None:
+            if layer % 2:  # value rows; the lessons are of heads
+                squares.collect(layer, x, grad)
+                accumulated.collect(layer, x, grad)
+
+        losses.append(_backward(model, anatomy, views, global_views, collect))
+        by_image.append(squares.heads())
+    if not losses:
+        raise ValueError("no images to take gradients of")
+    total = _by_head(accumulated.row_means(sum(map(len, losses)))[1::2], anatomy)
+    return (
+        torch.cat(losses).double().cpu().numpy(),
+        torch.cat(by_image).float().cpu().numpy(),
+        total.float().cpu().numpy(),
+    )
+
+
+def _layers(model: nn.Module, anatomy: Anatomy) -> tuple[list[int], int, torch.device]:
+    """Rows of each fc1 and each value projection, what they read, and where they are."""
+    topology = anatomy.topology
+    rows = [topology.hidden, topology.heads * topology.head_width] * topology.blocks
+    return rows, topology.width, next(model.parameters()).device
+
+
+def _by_head(value_rows: list[Tensor], anatomy: Anatomy) -> Tensor:
+    """L times (H*d,) to (L, H): the mean over each head's rows."""
+    topology = anatomy.topology
+    return torch.stack(value_rows).unflatten(1, (topology.heads, topology.head_width)).mean(dim=2)
+
+
+def _backward(model: nn.Module, anatomy: Anatomy, views: Tensor, global_views: int, collect: Collect) -> Tensor:
+    """Loss (n,) of each image of one batch of views (V, n, 3, h, w); `collect` sees the gradients of their sum.
+
+    What is returned holds no graph: that would hold the taps, and they this batch's activations.
+    """
+    with torch.enable_grad(), _gradient_taps(anatomy, collect):
+        embeddings = embed(model, views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        losses = view_agreement(embeddings, global_views)
+        losses.sum().backward()
+    return losses.detach()
 
 
 @contextmanager
 def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
-    """Within the block, `collect` sees each fc1's and each value projection's inputs and output gradients.
+    """Within, `collect` sees the inputs and output gradients of what leads into each MLP and of each value projection.
 
-    Layers are numbered 2*b for fc1 of block b and 2*b + 1 for its value rows.
+    Layers are numbered 2*b for fc1, or the gate projection, of block b and 2*b + 1 for its value rows.
     """
-    topology = anatomy.topology
-    value_rows = slice(2 * topology.heads * topology.head_width, None)
 
     def tap(layer: int, rows: slice) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -71,9 +116,11 @@ def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
         return hook
 
     with ExitStack() as stack:
+        replace_forwards(anatomy)
+        stack.callback(restore_forwards, anatomy)
         for b, block in enumerate(anatomy.blocks):
-            for layer, module, rows in ((2 * b, block.fc1, slice(None)), (2 * b + 1, block.qkv, value_rows)):
-                stack.callback(module.register_forward_hook(tap(layer, rows)).remove)
+            for layer, part in ((2 * b, block.mlp_in), (2 * b + 1, block.value)):
+                stack.callback(part.layer.register_forward_hook(tap(layer, part.rows)).remove)
         yield
 
 
@@ -97,6 +144,28 @@ class _Fisher:
 
     def row_means(self, images: int) -> list[Tensor]:
         return [s / (images * self._width) for s in self._sums]
+
+
+class _ByImage:
+    """Squared gradients of one batch's images, averaged over each head's weights."""
+
+    def __init__(self, anatomy: Anatomy, images: int) -> None:
+        self._anatomy, self._images = anatomy, images
+        self._blocks: dict[int, Tensor] = {}  # (n, H) by layer
+
+    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
+        topology = self._anatomy.topology
+        x, grad = (_by_image(t, self._images) for t in (x, grad))  # (n, V*T, D), (n, V*T, H*d)
+        step = max(1, CHUNK_NUMBERS // (grad.shape[2] * topology.width))
+        rows = [
+            (gs.mT @ xs).square_().mean(dim=2, dtype=torch.float64)
+            for gs, xs in zip(grad.split(step), x.split(step), strict=True)
+        ]
+        self._blocks[layer] = torch.cat(rows).unflatten(1, (topology.heads, topology.head_width)).mean(dim=2)
+
+    def heads(self) -> Tensor:
+        """(n, L, H)."""
+        return torch.stack([self._blocks[layer] for layer in sorted(self._blocks)], dim=1)
 
 
 class _Accumulated:

@@ -26,6 +26,13 @@ def default_population(dimension: int) -> int:
     return 4 + math.floor(3 * math.log(dimension))
 
 
+def utilities(population: int) -> Doubles:
+    """(p,) weight with which each individual, best first, pulls the search towards itself. They sum to 0."""
+    ranks = np.arange(1, population + 1)
+    raw = np.maximum(0.0, math.log(population / 2 + 1) - np.log(ranks))
+    return raw / raw.sum() - 1 / population
+
+
 class XNES:
     """Minimises a function of S numbers by sampling from a normal distribution that learns its own covariance.
 
@@ -46,9 +53,7 @@ class XNES:
         self.generation = 0
         self._rng = np.random.default_rng(seed)
         self._eta = 0.6 * (3 + math.log(dimension)) / (dimension * math.sqrt(dimension))
-        ranks = np.arange(1, self.population + 1)
-        raw = np.maximum(0.0, math.log(self.population / 2 + 1) - np.log(ranks))
-        self._utilities = raw / raw.sum() - 1 / self.population
+        self._utilities = utilities(self.population)
 
     @property
     def covariance(self) -> Doubles:

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
+from typing import Any
 
 import timm
 import torch
 from huggingface_hub import constants
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import safe_open
 from timm.data import resolve_model_data_config
+from timm.models import vision_transformer
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 
 from snapvit.artifacts import Preprocess
-from snapvit.errors import InputError
+from snapvit.errors import Cancelled, InputError
 from snapvit.models.anatomy import Anatomy, describe
+from snapvit.models.checkpoints import Adapt, load_checkpoint, read_checkpoint
+from snapvit.models.hub import Fetched, fetch_weights, hub_or_its_cache
 from snapvit.models.spec import BUNDLED, ModelSpec
 
 BUNDLED_CHECKPOINT = Path(__file__).parents[1] / "assets" / "fashion_vit.safetensors"
+LARGEST_IMAGE = 2048  # pixels; attention over more patches than this fits no memory here
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,48 @@ class LoadedModel:
     preprocess: Preprocess
     digest: str  # of the weights, sha256
     label: str
+    notes: tuple[str, ...] = ()  # sentences on what loading had to adapt
 
 
-def load_model(spec: ModelSpec, device: torch.device | str = "cpu") -> LoadedModel:
-    """Load what `spec` names. Raises InputError: unknown name, no network, unreadable or ill-fitting checkpoint."""
+def load_model(spec: ModelSpec, device: torch.device | str = "cpu", fetched: Fetched | None = None) -> LoadedModel:
+    """Load what `spec` names; `fetched` hears of each piece that comes from the hub and may raise to stop.
+
+    Raises InputError: unknown name, no network, unreadable or ill-fitting checkpoint, an image size that cannot be.
+    """
+    notes: tuple[str, ...] = ()
     if spec.name == BUNDLED:
-        model, preprocess = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
+        model, preprocess, notes = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
         if spec.image_size not in (None, preprocess.size[0]):
             raise InputError(
                 f"The {spec.label} model was made for {preprocess.size[0]} pixels; image size {spec.image_size} was "
                 "asked for."
             )
-    elif spec.checkpoint is not None:
-        model = _create(spec, pretrained=False)
-        _load_weights(model, read_weights(Path(spec.checkpoint)), spec.checkpoint)
-        preprocess = _preprocess_of(model, spec.image_size)
     else:
-        model = _create(spec, pretrained=True)
+        _check_plan(spec)
+        if spec.checkpoint is not None:
+            path = Path(spec.checkpoint)
+            content = read_checkpoint(path)
+            model = _create(spec)
+            notes = load_checkpoint(model, content, _timm_filter(spec.name), path.name)
+        else:
+            model = _pretrained(spec, fetched)
         preprocess = _preprocess_of(model, spec.image_size)
     anatomy = describe(model)
     model = model.float().eval().requires_grad_(False).to(device)
-    return LoadedModel(model, anatomy, preprocess, weights_digest(model), spec.label)
+    return LoadedModel(model, anatomy, preprocess, weights_digest(model), spec.label, notes)
+
+
+def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
+    """The architecture that `spec` names, on the meta device: its counts and costs for no memory and no download.
+
+    Raises InputError for an unknown name, or an architecture that the explorer cannot cut.
+    """
+    if spec.name == BUNDLED:
+        model, _ = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
+    else:
+        with torch.device("meta"):
+            model = _create(spec, pretrained=False)
+    return model, describe(model)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -74,30 +96,9 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.safetensors`, or of a `.pth`, `.pt` or `.bin` file that holds nothing but tensors."""
-    if not path.is_file():
-        raise InputError(f"The checkpoint {path} does not exist.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"The checkpoint {path.name} cannot be read as safetensors ({error}).") from error
-    except Exception as error:  # torch raises many types for a damaged or a code-carrying file
-        reason = (str(error) or type(error).__name__).splitlines()[0][:160]
-        raise InputError(
-            f"The checkpoint {path.name} is damaged or holds more than tensors, so it is refused ({reason})."
-        ) from error
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise InputError(f"The checkpoint {path.name} holds no named tensors at its top level.")
-    return tensors
-
-
-def _self_describing(path: Path) -> tuple[nn.Module, Preprocess]:
+def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...]]:
     """A plain VisionTransformer whose safetensors metadata holds its `config`, `mean` and `std`."""
-    weights = read_weights(path)
+    content = read_checkpoint(path)
     metadata: dict[str, str] = {}
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
@@ -113,70 +114,77 @@ def _self_describing(path: Path) -> tuple[nn.Module, Preprocess]:
         mean, std = float(metadata["mean"]), float(metadata["std"])
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"The metadata of {path.name} describe no model that can be built ({error}).") from error
-    _load_weights(model, weights, str(path))
-    return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3)
+    notes = load_checkpoint(model, content, vision_transformer.checkpoint_filter_fn, path.name)
+    return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3), notes
 
 
-def _create(spec: ModelSpec, pretrained: bool) -> nn.Module:
+def _check_plan(spec: ModelSpec) -> None:
+    """Refuse what cannot work before anything large is read or fetched: the name, the architecture, the size."""
     if not timm.is_model(spec.name):
         near = ", ".join(timm.list_models(f"*{spec.name.split('.')[0][:12]}*")[:3])
         hint = f" Did you mean {near}?" if near else " Try for example vit_small_patch16_224 or bundled."
         raise InputError(f"timm has no model named {spec.name!r}.{hint}")
-    size = {} if spec.image_size is None else {"img_size": spec.image_size}
-    try:
-        with _hub_or_its_cache() if pretrained else nullcontext():
-            return timm.create_model(spec.name, pretrained=pretrained, **size)
-    except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise _not_built(spec, error, pretrained) from error
+    with torch.device("meta"):  # shapes alone
+        model = _create(ModelSpec(spec.name))
+    describe(model)
+    if spec.image_size is not None:
+        _check_size(spec.image_size, max(model.patch_embed.patch_size), spec.name)
 
 
-@contextmanager
-def _hub_or_its_cache() -> Iterator[None]:
-    """Without a network the hub's client would retry for a minute; then only what it has on disk is asked for."""
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _hub_answers()
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _hub_answers(seconds: float = 3.0) -> bool:
-    if getproxies():  # then nothing is reached directly, and the client knows better
-        return True
-    hub = urlsplit(constants.ENDPOINT)
-    try:
-        socket.create_connection((hub.hostname, hub.port or 443), seconds).close()
-    except OSError:
-        return False
-    return True
-
-
-def _not_built(spec: ModelSpec, error: Exception, pretrained: bool) -> InputError:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
-    if not pretrained:
-        return InputError(f"timm cannot build {spec.name} with these settings ({reason}).")
-    return InputError(
-        f"Pretrained weights of {spec.name} could not be fetched ({reason}); check the network, or give a local "
-        "file with --checkpoint."
+def _check_size(size: int, patch: int, name: str) -> None:
+    if patch <= size <= LARGEST_IMAGE and size % patch == 0:
+        return
+    lower = min(max(size // patch, 1), LARGEST_IMAGE // patch) * patch
+    fitting = sorted({lower, min(lower + patch, LARGEST_IMAGE // patch * patch)})
+    raise InputError(
+        f"Image size {size} was asked for; {name} cuts images into patches of {patch} pixels, so the size must be a "
+        f"multiple of {patch} up to {LARGEST_IMAGE}, such as {' or '.join(map(str, fitting))}."
     )
 
 
-def _load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    own = model.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
-    problems = []
-    if missing:
-        problems.append(f"{len(missing)} missing ({', '.join(missing[:3])})")
-    if unexpected:
-        problems.append(f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])})")
-    for key in shapes[:3]:
-        problems.append(f"{key} is {tuple(weights[key].shape)} where {tuple(own[key].shape)} fits")
-    if problems:
-        raise InputError(f"{Path(source).name} does not fit the model: {'; '.join(problems)}.")
-    model.load_state_dict(weights)
+def _create(spec: ModelSpec, pretrained: bool = False) -> nn.Module:
+    size = {} if spec.image_size is None else {"img_size": spec.image_size}
+    try:
+        return timm.create_model(spec.name, pretrained=pretrained, **size)
+    except (AssertionError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
+        raise InputError(f"timm cannot build {spec.name} with these settings ({reason}).") from error
+
+
+def _pretrained(spec: ModelSpec, fetched: Fetched | None) -> nn.Module:
+    config = timm.get_pretrained_cfg(spec.name)
+    if config is None or not config.has_weights:
+        raise InputError(f"timm has no pretrained weights of {spec.name}; give a local file with --checkpoint.")
+    with hub_or_its_cache() as answers:
+        try:
+            if config.hf_hub_id and fetched is not None:
+                fetch_weights(config.hf_hub_id, fetched)
+            return _create(spec, pretrained=True)
+        except (Cancelled, InputError):
+            raise
+        except Exception as error:  # the hub's client and what lies under it raise many types
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
+            if not answers:
+                reason = f"{constants.ENDPOINT} does not answer and this computer has no copy of them"
+            raise InputError(
+                f"Pretrained weights of {spec.name} could not be fetched ({reason}); check the network, or give a "
+                "local file with --checkpoint."
+            ) from error
+
+
+def _timm_filter(name: str) -> Adapt:
+    """What timm itself does to a checkpoint of this architecture: converts original names, resamples positions."""
+    module = sys.modules[timm.model_entrypoint(name).__module__]
+    adapt = getattr(module, "checkpoint_filter_fn", None)
+    if adapt is None:
+        return _unchanged
+    if adapt is vision_transformer.checkpoint_filter_fn:
+        return partial(adapt, adapt_layer_scale=True)  # DeiT-III's own names of its layer scales
+    return adapt
+
+
+def _unchanged(weights: dict[str, Any], _: nn.Module) -> dict[str, Any]:
+    return weights
 
 
 def _preprocess_of(model: nn.Module, image_size: int | None) -> Preprocess:

@@ -29,18 +29,36 @@ def encode(artifact: Any, prefix: str = "") -> tuple[dict[str, np.ndarray], dict
 
 
 def decode(kind: type[A], arrays: dict[str, np.ndarray], values: dict[str, Any], prefix: str = "") -> A:
-    """The `kind` that `encode` took apart. Raises KeyError where something it needs is not there."""
+    """The `kind` that `encode` took apart; a field that was written before it existed gets its default.
+
+    Raises KeyError where something it needs is not there.
+    """
     hints = typing.get_type_hints(kind)
     content = {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            content[field.name] = decode(hint, arrays, values, name + ".")
-        elif name in arrays:
+        inner = _dataclass_in(hint)
+        if name in arrays:
             content[field.name] = arrays[name]
-        else:
+        elif name in values:
             content[field.name] = _plain(hint, values[name])
+        elif _has_default(field) and not any(key.startswith(f"{name}.") for key in (*arrays, *values)):
+            continue
+        elif inner is not None:
+            content[field.name] = decode(inner, arrays, values, f"{name}.")
+        else:
+            raise KeyError(name)
     return kind(**content)
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """The dataclass that a field holds, or may hold beside None."""
+    options = [hint, *typing.get_args(hint)] if type(None) in typing.get_args(hint) else [hint]
+    return next((option for option in options if dataclasses.is_dataclass(option)), None)
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _plain(hint: Any, value: Any) -> Any:

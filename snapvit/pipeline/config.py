@@ -18,8 +18,9 @@ HEAD_LAG = 0.15  # on the slider's path heads lag behind neurons by this much, a
 PATH_END = 0.95
 
 # A stage's number rises when the meaning of its numbers changes, so that older files are not taken for new ones.
-SCHEMAS = {"curvature": 1, "cka": 1, "search": 1, "ranking": 1, "evaluation": 1}
-STAGES = tuple(SCHEMAS)
+SCHEMAS = {"curvature": 1, "cka": 1, "search": 1, "ranking": 1, "evaluation": 1, "scores": 1}
+STAGES = ("curvature", "cka", "search", "ranking", "evaluation")  # of the whole method
+NO_IMAGES = "none"  # the images of a run that only holds published scores
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,29 @@ class RunRequest:
     model: ModelSpec = field(default_factory=ModelSpec)
     data: str = "bundled"
     config: RunConfig = field(default_factory=lambda: PRESETS["quick"])
+    scores: str | None = None  # digest of a file of published scores that take the place of curvature and search
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that make this run finished."""
+        if self.scores is None:
+            return STAGES
+        return ("scores", "ranking") if self.data == NO_IMAGES else ("scores", "ranking", "evaluation")
+
+    @property
+    def kind(self) -> str:
+        """The preset, or `scores` where the ranking comes from a file."""
+        return self.config.preset if self.scores is None else "scores"
 
     @property
     def run(self) -> str:
         """Name of the run: the same request has the same name on every machine."""
-        body = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        body = dataclasses.asdict(self)
+        if self.scores is None:
+            del body["scores"]  # names are older than this field
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         slug = re.sub(r"[^a-z0-9]+", "-", self.model.name.lower()).strip("-")[:40]
-        return f"{slug}-{self.config.preset}-{hashlib.sha256(body.encode()).hexdigest()[:8]}"
+        return f"{slug}-{self.kind}-{digest[:8]}"
 
 
 def with_settings(config: RunConfig, settings: list[str]) -> RunConfig:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from math import ceil
 
+import torch
 from torch import Tensor
 
 from snapvit.artifacts import Cut, Measurement, Measurements, Ranking
@@ -17,12 +20,11 @@ from snapvit.evaluation.knn import Knn
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import find_measurement, known_run, load_ranking
 from snapvit.pipeline.store import Store, StoreError
+from snapvit.pipeline.work import forward_batch, pass_share
 from snapvit.pipeline.workspace import Workspace
 
-
-def pass_share(mlp: float, heads: float) -> float:
-    """Rough time of a cut model's forward pass as a share of the full one's: two thirds of a block is MLP."""
-    return 1 - 0.6 * mlp - 0.3 * heads
+# Images of the early answer: seconds before the rest, with an interval twice as wide.
+EARLY_QUERIES, EARLY_GALLERY = 512, 1024
 
 
 class Meter:
@@ -34,6 +36,7 @@ class Meter:
         self._costs = cost_model(loaded.model, loaded.anatomy)
         orders = (ranking.neuron_order(), ranking.head_order())
         self._elastic = ElasticViT(loaded.model, loaded.anatomy, *orders)
+        self._units = 0.0  # that each embedded image counts
 
     def __enter__(self) -> Meter:
         return self
@@ -42,29 +45,71 @@ class Meter:
         self._elastic.release()
 
     def measure(self, cut: Cut) -> Measurement:
-        """Measure one cut. Raises Cancelled between two batches."""
-        workspace, elastic = self._workspace, self._elastic
-        if workspace.full_queries is None:
-            elastic.show_all()
-            workspace.full_queries = self._embed(workspace.query_table)
-        elastic.keep(cut)
-        queries = self._embed(workspace.query_table)
-        labels, hits = workspace.source.labels, None
-        if labels is not None:
-            gallery = self._embed(workspace.gallery_table)
-            knn = Knn(gallery.numpy(), labels[workspace.gallery_ids], workspace.request.config.evaluation.k)
-            hits = knn.hits(queries.numpy(), labels[workspace.query_ids])
+        """Measure one cut, reporting the cut's units on the way. Raises Cancelled between two batches."""
+        full = self._full_queries()
+        self._show(cut)
+        queries = self._embed(self._workspace.query_table)
+        gallery = self._embed(self._workspace.gallery_table) if self._workspace.accuracy_missing is None else None
+        return self._measurement(cut, full, queries, gallery)
+
+    def measure_soon(self, cut: Cut) -> Measurement:
+        """The same numbers, with an event `early` on the way: the accuracy among the first images alone."""
+        workspace, model = self._workspace, self._elastic.model
+        batch = forward_batch(workspace.loaded.anatomy.topology)
+        few_queries, few_gallery = ceil(EARLY_QUERIES / batch), ceil(EARLY_GALLERY / batch)  # batches
+        enough = len(workspace.query_ids) > few_queries * batch and len(workspace.gallery_ids) > few_gallery * batch
+        if workspace.accuracy_missing is not None or not enough:
+            return self.measure(cut)
+        self._show(cut)
+        # Whole batches first and then the rest of the same pass: every image is embedded once, and in the very batch
+        # that it would be in without the early answer, so the final numbers are the same.
+        queries, gallery = self._checked(workspace.query_table), self._checked(workspace.gallery_table)
+        first_queries = embeddings(model, islice(queries, few_queries))
+        first_gallery = embeddings(model, islice(gallery, few_gallery))
+        k = workspace.request.config.evaluation.k
+        seen = {
+            "hits": self._hits(first_queries, first_gallery),
+            "queries": len(first_queries),
+            "gallery": len(first_gallery),
+        }
+        self._reporter.event("early", "accuracy among the first images", mlp=cut.mlp, heads=cut.heads, k=k, **seen)
+        all_queries = torch.cat([first_queries, embeddings(model, queries)])
+        all_gallery = torch.cat([first_gallery, embeddings(model, gallery)])
+        full = self._full_queries()
+        self._show(cut)
+        return self._measurement(cut, full, all_queries, all_gallery)
+
+    def _measurement(self, cut: Cut, full: Tensor, queries: Tensor, gallery: Tensor | None) -> Measurement:
+        workspace = self._workspace
         return Measurement(
             cut=cut,
-            hits=hits,
+            hits=None if gallery is None else self._hits(queries, gallery),
             queries=len(workspace.query_ids),
             gallery=len(workspace.gallery_ids),
             k=workspace.request.config.evaluation.k,
-            cosine=mean_cosine(queries, workspace.full_queries),
+            cosine=mean_cosine(queries, full),
             params=self._costs.params(cut),
             macs=self._costs.macs(cut),
-            latency_ms=measure_latency(elastic.model, workspace.loaded.preprocess),
+            latency_ms=measure_latency(self._elastic.model, workspace.loaded.preprocess),
         )
+
+    def _hits(self, queries: Tensor, gallery: Tensor) -> int:
+        """How many of these, the first of all queries, the first of the gallery name right."""
+        workspace = self._workspace
+        labels, k = workspace.source.labels, workspace.request.config.evaluation.k
+        knn = Knn(gallery.numpy(), labels[workspace.gallery_ids[: len(gallery)]], k)
+        return knn.hits(queries.numpy(), labels[workspace.query_ids[: len(queries)]])
+
+    def _full_queries(self) -> Tensor:
+        if self._workspace.full_queries is None:
+            self._units = 0.0  # done once for all cuts, so no cut counts it
+            self._elastic.show_all()
+            self._workspace.full_queries = self._embed(self._workspace.query_table)
+        return self._workspace.full_queries
+
+    def _show(self, cut: Cut) -> None:
+        self._units = pass_share(cut.mlp, cut.heads)
+        self._elastic.keep(cut)
 
     def _embed(self, table: PixelTable) -> Tensor:
         return embeddings(self._elastic.model, self._checked(table))
@@ -73,6 +118,7 @@ class Meter:
         for batch in self._workspace.batches(table):
             self._reporter.check()
             yield batch
+            self._reporter.advance(self._units * len(batch))
 
 
 def empty_table(workspace: Workspace) -> Measurements:
@@ -87,7 +133,7 @@ def empty_table(workspace: Workspace) -> Measurements:
 
 def open_workspace(store: Store, run: str) -> Workspace:
     """Model and images of a stored run, loaded."""
-    return Workspace.open(known_run(store, run)[1])
+    return Workspace.open(known_run(store, run)[1], cache=store.root)
 
 
 def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:
@@ -114,9 +160,33 @@ def measure_cut(
     if workspace is None:
         workspace = open_workspace(store, run)
     check_unchanged(store, run, workspace)
-    key = workspace.keys["evaluation"]
+    reporter.plan(workspace.work.cut_units(mlp, heads))
     with Meter(workspace, ranking, reporter) as meter:
-        measured = meter.measure(cut)
+        measured = meter.measure_soon(cut)
+    _keep(store, run, workspace, measured, reporter)
+    return measured
+
+
+def measure_cuts(
+    store: Store, run: str, pairs: Iterable[tuple[float, float]], reporter: Reporter, workspace: Workspace
+) -> None:
+    """Measure the cuts at these (mlp, heads) that nobody measured yet, in their order, each kept at once.
+
+    A request to stop takes effect within one batch and loses no cut that was finished.
+    """
+    ranking = load_ranking(store, run)
+    check_unchanged(store, run, workspace)
+    missing = [pair for pair in pairs if find_measurement(store, run, *pair) is None]
+    reporter.plan(sum(workspace.work.cut_units(*pair) for pair in missing))
+    with Meter(workspace, ranking, reporter) as meter:
+        for mlp, heads in missing:
+            measured = meter.measure(cut_at(ranking, mlp, heads))
+            _keep(store, run, workspace, measured, reporter)
+            reporter.event("point", f"cut at {mlp:.1%} of neurons and {heads:.1%} of heads", mlp=mlp, heads=heads)
+
+
+def _keep(store: Store, run: str, workspace: Workspace, measured: Measurement, reporter: Reporter) -> None:
+    key = workspace.keys["evaluation"]
     table = store.load(run, "evaluation", Measurements, key)  # only now: another process may have added rows
     entry = store.entry(run, "evaluation")
     table = empty_table(workspace) if table is None else table
@@ -126,4 +196,3 @@ def measure_cut(
     except StoreError as error:  # a cache that cannot be written is no reason to keep the number back
         store.problems[f"{run}: measured cut"] = str(error)
         reporter.event("note", f"The cut was measured, but not kept. {error}")
-    return measured

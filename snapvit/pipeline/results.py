@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, SearchHistory
+from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, Scores, SearchHistory
+from snapvit.elastic.published import PublishedScores
+from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.method.search import SearchState
 from snapvit.pipeline.codec import decode
-from snapvit.pipeline.config import STAGES, RunRequest
+from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.store import Manifest, Store
+
+IMPORTED = "imported scores"  # the state of a run that has a ranking and nothing else
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,9 @@ class RunSummary:
     run: str
     model: str
     data: str
-    preset: str
-    seed: int
-    state: str  # finished, unfinished
+    preset: str  # `scores` where the ranking comes from a file
+    seed: int | None  # of the search; None where there is none
+    state: str  # finished, unfinished, imported scores
     created: float  # seconds since 1970
     seconds: float  # spent on all stages so far
     done: tuple[str, ...]  # finished stages
@@ -39,11 +43,32 @@ class RunResults:
     search: SearchHistory | None
     ranking: Ranking | None
     measurements: Measurements | None
+    scores: PublishedScores | None = None  # of a run whose ranking comes from a file
 
     @property
     def ranked(self) -> bool:
         """Whether final scores and their order are known."""
-        return None not in (self.curvature, self.search, self.ranking)
+        found = self.scores is not None or None not in (self.curvature, self.search)
+        return found and self.ranking is not None
+
+    @property
+    def imported(self) -> bool:
+        """Whether it holds published scores alone, without weights or images."""
+        return self.request.data == NO_IMAGES
+
+    @property
+    def importance(self) -> Scores | Curvature | None:
+        """The best that is known of what matters: final scores, before them the local curvature."""
+        return self.final_scores if self.ranked else self.curvature
+
+    @property
+    def final_scores(self) -> Scores | None:
+        """What the ranking orders: published scores, or curvature times the search's factors."""
+        if self.scores is not None:
+            return self.scores.scores
+        if self.curvature is None or self.search is None:
+            return None
+        return final_scores(self.curvature, self.search.factors)
 
 
 def list_runs(store: Store) -> list[RunSummary]:
@@ -69,6 +94,7 @@ def load_results(store: Store, run: str) -> RunResults:
         search=state.history if state else None,
         ranking=store.load(run, "ranking", Ranking),
         measurements=store.load(run, "evaluation", Measurements),
+        scores=store.load(run, "scores", PublishedScores),
     )
 
 
@@ -108,14 +134,15 @@ def _request_of(manifest: Manifest, store: Store) -> RunRequest | None:
 
 
 def _summary(manifest: Manifest, request: RunRequest) -> RunSummary:
-    done = tuple(s for s in STAGES if s in manifest.stages and manifest.stages[s].complete)
+    done = tuple(s for s in request.stages if s in manifest.stages and manifest.stages[s].complete)
+    whole = IMPORTED if request.data == NO_IMAGES else "finished"
     return RunSummary(
         run=manifest.run,
         model=manifest.facts.model if manifest.facts else request.model.label,
         data=request.data,
-        preset=request.config.preset,
-        seed=request.config.search.seed,
-        state="finished" if done == STAGES else "unfinished",
+        preset=request.kind,
+        seed=request.config.search.seed if request.scores is None else None,
+        state=whole if done == request.stages else "unfinished",
         created=manifest.created,
         seconds=sum(entry.seconds for entry in manifest.stages.values()),
         done=done,

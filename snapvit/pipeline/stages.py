@@ -12,45 +12,77 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking, SearchHistory
+from snapvit.artifacts import CkaMap, Curvature, Ints, Measurements, Ranking, SearchHistory
 from snapvit.data.views import view_batches
+from snapvit.elastic.published import PublishedScores
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import estimate_cka, nearest_correlation
 from snapvit.method.curvature import estimate_curvature
 from snapvit.method.fitness import Fitness
 from snapvit.method.search import SearchState, search, start_mean, start_search
-from snapvit.method.xnes import default_population
 from snapvit.pipeline.codec import encode
-from snapvit.pipeline.config import STAGES, RunRequest, path_pair, path_points
-from snapvit.pipeline.measure import Meter, empty_table, pass_share
+from snapvit.pipeline.config import RunRequest, path_pair
+from snapvit.pipeline.measure import Meter, empty_table
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
 
-VIEW_TOKENS = 3_000  # tokens of all views in one curvature batch: about 0.5 GB of the bundled model's activations
-BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+SKIPPED_NAMED = 20  # files that the log names one by one
 
 
-def run_pipeline(request: RunRequest, store: Store, reporter: Reporter) -> Workspace:
+def run_pipeline(
+    request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None
+) -> Workspace:
     """Bring the request's run to its finished state and return the loaded workspace for further measurements.
 
+    `scores` are what a request with published scores names; without them they are looked for in the cache.
     Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
     """
-    workspace = Workspace.open(request)
+    workspace = Workspace.open(request, reporter, store.root)
+    report_images(workspace, reporter)
+    if request.scores is not None:
+        scores = scores or cached_scores(store, request)
+        scores.check_fit(workspace.loaded.anatomy.topology, workspace.loaded.label)
+        if (other := differs_from(scores, request.model.name)) is not None:
+            reporter.event("note", f"the scores say that they are of {other}; here they cut {request.model.label}")
     with store.computing(request.run):
         store.create(request.run, encode(request)[1], workspace.facts)
-        Pipeline(workspace, store, reporter).execute()
+        Pipeline(workspace, store, reporter, scores).execute()
     return workspace
+
+
+def report_images(workspace: Workspace, reporter: Reporter) -> None:
+    """Name what the images lack: files that were left out, and an accuracy that cannot be measured."""
+    skipped = workspace.source.skipped
+    for file in skipped[:SKIPPED_NAMED]:
+        reporter.event("note", f"{file.file} is left out: {file.reason}")
+    if len(skipped) > SKIPPED_NAMED:
+        reporter.event("note", f"{len(skipped) - SKIPPED_NAMED} more files are left out")
+    if workspace.accuracy_missing is not None:
+        reporter.event("note", f"{workspace.accuracy_missing}, so cosine to the full model is measured, no accuracy")
+
+
+def curvature_batches(workspace: Workspace, ids: Ints) -> Iterator[torch.Tensor]:
+    """Batches (V, n, 3, h, w) of normalised views of `ids`, as the curvature stage takes them."""
+    views, preprocess = workspace.views, workspace.loaded.preprocess
+    seed, batch = workspace.request.config.curvature.seed, workspace.work.curvature_batch
+    yield from map(workspace.normalised, view_batches(workspace.source, ids, views, preprocess, seed, batch))
 
 
 class Pipeline:
     """The stages of one workspace, in order."""
 
-    def __init__(self, workspace: Workspace, store: Store, reporter: Reporter) -> None:
+    def __init__(
+        self, workspace: Workspace, store: Store, reporter: Reporter, scores: PublishedScores | None = None
+    ) -> None:
         self._workspace, self._store, self._reporter = workspace, store, reporter
-        self._run, self._config = workspace.request.run, workspace.request.config
+        self._given_scores = scores
+        self._run, self._config, self._work = workspace.request.run, workspace.request.config, workspace.work
+        self._stages = workspace.request.stages
         self._compute: dict[str, Callable[[], None]] = {
+            "scores": self._scores,
             "curvature": self._curvature,
             "cka": self._cka,
             "search": self._search,
@@ -60,8 +92,8 @@ class Pipeline:
 
     def execute(self) -> None:
         """Compute what is missing."""
-        missing = [stage for stage in STAGES if not self._is_done(stage)]
-        for stage in STAGES:
+        missing = [stage for stage in self._stages if not self._is_done(stage)]
+        for stage in self._stages:
             entry = self._store.entry(self._run, stage)
             if stage not in missing:
                 self._reporter.event("cached", f"{stage} is in the cache")
@@ -89,19 +121,9 @@ class Pipeline:
 
     def _units(self, stage: str) -> float:
         """Image passes that the stage still needs."""
-        workspace, config = self._workspace, self._config
-        if stage == "curvature":
-            return len(workspace.curvature_ids) * workspace.views.count * BACKWARD_COST
-        if stage == "cka":
-            return len(workspace.cka_ids)
-        if stage == "search":
-            state = self._load("search", SearchState)
-            left = config.search.generations - (state.history.generations if state else 0)
-            return left * self._population() * self._candidate_units()
-        if stage == "evaluation":
-            table = self._load("evaluation", Measurements)
-            return sum(self._point_units(s) for s in self._missing_points(table))
-        return 0.0
+        state = self._load("search", SearchState) if stage == "search" else None
+        missing = self._missing_points(self._load("evaluation", Measurements)) if stage == "evaluation" else None
+        return self._work.stage_units(stage, state.history.generations if state else 0, missing)
 
     def _load(self, stage: str, kind: type) -> object | None:
         return self._store.load(self._run, stage, kind, self._workspace.keys[stage])
@@ -111,32 +133,17 @@ class Pipeline:
 
     def _curvature(self) -> None:
         workspace, views, started = self._workspace, self._workspace.views, time.monotonic()
-        anatomy = workspace.loaded.anatomy
-        batch = max(1, VIEW_TOKENS // (views.count * anatomy.topology.tokens))
-        pixels = view_batches(
-            workspace.source,
-            workspace.curvature_ids,
-            views,
-            workspace.loaded.preprocess,
-            self._config.curvature.seed,
-            batch,
-        )
-        batches = self._counted(map(workspace.normalised, pixels), views.count * BACKWARD_COST, axis=1)
+        normalised = curvature_batches(workspace, workspace.curvature_ids)
+        batches = self._counted(normalised, self._work.image_units, axis=1)
         criterion = self._config.curvature.criterion
-        curvature = estimate_curvature(workspace.loaded.model, anatomy, batches, views.global_views, criterion)
+        loaded = workspace.loaded
+        curvature = estimate_curvature(loaded.model, loaded.anatomy, batches, views.global_views, criterion)
         self._save("curvature", curvature, started)
 
     def _cka(self) -> None:
         workspace, started = self._workspace, time.monotonic()
         batches = self._counted(workspace.batches(workspace.cka_table), 1.0)
         self._save("cka", estimate_cka(workspace.loaded.model, workspace.loaded.anatomy, batches), started)
-
-    def _population(self) -> int:
-        return self._config.search.population or default_population(self._workspace.loaded.anatomy.topology.structures)
-
-    def _candidate_units(self) -> float:
-        images = min(self._config.search.images, len(self._workspace.split.calibration))
-        return images * sum(pass_share(mlp, heads) for mlp, heads in self._config.search.pairs)
 
     def _search(self) -> None:
         workspace, config, started = self._workspace, self._config.search, time.monotonic()
@@ -164,7 +171,7 @@ class Pipeline:
                 lambda: self._checked(workspace.batches(workspace.search_table)),
                 config.components,
             )
-            units = self._candidate_units()
+            units = self._work.candidate_units
 
             def objective(factors: np.ndarray) -> np.ndarray:
                 value = fitness(factors)
@@ -191,21 +198,20 @@ class Pipeline:
             mean=mean,
         )
 
+    def _scores(self) -> None:
+        self._save("scores", self._given_scores, time.monotonic())
+
     def _ranking(self) -> None:
         started = time.monotonic()
-        curvature, state = self._load("curvature", Curvature), self._load("search", SearchState)
-        ranking = rank(final_scores(curvature, state.history.factors), self._config.floors)
-        self._save("ranking", ranking, started)
-
-    def _path(self) -> list[float]:
-        return path_points(self._config.evaluation.points)
+        if "scores" in self._stages:
+            scores = self._load("scores", PublishedScores).scores
+        else:
+            curvature, state = self._load("curvature", Curvature), self._load("search", SearchState)
+            scores = final_scores(curvature, state.history.factors)
+        self._save("ranking", rank(scores, self._config.floors), started)
 
     def _missing_points(self, table: Measurements | None) -> list[float]:
-        return [s for s in self._path() if table is None or table.find(*path_pair(s)) is None]
-
-    def _point_units(self, sparsity: float) -> float:
-        images = len(self._workspace.gallery_ids) + len(self._workspace.query_ids)
-        return images * pass_share(*path_pair(sparsity))
+        return [s for s in self._work.path if table is None or table.find(*path_pair(s)) is None]
 
     def _evaluation(self) -> None:
         started = time.monotonic()
@@ -225,7 +231,6 @@ class Pipeline:
                 self._save("evaluation", table, started, complete=i + 1 == len(missing))
                 top1 = "" if measured.top1 is None else f": top-1 {measured.top1:.1%}"
                 self._reporter.event("point", f"sparsity {sparsity:.1%}{top1}", sparsity=sparsity)
-                self._reporter.advance(self._point_units(sparsity))
 
     def _counted(self, batches: Iterator[torch.Tensor], units: float, axis: int = 0) -> Iterator[torch.Tensor]:
         """The batches, `units` reported for each image once the caller comes back for the next."""
@@ -241,6 +246,7 @@ class Pipeline:
 
 
 KINDS: dict[str, type] = {
+    "scores": PublishedScores,
     "curvature": Curvature,
     "cka": CkaMap,
     "search": SearchState,

@@ -101,3 +101,19 @@ class MeasureTask:
 
         workspace = bench.workspace(self.run)
         measure.measure_cut(bench.store, self.run, self.mlp, self.heads, bench.reporter, workspace)
+
+
+@dataclass(frozen=True)
+class WarmTask:
+    """Load a run's model and images before somebody asks for what needs them."""
+
+    run: str
+
+    @property
+    def label(self) -> str:
+        """What it does, for people."""
+        return "Loading model and images"
+
+    def perform(self, bench: Workbench) -> None:
+        """Open the workspace; the bench keeps it."""
+        bench.workspace(self.run)

@@ -6,6 +6,7 @@ prepare()
 
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.glossary import about, page_title, prose, term, whole_glossary
 from snapvit.ui.offer import offer
 from snapvit.ui.page import open_page, results_with
 from snapvit.ui.resources import chosen_live_data, chosen_results
@@ -14,13 +15,18 @@ from snapvit.ui.selection import Selection, Structure, change, setting
 __all__ = [
     "Selection",
     "Structure",
+    "about",
     "change",
     "chosen_live_data",
     "chosen_results",
     "flowing_columns",
     "offer",
     "open_page",
+    "page_title",
+    "prose",
     "results_with",
     "setting",
     "show_figure",
+    "term",
+    "whole_glossary",
 ]

@@ -11,8 +11,9 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.tasks import MeasureTask
+from snapvit.ui.early import early_answer, warm_up
 from snapvit.ui.offer import offer
-from snapvit.ui.path import measured_on_path
+from snapvit.ui.path import measured_on_path, never_seen, no_accuracy
 from snapvit.ui.tables import table_to_keep
 
 
@@ -22,16 +23,19 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     measured = None if results.measurements is None else results.measurements.find(*pair)
     st.subheader(f"The cut at {sparsity:.1%}")
     if measured is not None:
-        st.markdown(sentence(measured))
+        st.markdown(sentence(measured, no_accuracy(results)))
     else:
+        task = MeasureTask(results.summary.run, *pair)
+        warm_up(task.run)
         offer(
-            MeasureTask(results.summary.run, *pair),
-            "This cut lies between measured ones: its accuracy above is interpolated. Parameters, multiply-accumulates "
-            "and kept structures are exact.",
+            task,
+            "This cut lies between measured ones: what is above of accuracy, cosine and latency is interpolated. "
+            "Parameters, multiply-accumulates and kept structures are exact.",
             "Measure this cut",
             icon=":material/straighten:",
             key="measure",
         )
+        early_answer(task)
     cut = cut_at(results.ranking, *pair)
     topology = results.facts.topology
     kept = pd.DataFrame(
@@ -48,9 +52,22 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts.csv")
 
 
-def sentence(m: Measurement) -> str:
-    """What was measured of one cut, for people."""
-    accuracy = "the images have no labels, so there is no accuracy"
+def accuracy_note(results: RunResults) -> str:
+    """What the accuracy on the page is of, or why there is none and what would change that."""
+    missing = no_accuracy(results)
+    if missing is None and never_seen(results):
+        return "Accuracy is that of k-NN on images the model was never trained on."
+    if missing is None:
+        return "Accuracy is that of k-NN on images that had no part in choosing what goes."
+    return (
+        f"{missing}, so k-NN has no accuracy to give; shown instead is how close the embeddings stay to the full "
+        "model's. For an accuracy, run on a folder with a folder of images for each of at least two classes."
+    )
+
+
+def sentence(m: Measurement, missing: str | None) -> str:
+    """What was measured of one cut, for people; `missing` says why there is no accuracy, where there is none."""
+    accuracy = f"no accuracy ({missing})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = (

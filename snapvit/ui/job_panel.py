@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from snapvit.pipeline.config import STAGES
 from snapvit.pipeline.jobs import JobSnapshot, JobState
 from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.resources import jobs, run_stamp
@@ -15,6 +14,7 @@ from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
 STAGE_NAMES = {
+    "scores": "Published scores",
     "curvature": "Local curvature",
     "cka": "CKA map",
     "search": "Search",
@@ -35,6 +35,9 @@ def progress_text(job: JobSnapshot) -> str:
     if job.state is JobState.QUEUED:
         return "Waiting for the job before it"
     if not progress.overall_total:
+        downloads = [event.text for event in job.events if event.kind == "download"]
+        if downloads:
+            return downloads[-1].capitalize()
         return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
     name = STAGE_NAMES.get(progress.stage, progress.stage) if isinstance(job.task, RunTask) else job.task.label
@@ -43,16 +46,21 @@ def progress_text(job: JobSnapshot) -> str:
 
 def job_chip(shown: str | None) -> None:
     """The running job in one line, for the sidebar. With `shown`, the page follows what the job adds to that run."""
-    active = jobs().current() is not None
+    job = jobs().current()
     stamp = run_stamp(shown) if shown else None
-    st.fragment(_draw_chip, run_every=REFRESH_SECONDS if active else None)(active, shown, stamp)
+    every = REFRESH_SECONDS if job is not None else None
+    st.fragment(_draw_chip, run_every=every)(job is not None, shown, stamp, _early_answers(job))
 
 
-def _draw_chip(was_active: bool, shown: str | None, stamp: int | None) -> None:
+def _early_answers(job: JobSnapshot | None) -> int:
+    return 0 if job is None else sum(event.kind == "early" for event in job.events)
+
+
+def _draw_chip(was_active: bool, shown: str | None, stamp: int | None, early: int) -> None:
     job = jobs().current()
     if job is not None:
         st.progress(job.progress.share, text=progress_text(job))
-    news = shown is not None and run_stamp(shown) != stamp
+    news = shown is not None and (run_stamp(shown) != stamp or _early_answers(job) > early)
     if was_active and (job is None or news):
         st.rerun(scope="app")
 
@@ -89,7 +97,7 @@ def _draw_active(job: JobSnapshot) -> None:
     began = [event.text.removesuffix(" begins") for event in job.events if event.kind == "stage"]
     cached = {event.text.removesuffix(" is in the cache") for event in job.events if event.kind == "cached"}
     marks = []
-    for stage in STAGES:
+    for stage in job.task.request.stages:
         running = bool(began) and began[-1] == stage
         mark = ":material/progress_activity:" if running else ":material/radio_button_unchecked:"
         if stage in cached or (stage in began and not running):

@@ -18,9 +18,8 @@ def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arro
     """
     job = next((job for job in jobs().snapshots() if job.task == task), None)
     if job is not None and job.state.active:
-        text, stop = st.columns([4, 1], vertical_alignment="center")
-        text.markdown(f":material/progress_activity: {_standing(job)}")
-        if stop.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
+        st.markdown(f":material/progress_activity: {_standing(job)}")
+        if st.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:"):
             jobs().cancel(job.id)
             st.rerun()
         return
@@ -29,9 +28,8 @@ def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arro
     elif job is not None:
         for note in (event.text for event in job.events if event.kind == "note"):
             st.warning(note)
-    text, start = st.columns([4, 1], vertical_alignment="center")
-    text.markdown(prompt)
-    if start.button(button, key=key, icon=icon, width="stretch"):
+    st.markdown(prompt)
+    if st.button(button, key=key, icon=icon):
         jobs().submit(task)
         st.rerun()
 

@@ -14,23 +14,34 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.image_names import images_in_words
 from snapvit.ui.page import run_label
-from snapvit.ui.path import accuracy_path, chance, measured_on_path
+from snapvit.ui.path import accuracy_path, chance, measured_on_path, never_seen, no_accuracy
+from snapvit.ui.published import describe_scores, what_scores_lack
 
-DATA_NAMES = {"bundled": "Fashion-MNIST's test images, which it was never trained on"}
 HEADLINES = (0.0, 0.35, 0.65, 0.95)
 
 
 def overview(results: RunResults) -> None:
     """Headline cuts, the accuracy curve and the fitness curve of whatever is finished."""
     st.header(f"The run shown: {run_label(results.summary)}")
+    if results.imported:
+        describe_scores(results)
+        return
     topology = results.facts.topology
     st.markdown(
         f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, "
-        f"measured on {DATA_NAMES.get(results.facts.data, results.facts.data)}."
+        f"measured on {images_in_words(results.facts.data)}"
+        + (", which it was never trained on." if never_seen(results) else ".")
     )
-    measured = [m for m in measured_on_path(results) if m.hits is not None]
-    if not measured:
+    rows, missing = measured_on_path(results), no_accuracy(results)
+    measured = [m for m in rows if m.hits is not None]
+    if missing is not None:
+        st.info(
+            f"{missing}, so there is no accuracy. What is measured is how close each cut stays to the full model.",
+            icon=":material/info:",
+        )
+    elif not measured:
         st.info("No accuracy is measured yet; the curve appears as soon as the first cuts are.")
     else:
         st.markdown("**k-NN top-1 accuracy of some cuts**")
@@ -49,6 +60,17 @@ def overview(results: RunResults) -> None:
                 table=pd.DataFrame(dataclasses.asdict(path)),
                 file=f"{results.summary.run}-accuracy",
             )
+        elif missing is not None and rows:
+            sparsity, cosine = [m.cut.mlp for m in rows], [m.cosine for m in rows]
+            show_figure(
+                figures.cosine_curve(np.array(sparsity), np.array(cosine)),
+                key="cosine_curve",
+                reading="Each dot is a cut that was really made and measured: the cosine between its embeddings and "
+                "the full model's, averaged over the queries. 1 means that nothing moved.",
+                alt="Mean cosine between the embeddings of the cut and of the full model against sparsity",
+                table=pd.DataFrame({"sparsity": sparsity, "cosine": cosine}),
+                file=f"{results.summary.run}-cosine",
+            )
     with right:
         if results.search is not None and results.search.generations:
             show_figure(
@@ -60,6 +82,8 @@ def overview(results: RunResults) -> None:
                 table=fitness_frame(results.search),
                 file=f"{results.summary.run}-fitness",
             )
+        elif results.scores is not None:
+            st.info(what_scores_lack(results), icon=":material/info:")
 
 
 def fitness_frame(history: SearchHistory) -> pd.DataFrame:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from snapvit.pipeline.results import RunResults, RunSummary, list_runs
+from snapvit.data.fashion_mnist import BUNDLED
+from snapvit.pipeline.config import NO_IMAGES
+from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.ui.image_names import images_in_short
 from snapvit.ui.job_panel import job_chip
 from snapvit.ui.page_tools import copy_link
+from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
-from snapvit.ui.selection import Selection, change, current
+from snapvit.ui.selection import PAGE, Selection, change, current, on_change
 
 # A file of our own: an emoji or a Material symbol would be fetched from the network.
 ICON = Path(__file__).parents[1] / "assets" / "icon.png"
@@ -19,9 +24,10 @@ ICON = Path(__file__).parents[1] / "assets" / "icon.png"
 PAGES = (
     ("app.py", "Run", ":material/play_circle:", "Choose a model, start a run, watch it"),
     ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
-    ("pages/heads.py", "Heads", ":material/grid_view:", "Which heads matter, and which go first"),
+    ("pages/heads.py", "Heads and neurons", ":material/grid_view:", "What matters, what goes first, where it looks"),
     ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
     ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
+    ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
 
 
@@ -33,15 +39,19 @@ def open_page(title: str, follow: bool = True) -> Selection:
 
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
+    st.session_state[PAGE] = title
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
     summaries = list_runs(store())
     selection = current([summary.run for summary in summaries])
     with st.sidebar:
         st.markdown("### SnapViT explorer")
-        for file, label, icon, hint in PAGES:
-            st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+        menu = st.empty()
         st.divider()
         selection = _pick_run(summaries, selection)
+        words = st.empty()
+        _show(selection, menu, words)
+        on_change(lambda changed: _show(changed, menu, words))
+        _clearing(selection)
         if follow:
             job_chip(selection.run)
         if selection.run is not None:
@@ -52,9 +62,16 @@ def open_page(title: str, follow: bool = True) -> Selection:
 
 
 def run_label(summary: RunSummary) -> str:
-    """`bundled · paper · seed 0`, with what is missing."""
-    unfinished = "" if summary.state == "finished" else " (unfinished)"
-    return f"{summary.model} · {summary.preset} · seed {summary.seed}{unfinished}"
+    """`bundled · paper · seed 0`, or `dino · published scores`, with what is missing."""
+    missing = {"finished": "", IMPORTED: " (no weights)"}.get(summary.state, " (unfinished)")
+    return f"{run_title(summary)}{missing}"
+
+
+def run_title(summary: RunSummary) -> str:
+    """The same, whatever is missing; images are named where they are not the bundled ones."""
+    made = "published scores" if summary.seed is None else f"{summary.preset} · seed {summary.seed}"
+    images = [] if summary.data in (BUNDLED, NO_IMAGES) else [images_in_short(summary.data)]
+    return " · ".join([summary.model, *images, made])
 
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:
@@ -67,9 +84,32 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
             "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset "
             "on the bundled model takes about two minutes."
         )
+    elif results.scores is not None:
+        missing = what_scores_lack(results)
     st.info(missing, icon=":material/info:")
     st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
     st.stop()
+
+
+def _show(selection: Selection, menu: DeltaGenerator, words: DeltaGenerator) -> None:
+    """The pages' links, which carry the selection, and the selection in words."""
+    with menu.container(gap="small"):
+        for file, label, icon, hint in PAGES:
+            st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+    words.markdown(f"**Looking at:** {selection.words}")
+
+
+def _clearing(selection: Selection) -> None:
+    with st.container(horizontal=True, gap="small", key="clear_selection"):
+        if selection.structure is not None or selection.other is not None:
+            st.button(
+                "Clear structure",
+                type="tertiary",
+                icon=":material/close:",
+                on_click=lambda: change(structure=None, other=None),
+            )
+        if selection.image is not None:
+            st.button("Clear image", type="tertiary", icon=":material/close:", on_click=lambda: change(image=None))
 
 
 def _pick_run(summaries: list[RunSummary], selection: Selection) -> Selection:

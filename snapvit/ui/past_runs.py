@@ -7,9 +7,10 @@ from datetime import datetime
 import streamlit as st
 
 from snapvit.errors import InputError
-from snapvit.pipeline.results import RunSummary, list_runs, load_results
+from snapvit.pipeline.results import IMPORTED, RunSummary, list_runs, load_results
 from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.job_panel import STAGE_NAMES, minutes, start
+from snapvit.ui.page import run_title
 from snapvit.ui.resources import jobs, store
 from snapvit.ui.selection import change
 
@@ -28,7 +29,7 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
     active = {job.task.run for job in jobs().snapshots() if job.state.active}
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{summary.run}"):
         st.markdown(
-            f"**{summary.model} · {summary.preset} · seed {summary.seed}**  \n{_state(summary)}, begun "
+            f"**{run_title(summary)}**  \n{_state(summary)}, begun "
             f"{datetime.fromtimestamp(summary.created):%d %b %Y %H:%M}  \n:gray[{summary.run}]",
             width="stretch",
         )
@@ -47,6 +48,8 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
 def _state(summary: RunSummary) -> str:
     if summary.state == "finished":
         return f":material/check_circle: finished, {minutes(summary.seconds)} of work"
+    if summary.state == IMPORTED:
+        return ":material/description: imported scores, nothing measured"
     done = ", ".join(STAGE_NAMES[stage].lower() for stage in summary.done) or "nothing finished yet"
     return f":material/pending: unfinished ({done})"
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from snapvit.artifacts import Floats, Measurement
+from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
-from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep
@@ -26,11 +28,17 @@ class AccuracyPath:
     high: Floats
 
 
+def measured_rows(results: RunResults) -> list[Measurement]:
+    """All measurements, in the order in which they were made."""
+    table = results.measurements
+    return [] if table is None else [table.row(i) for i in range(len(table))]
+
+
 def measured_on_path(results: RunResults) -> list[Measurement]:
     """Measurements whose pair of sparsities is on the slider's path, by sparsity."""
-    table = results.measurements
-    rows = [] if table is None else [table.row(i) for i in range(len(table))]
-    on_path = [m for m in rows if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END]
+    on_path = [
+        m for m in measured_rows(results) if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END
+    ]
     return sorted(on_path, key=lambda m: m.cut.mlp)
 
 
@@ -51,6 +59,18 @@ def chance(results: RunResults) -> float | None:
     return 1 / len(results.facts.classes) if results.facts.classes else None
 
 
+def no_accuracy(results: RunResults) -> str | None:
+    """Why this run has no k-NN accuracy and will have none, as the beginning of a sentence; None where it has."""
+    table, evaluation = results.measurements, results.request.config.evaluation
+    gallery, k = (table.gallery, table.k) if table is not None else (evaluation.gallery, evaluation.k)
+    return why_no_accuracy(len(results.facts.classes), gallery, k)
+
+
+def never_seen(results: RunResults) -> bool:
+    """Whether it is known that the model was not trained on these images: the bundled model on the bundled images."""
+    return results.request.model == ModelSpec() and results.request.data == BUNDLED
+
+
 def live_data(results: RunResults) -> LiveSparsity:
     """Everything the live slider shows of a run with a ranking."""
     facts, steps = results.facts, []
@@ -61,9 +81,8 @@ def live_data(results: RunResults) -> LiveSparsity:
         steps.append(LiveStep(sparsity, cut.mlp, cut.heads, *costs, cut.kept_neurons, cut.kept_heads))
     points = []
     for m in measured_on_path(results):
-        if m.hits is not None:
-            low, high = wilson_interval(m.hits, m.queries)
-            points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, m.latency_ms))
+        low, high = (None, None) if m.hits is None else wilson_interval(m.hits, m.queries)
+        points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, m.latency_ms))
     table = results.measurements
     evaluation = results.request.config.evaluation
     return LiveSparsity(
@@ -74,4 +93,5 @@ def live_data(results: RunResults) -> LiveSparsity:
         chance=chance(results),
         k=table.k if table else evaluation.k,
         queries=table.queries if table else evaluation.queries,
+        accuracy_missing=no_accuracy(results),
     )

@@ -10,11 +10,13 @@ from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 from snapvit.pipeline.tasks import RunTask
+from snapvit.ui.estimate_panel import estimate_panel
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.image_picker import pick_images
 from snapvit.ui.job_panel import start
+from snapvit.ui.model_picker import pick_model
 from snapvit.ui.resources import jobs
 
-BUNDLED, NAMED = "Bundled Fashion ViT", "A timm model"
 PRESET_NOTES = {
     "quick": "Quick: fewer images and 12 generations; about two minutes for the bundled model on two cores.",
     "paper": "Paper: 1,000 images, 2 + 10 views, 30 generations; tens of minutes for the bundled model on two cores.",
@@ -46,41 +48,34 @@ def run_form() -> None:
     """Draw the form; its button submits the run to the worker."""
     left, right = flowing_columns(2, 320, key="run_form")
     with left:
-        spec = _model()
-        st.selectbox(
-            "Images", ["Bundled Fashion-MNIST test images (10,000, ten classes)"], help="With labels, for k-NN"
-        )
+        spec = pick_model()
+        data = pick_images(PRESETS["quick"].evaluation.k)
     with right:
         preset = st.segmented_control("Preset", [*PRESETS, "custom"], default="quick", key="preset", required=True)
         st.caption(PRESET_NOTES[preset])
         seed = st.number_input("Seed of the search", 0, 2**31 - 1, 0, key="seed", help="Same seed, same numbers")
     settings = [f"search.seed={seed}"] + (_custom() if preset == "custom" else [])
+    request = _request(spec, data, preset, settings) if spec and data else None
     current = jobs().current()
     running = current is not None and isinstance(current.task, RunTask)
+    if request is not None:
+        estimate_panel(request, running)
     pressed = st.button(
-        "Start", type="primary", icon=":material/play_arrow:", disabled=running or spec is None, key="start"
+        "Start", type="primary", icon=":material/play_arrow:", disabled=running or request is None, key="start"
     )
     if running:
         st.caption("A run is under way; the next can start when it is finished or cancelled.")
-    elif pressed:
-        try:
-            start(RunTask(RunRequest(spec, "bundled", with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))))
-        except InputError as error:
-            st.error(str(error))
-        else:
-            st.rerun()
+    elif pressed and request is not None:
+        start(RunTask(request))
+        st.rerun()
 
 
-def _model() -> ModelSpec | None:
-    kind = st.selectbox("Model", [BUNDLED, NAMED], key="model_kind")
-    if kind == BUNDLED:
-        st.caption("12 blocks of 6 heads and 576 neurons, 3.0 M parameters, trained on Fashion-MNIST.")
-        return ModelSpec()
-    name = st.text_input("timm name", "vit_tiny_patch16_224", key="model_name").strip()
-    file = st.text_input(
-        "Checkpoint file (optional)", "", key="checkpoint", help="A path on this computer; without it, from the hub"
-    ).strip()
-    return ModelSpec(name, file or None) if name else None
+def _request(spec: ModelSpec, data: str, preset: str, settings: list[str]) -> RunRequest | None:
+    try:
+        return RunRequest(spec, data, with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))
+    except InputError as error:
+        st.error(str(error))
+        return None
 
 
 def _custom() -> list[str]:

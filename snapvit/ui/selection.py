@@ -5,16 +5,20 @@ Beside it a page may keep settings of its own in the address (`setting`); they s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from snapvit.artifacts import Topology
 from snapvit.pipeline.config import PATH_END
 
 DEFAULT_SPARSITY = 0.5
 SESSION_KEY = "selection"
+LISTENER = "selection_listener"  # session key: who redraws what shows the selection, and in which script run
+PAGE = "page_open"  # session key: title of the page that is being drawn
+SETTINGS = "settings_kept"  # session key: {(page, name): value} of pages that one may come back to
 NAMES = ("run", "s", "at", "with", "image")  # of the selection's parts in an address
 
 
@@ -44,6 +48,11 @@ class Structure:
         """As in an address: `3-4` or `3-mlp`; people count from 1."""
         return f"{self.block + 1}-{'mlp' if self.head is None else self.head + 1}"
 
+    @property
+    def words(self) -> str:
+        """For people: `block 3 head 4`."""
+        return f"block {self.block + 1} " + ("MLP" if self.head is None else f"head {self.head + 1}")
+
     @classmethod
     def parse(cls, text: str) -> Structure | None:
         """What `text` wrote; None for anything else."""
@@ -70,6 +79,17 @@ class Selection:
         """(block, head) where the selected structure is a head."""
         at = self.structure
         return None if at is None or at.head is None else (at.block, at.head)
+
+    @property
+    def words(self) -> str:
+        """For people: `Sparsity 65 %, block 3 head 4 with block 5 MLP, image 812`."""
+        parts = [f"Sparsity {100 * self.sparsity:.4g} %"]
+        structures = [s.words for s in (self.structure, self.other) if s is not None]
+        if structures:
+            parts.append(" with ".join(structures))
+        if self.image is not None:
+            parts.append(f"image {self.image}")
+        return ", ".join(parts)
 
     def query(self) -> dict[str, str]:
         """As parameters of an address."""
@@ -103,6 +123,7 @@ def current(runs: list[str]) -> Selection:
 def remember(selection: Selection) -> Selection:
     """Keep the selection for the session and write it into the address, beside the page's own settings."""
     st.session_state[SESSION_KEY] = selection
+    _tell(selection)
     own = {name: value for name, value in dict(st.query_params).items() if name not in NAMES}
     wanted = own | selection.query()
     if dict(st.query_params) != wanted:
@@ -115,19 +136,57 @@ def change(**parts: object) -> Selection:
     return remember(replace(st.session_state.get(SESSION_KEY, Selection()), **parts))
 
 
+def on_change(draw: Callable[[Selection], None]) -> None:
+    """Have `draw` called with the new selection whenever it changes in the rest of this script run.
+
+    A page's widgets are read after the sidebar is drawn; without this its links would lead back to the old selection.
+    """
+    st.session_state[LISTENER] = (_script_run(), draw)
+
+
+def _tell(selection: Selection) -> None:
+    script_run, draw = st.session_state.get(LISTENER, (None, None))
+    if script_run is not None and script_run is _script_run():  # in a callback, what was drawn belongs to the last run
+        draw(selection)
+
+
+def _script_run() -> object:
+    """Something that is the same throughout one run of a page's script, and another in the next."""
+    context = get_script_run_ctx()
+    return None if context is None else context.cursors
+
+
 def setting(name: str, options: Sequence[str], default: str) -> str:
     """One of this page's own settings, to be called before the widget with `key=name` that shows it.
 
-    The address has the first word, then the widget, whose `on_change` needs nothing: the next run writes it back.
+    The address has the first word, then what it was when the person left the page, then the widget, whose `on_change`
+    needs nothing: the next run writes it back.
     """
+    kept: dict[tuple[str, str], str] = st.session_state.setdefault(SETTINGS, {})
+    place = (st.session_state.get(PAGE, ""), name)
     if name not in st.session_state:
-        asked = st.query_params.get(name, default)
+        asked = st.query_params.get(name, kept.get(place, default))
         st.session_state[name] = asked if asked in options else default
     if st.session_state[name] not in options:  # a widget that lets go of its choice, or another run's options
         st.session_state[name] = default
-    value = st.session_state[name]
+    value = kept[place] = st.session_state[name]
     if st.query_params.get(name, default) != value:
         st.query_params[name] = value
+    return value
+
+
+def number_setting(name: str, least: float, most: float, default: float) -> float:
+    """Like `setting`, of a number: to be called before the widget with `key=name` that shows it."""
+    if name not in st.session_state:
+        try:
+            asked = float(st.query_params.get(name, default))
+        except ValueError:
+            asked = default
+        st.session_state[name] = min(most, max(least, asked)) if asked == asked else default
+    value = float(st.session_state[name])
+    text = f"{value:.6g}"
+    if st.query_params.get(name, f"{default:.6g}") != text:
+        st.query_params[name] = text
     return value
 
 

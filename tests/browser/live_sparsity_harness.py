@@ -1,7 +1,8 @@
 """A page around the live slider with made-up, smooth numbers, for test_live_sparsity.py.
 
 Points come as the query parameter says: `?points=0`, `1`, `6` or `39` (the default); `?s=0.4` is a deep link;
-`?ticking=1` finds one more point each half second, and with `&ask=0.2` asks for another sparsity meanwhile.
+`?unlabelled=1` has no accuracy; `?ticking=1` finds one more point each half second, and with `&ask=0.2` asks for
+another sparsity meanwhile.
 """
 
 import math
@@ -14,6 +15,7 @@ from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep, live_spa
 BLOCKS = int(st.query_params.get("blocks", 12))
 HEADS = int(st.query_params.get("heads", 6))
 HIDDEN = 576
+MISSING = "The images have no labels" if "unlabelled" in st.query_params else None
 ASK_AT = 6  # points; by then the test holds the thumb
 
 
@@ -30,7 +32,8 @@ def step(s: float) -> LiveStep:
 def point(s: float) -> LivePoint:
     top1 = 0.1 + 0.793 / (1 + math.exp(14 * (s - 0.72)))
     half = 1.96 * math.sqrt(top1 * (1 - top1) / 2000)
-    return LivePoint(s, top1, top1 - half, top1 + half, 1 - 0.85 * s**3, 0.4 + 4.2 * (1 - 0.8 * s))
+    accuracy = (None, None, None) if MISSING else (top1, top1 - half, top1 + half)
+    return LivePoint(s, *accuracy, 1 - 0.85 * s**3, 0.4 + 4.2 * (1 - 0.8 * s))
 
 
 def grid(count: int) -> tuple[LivePoint, ...]:
@@ -60,7 +63,8 @@ def explorer() -> None:
         st.session_state.count = min(39, st.session_state.count + 1)
         if st.session_state.count == ASK_AT and "ask" in st.query_params:
             select(float(st.query_params["ask"]))
-    data = LiveSparsity(steps, points, HIDDEN, HEADS, chance=0.1, k=20, queries=2000)
+    chance = None if MISSING else 0.1
+    data = LiveSparsity(steps, points, HIDDEN, HEADS, chance, k=20, queries=2000, accuracy_missing=MISSING)
     st.session_state.selected = live_sparsity(data, st.session_state.selected, key="live")
     st.write(f"Python has {st.session_state.selected} at {time.monotonic_ns()}")
 

@@ -150,6 +150,25 @@ def test_between_and_beyond_measured_points_is_said(url, open_page):
     assert_calm(page)
 
 
+def test_without_an_accuracy_the_cosine_leads(url, open_page):
+    page = open_page(f"{url}/?unlabelled=1")
+    curve, thumb = page.get_by_test_id("live-curve"), page.get_by_test_id("live-thumb")
+    assert curve.get_by_text("Cosine to full model").is_visible()
+    assert curve.locator(".interval, .chance").count() == 0
+    grab(page, 0, 0.6)
+    assert text(page, "top1") == "–"
+    assert text(page, "interval") == "The images have no labels; the curve shows the cosine."
+    assert not page.get_by_test_id("live-kind").is_visible()
+    cosine = 1 - 0.85 * 0.6**3
+    assert text(page, "cosine") == curve.locator(".callout").text_content() == f"{cosine:.3f}"
+    assert f"60 %, cosine {cosine:.3f} measured" in thumb.get_attribute("aria-valuetext")
+    top, bottom = (float(curve.locator(kind).first.get_attribute("y1")) for kind in (".full", ".baseline"))
+    assert marker(page)[1] == pytest.approx(bottom + (top - bottom) * cosine, abs=0.5)
+    page.mouse.up()
+    settle(page)
+    assert_calm(page)
+
+
 def test_without_points_the_exact_parts_work(url, open_page):
     page = open_page(f"{url}/?points=0")
     waiting = page.get_by_text("Accuracy is being measured…")

@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
+BUTTONS = ".st-key-take_head_map_score"  # of one of the page's figures
 
 
 @pytest.fixture
 def heads(serve: Callable[..., str], open_page: Callable[..., Page]) -> Iterator[Page]:
     page = open_page(f"{serve('app.py', cache=ROOT / 'cache')}/heads?s=0.4")
-    page.get_by_role("button", name="Save the figure as PNG").wait_for()
+    page.locator(f"{BUTTONS} >> text=PNG").wait_for()
     yield page
     assert_calm(page)
 
 
 def saved(page: Page, button: str, folder: Path, exact: bool = False) -> Path:
     with page.expect_download() as download:
-        page.get_by_role("button", name=button, exact=exact).click()
+        page.locator(BUTTONS).get_by_role("button", name=button, exact=exact).click()
     target = folder / download.value.suggested_filename
     download.value.save_as(target)
     return target

@@ -26,9 +26,9 @@ class LivePoint:
     """One measured point of the slider path."""
 
     sparsity: float  # all but the last are shares in [0, 1]
-    top1: float
-    low: float  # 95 % interval of top1
-    high: float
+    top1: float | None  # None where the images allow no accuracy
+    low: float | None  # 95 % interval of top1
+    high: float | None
     cosine: float  # mean cosine between the cut and the full model's embeddings
     latency_ms: float  # one image
 
@@ -57,6 +57,7 @@ class LiveSparsity:
     chance: float | None  # top-1 of guessing; None hides the line
     k: int  # neighbours that vote
     queries: int
+    accuracy_missing: str | None = None  # why there is no accuracy; then the curve is the cosine's
 
     def __post_init__(self) -> None:
         where = [step.sparsity for step in self.steps]
@@ -68,8 +69,10 @@ class LiveSparsity:
         measured = [point.sparsity for point in self.points]
         if measured != sorted(measured):
             raise ValueError("measured points must be sorted by sparsity")
-        if not all(math.isfinite(number) for point in self.points for number in astuple(point)):
+        if not all(math.isfinite(n) for point in self.points for n in astuple(point) if n is not None):
             raise ValueError("every measured point must be finite")
+        if any((point.top1 is None) != (self.accuracy_missing is not None) for point in self.points):
+            raise ValueError("points have an accuracy exactly where the images allow one")
 
     def snap(self, sparsity: float) -> float:
         """The step nearest to `sparsity`."""
@@ -156,6 +159,7 @@ def _payload(data: LiveSparsity, thumb: _Thumb) -> dict[str, Any]:
         "chance": data.chance,
         "k": data.k,
         "queries": data.queries,
+        "accuracyMissing": data.accuracy_missing,
     }
 
 

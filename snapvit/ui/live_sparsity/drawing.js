@@ -18,6 +18,15 @@ function milliseconds(ms) {
   return ms < 0.995 ? ms.toFixed(2) : ms < 99.95 ? ms.toFixed(1) : ms.toFixed(0);
 }
 
+// What the curve shows: accuracy, or the cosine where the images allow no accuracy.
+const ACCURACY = {
+  name: "top-1", title: "k-NN top-1 (%)", of: (point) => point.top1, text: percentFixed, tick: (tick) => tick,
+};
+const COSINE = {
+  name: "cosine", title: "Cosine to full model", of: (point) => point.cosine, text: (cosine) => cosine.toFixed(3),
+  tick: (tick) => (tick / 100).toFixed(1),
+};
+
 // ---- drawing
 
 function add(parent, tag, attributes = {}, text = null) {
@@ -30,6 +39,14 @@ function add(parent, tag, attributes = {}, text = null) {
 
 function set(node, attributes) {
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+}
+
+function isDark(root) {
+  const colour = getComputedStyle(root).getPropertyValue("--st-background-color").trim();
+  const probe = document.createElement("canvas").getContext("2d");
+  probe.fillStyle = colour || "#fff";
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
+  return 0.3 * red + 0.59 * green + 0.11 * blue < 128;
 }
 
 function line(parent, kind, x1, y1, x2, y2) {

@@ -51,8 +51,9 @@ class LiveSparsity {
     const where = this.sparsity;
     const rescaled = first || data.steps.sparsity.length !== this.data.steps.sparsity.length
       || data.steps.sparsity.at(-1) !== this.data.steps.sparsity.at(-1);
-    Object.assign(this, { data, send });
-    this.root.dataset.theme = this.isDark() ? "dark" : "light";
+    Object.assign(this, { data, send, lead: data.accuracyMissing ? COSINE : ACCURACY });
+    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
+    this.root.classList.toggle("without-accuracy", Boolean(data.accuracyMissing));
     if (rescaled) this.scale(first ? data.value : where);
     if (!first && data.turn !== this.turn) {
       if (this.held || this.pause) this.asked = data.value;
@@ -82,14 +83,6 @@ class LiveSparsity {
 
   get sparsity() {
     return this.data?.steps.sparsity[this.index];
-  }
-
-  isDark() {
-    const colour = getComputedStyle(this.root).getPropertyValue("--st-background-color").trim();
-    const probe = document.createElement("canvas").getContext("2d");
-    probe.fillStyle = colour || "#fff";
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
-    return 0.3 * red + 0.59 * green + 0.11 * blue < 128;
   }
 
   // ---- what the person does
@@ -138,27 +131,27 @@ class LiveSparsity {
   }
 
   drawCurve() {
-    const { curve: svg, data, thumb } = this;
+    const { curve: svg, data, thumb, lead } = this;
     const { points } = data;
     const [left, right, top, height] = [62, 14, 22, 266];
     const width = svg.clientWidth - left - right;
     const bottom = top + height;
     const last = data.steps.sparsity.at(-1);
     const x = (share) => left + (width * share) / last;
-    const y = (share) => bottom - height * share;
+    const y = (share) => bottom - height * Math.max(0, share); // a cosine may be negative
     this.plot = { x, y, left, width, top, bottom };
     svg.replaceChildren();
     hatch(svg, "unknown");
 
     for (const tick of [0, 20, 40, 60, 80, 100]) {
       line(svg, tick ? "grid" : "baseline", left, y(tick / 100), left + width, y(tick / 100));
-      add(svg, "text", { class: "tick", x: left - 10, y: y(tick / 100) + 5, "text-anchor": "end" }, tick);
+      add(svg, "text", { class: "tick", x: left - 10, y: y(tick / 100) + 5, "text-anchor": "end" }, lead.tick(tick));
     }
     for (let tick = 0; tick <= 100 * last + 1e-6; tick += width < 420 ? 20 : 10) {
       add(svg, "text", { class: "tick", x: x(tick / 100), y: bottom + 56, "text-anchor": "middle" }, tick);
     }
     add(svg, "text", { class: "axis-title", x: left + width / 2, y: bottom + 82, "text-anchor": "middle" }, "Sparsity (%)");
-    sideTitle(svg, 16, top + height / 2, "k-NN top-1 (%)");
+    sideTitle(svg, 16, top + height / 2, lead.title);
     this.guide = line(svg, "guide", 0, top, 0, bottom + 24);
 
     this.part("waiting").hidden = points.length > 0;
@@ -167,17 +160,20 @@ class LiveSparsity {
       this.unknown(x(0), x(from));
       this.unknown(x(to), x(last));
       if (from < 1e-6) {
-        line(svg, "full", left, y(points[0].top1), left + width, y(points[0].top1));
-        const name = `full model ${percentFixed(points[0].top1)}`;
-        add(svg, "text", { class: "aside", x: left + width, y: y(points[0].top1) - 8, "text-anchor": "end" }, name);
+        const level = y(lead.of(points[0]));
+        line(svg, "full", left, level, left + width, level);
+        const name = `full model ${lead.text(lead.of(points[0]))}`;
+        add(svg, "text", { class: "aside", x: left + width, y: level - 8, "text-anchor": "end" }, name);
       }
-      const there = points.map((point) => `${x(point.sparsity)},${y(point.high)}`);
-      const back = points.map((point) => `${x(point.sparsity)},${y(point.low)}`).reverse();
-      add(svg, "polygon", { class: "interval", points: [...there, ...back].join(" ") });
-      add(svg, "polyline", { class: "path", points: points.map((p) => `${x(p.sparsity)},${y(p.top1)}`).join(" ") });
+      if (lead === ACCURACY) {
+        const there = points.map((point) => `${x(point.sparsity)},${y(point.high)}`);
+        const back = points.map((point) => `${x(point.sparsity)},${y(point.low)}`).reverse();
+        add(svg, "polygon", { class: "interval", points: [...there, ...back].join(" ") });
+      }
+      add(svg, "polyline", { class: "path", points: points.map((p) => `${x(p.sparsity)},${y(lead.of(p))}`).join(" ") });
       const radius = width / points.length > 14 ? 4 : 3;
       for (const point of points) {
-        add(svg, "circle", { class: "point", cx: x(point.sparsity), cy: y(point.top1), r: radius });
+        add(svg, "circle", { class: "point", cx: x(point.sparsity), cy: y(lead.of(point)), r: radius });
       }
     }
     if (data.chance !== null) {
@@ -279,7 +275,7 @@ class LiveSparsity {
     const [macs, unit] = scaled(steps.macs[at]);
     this.tell("live-macs", [macs, `${unit}MACs`]);
     this.share("macs", steps.macs[at] / steps.macs[0], scaled(steps.macs[0]).join(" ").trim());
-    const told = seen.kind === "unmeasured" ? "accuracy not measured yet" : `top-1 ${percentFixed(seen.top1)} ${seen.kind}`;
+    const told = seen.kind === "unmeasured" ? "not measured yet" : `${this.lead.name} ${this.lead.text(this.lead.of(seen))} ${seen.kind}`;
     this.thumb.setAttribute("aria-valuetext", `${percent(sparsity)}, ${told}`);
     this.followMeasured(seen);
     this.followCurve(sparsity, seen);
@@ -325,7 +321,7 @@ class LiveSparsity {
   }
 
   followMeasured(seen) {
-    const { points, k, queries } = this.data;
+    const { points, k, queries, accuracyMissing } = this.data;
     const full = points.length && points[0].sparsity < 1e-6 ? points[0] : null;
     const known = seen.kind !== "unmeasured";
     const word = known ? seen.kind : "not measured yet";
@@ -335,9 +331,9 @@ class LiveSparsity {
     }
     let interval = points.length ? "" : "being measured…";
     if (known) interval = `95 % interval ${(100 * seen.low).toFixed(1)} – ${percentFixed(seen.high)}`;
-    this.hook("live-interval").textContent = interval;
+    this.hook("live-interval").textContent = accuracyMissing ? `${accuracyMissing}; the curve shows the cosine.` : interval;
     let drop = "";
-    if (known && full) {
+    if (known && full && !accuracyMissing) {
       const gain = Number((100 * (seen.top1 - full.top1)).toFixed(1));
       const side = gain < 0 ? "below" : "above";
       drop = gain ? `${Math.abs(gain).toFixed(1)} points ${side} the full model` : "as good as the full model";
@@ -347,13 +343,13 @@ class LiveSparsity {
     let how = "";
     if (seen.kind === "measured") how = ` · k = ${k}, ${grouped(queries)} queries`;
     if (seen.kind === "interpolated") how = ` · ${trimmed(100 * seen.left.sparsity, 1)} to ${percent(seen.right.sparsity)}`;
-    this.kind(this.hook("live-kind"), seen.kind, word + how);
+    this.kind(this.hook("live-kind"), seen.kind, accuracyMissing ? "" : word + how);
     this.kind(this.part("cosine-kind"), seen.kind, word);
     this.kind(this.part("latency-kind"), seen.kind, word);
     this.share("latency", known && full ? seen.latency / full.latency : null, full && `${milliseconds(full.latency)} ms`);
     this.meter("cosine", known ? seen.cosine : 0);
     if (!known) return;
-    this.tell("live-top1", [percentFixed(seen.top1), ""]);
+    this.tell("live-top1", [accuracyMissing ? "–" : percentFixed(seen.top1), ""]);
     this.tell("live-cosine", [seen.cosine.toFixed(3), ""]);
     this.tell("live-latency", [milliseconds(seen.latency), "ms"]);
   }
@@ -362,16 +358,17 @@ class LiveSparsity {
     const { x, y, left, top } = this.plot;
     const at = x(sparsity);
     const known = seen.kind !== "unmeasured";
-    set(this.guide, { x1: at, x2: at, y1: known ? y(seen.top1) : top, class: known ? "guide" : "guide unmeasured" });
+    const [height, told] = known ? [y(this.lead.of(seen)), this.lead.text(this.lead.of(seen))] : [top, ""];
+    set(this.guide, { x1: at, x2: at, y1: height, class: known ? "guide" : "guide unmeasured" });
     this.marker.style.display = known ? "" : "none";
     const side = at > left + 90 ? -1 : 1; // below and left of a falling curve there is room
     if (known) {
-      set(this.marker, { cx: at, cy: y(seen.top1), class: `marker ${seen.kind}` });
+      set(this.marker, { cx: at, cy: height, class: `marker ${seen.kind}` });
       const anchor = side < 0 ? "end" : "start";
-      set(this.callout, { x: at + 14 * side, y: y(seen.top1) + 26, "text-anchor": anchor });
+      set(this.callout, { x: at + 14 * side, y: height + 26, "text-anchor": anchor });
     }
-    this.callout.textContent = known ? percentFixed(seen.top1) : "";
-    this.curve.setAttribute("aria-label", `k-NN top-1 over sparsity. At ${this.thumb.getAttribute("aria-valuetext")}`);
+    this.callout.textContent = told;
+    this.curve.setAttribute("aria-label", `${this.lead.title} over sparsity. At ${this.thumb.getAttribute("aria-valuetext")}`);
   }
 
   followBlocks(at) {

@@ -1,0 +1,28 @@
+"""Computes what is missing of the run that ships in `cache/`, and what its pages show at first sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snapvit.pipeline.config import PRESETS, RunRequest
+from snapvit.pipeline.lessons import GradientsTask
+from snapvit.pipeline.store import Store
+from snapvit.pipeline.tasks import RunTask, Workbench
+
+REQUEST = RunRequest(config=PRESETS["paper"])
+TASKS = (
+    RunTask(REQUEST),
+    GradientsTask(REQUEST.run, REQUEST.config.curvature.images),
+)
+
+
+def main() -> None:
+    """Perform every task in turn."""
+    bench = Workbench(Store(Path(__file__).parents[1] / "cache"))
+    for task in TASKS:
+        print(task.label, flush=True)
+        task.perform(bench)
+
+
+if __name__ == "__main__":
+    main()

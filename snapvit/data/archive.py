@@ -1,0 +1,137 @@
+"""Uploaded zip files: checked as a whole, then unpacked beside the cache's runs and read as a folder of images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import zipfile
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+from snapvit.data.files import Check, ImageFiles, go_on, shown
+from snapvit.data.folder import SUFFIXES, open_folder
+from snapvit.errors import InputError
+
+LARGEST_UPLOAD = 200 * 2**20  # bytes, packed
+MOST_UNPACKED = 2**30  # bytes, all files together
+MOST_IMAGES = 20_000
+# A picture that packs better than this is a plain colour; pictures of one colour teach nothing, bombs are made of them.
+MOST_RATIO = 200
+SMALLEST_CHECKED = 2**20  # bytes; below this a high ratio harms nobody
+CHUNK = 2**16
+
+
+def uploads(cache: Path) -> Path:
+    """Where unpacked uploads lie, one folder each."""
+    return cache / "uploads"
+
+
+def unpack_upload(raw: bytes, cache: Path) -> str:
+    """Unpack the images of a zip and return the name of the source they make, the same for the same zip.
+
+    Folders around everything are taken off, so that a zipped folder of class folders is as good as the class folders.
+    Hidden files and what has no image's name, other archives too, stay packed. Raises InputError for a file that is no
+    zip, is too large packed or unpacked, is encrypted, or holds a path or a link that leads out of it; then nothing
+    is left on disk.
+    """
+    if len(raw) > LARGEST_UPLOAD:
+        raise InputError(f"The zip has more than {LARGEST_UPLOAD // 2**20} MiB; give the path of a folder instead.")
+    digest = hashlib.sha256(raw).hexdigest()[:20]
+    target = uploads(cache) / digest
+    if target.is_dir():
+        return f"upload:{digest}"
+    part = target.with_name(f".{digest}.{uuid4().hex}.part")
+    try:
+        with zipfile.ZipFile(BytesIO(raw)) as archive:
+            entries = _checked(archive.infolist())
+            part.mkdir(parents=True)
+            _extract(archive, entries, part)
+        os.replace(part, target)
+    except InputError:
+        raise
+    except OSError as error:
+        if not target.is_dir():  # another tab may have been faster
+            raise InputError(f"The zip cannot be unpacked into {shown(cache)} ({_reason(error)}).") from error
+    except Exception as error:  # zipfile and its decompressors raise many types for a damaged file
+        raise InputError(f"The upload is not a zip file that can be read ({_reason(error)}).") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return f"upload:{digest}"
+
+
+def open_upload(name: str, cache: Path | None, check: Check = go_on) -> ImageFiles:
+    """The source that `unpack_upload` made. Raises InputError where it is not in this cache."""
+    digest = name.removeprefix("upload:")
+    folder = uploads(cache) / digest if cache is not None and re.fullmatch("[0-9a-f]{20}", digest) else None
+    if folder is None or not folder.is_dir():
+        raise InputError(f"The uploaded images {name} are not in the cache any more; upload the zip again.")
+    return open_folder(folder, name, cache, check)
+
+
+def _checked(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """Where each image of the archive goes; InputError for an archive that nobody should unpack."""
+    wanted: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for entry in entries:
+        path = _inside(entry)
+        ignored = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+        if entry.is_dir() or ignored or path.suffix.lower() not in SUFFIXES:
+            continue
+        if entry.flag_bits & 1:
+            raise InputError("The zip is encrypted; pack it again without a password.")
+        if path in wanted:
+            raise InputError(f"The zip holds {shown(path)} twice.")
+        wanted[path] = entry
+        if len(wanted) > MOST_IMAGES:
+            raise InputError(f"The zip holds more than {MOST_IMAGES:,} images; give the path of a folder instead.")
+    if not wanted:
+        raise InputError("The zip holds no images; pack a folder of images, or one with a folder a class.")
+    _check_size(sum(entry.file_size for entry in wanted.values()))
+    while len({path.parts[0] for path in wanted}) == 1 and all(len(path.parts) > 1 for path in wanted):
+        wanted = {PurePosixPath(*path.parts[1:]): entry for path, entry in wanted.items()}
+    return wanted
+
+
+def _inside(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """The entry's path. Raises InputError where it, or a link that it is, may lead out of the archive's folder."""
+    text = entry.filename.replace("\\", "/")
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", text):
+        raise InputError(f"The zip holds {shown(text)[:80]!r}, a path that leads out of it, so it is refused.")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise InputError(f"The zip holds {shown(text)[:80]!r}, a link, so it is refused; pack the images themselves.")
+    return path
+
+
+def _check_size(unpacked: int) -> None:
+    if unpacked > MOST_UNPACKED:
+        raise InputError(
+            f"The zip unpacks to more than {MOST_UNPACKED // 2**20} MiB, so it is refused; give the path of a folder "
+            "instead."
+        )
+
+
+def _extract(archive: zipfile.ZipFile, entries: dict[PurePosixPath, zipfile.ZipInfo], folder: Path) -> None:
+    """Write the entries, counting what really comes out of them: sizes in a zip's directory can lie."""
+    total = 0
+    for path, entry in entries.items():
+        target = folder.joinpath(*path.parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = 0
+        with archive.open(entry) as packed, target.open("xb") as out:
+            while chunk := packed.read(CHUNK):
+                size += len(chunk)
+                total += len(chunk)
+                _check_size(total)
+                if size > max(SMALLEST_CHECKED, MOST_RATIO * entry.compress_size):
+                    raise InputError(
+                        f"In the zip {shown(path)} unpacks to more than {MOST_RATIO} times its size, so it is refused."
+                    )
+                out.write(chunk)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:120]

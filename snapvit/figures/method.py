@@ -1,0 +1,241 @@
+"""The figures of the Method page: one message each, from a run's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from snapvit.artifacts import Doubles, Floats, Ints
+from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, finish
+
+DIVERGING = "RdBu_r"  # blue below its middle, red above
+STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
+
+
+def softmax_pair(teacher: Floats, student: Floats, teacher_name: str, student_name: str) -> go.Figure:
+    """Two softmax distributions (D,) over the same dimensions, sorted by the teacher's, in multiples of 1/D."""
+    order = np.argsort(-teacher, kind="stable")
+    width = len(teacher)
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=np.arange(1, width + 1),
+                y=student[order] * width,
+                mode="markers",
+                marker={"color": ORANGE, "size": 6, "symbol": "diamond-open"},
+                name=f"student: {student_name}",
+                customdata=order + 1,
+                hovertemplate="dimension %{customdata}<br>%{y:.3f} of an equal share<extra></extra>",
+            ),
+            go.Scatter(
+                x=np.arange(1, width + 1),
+                y=teacher[order] * width,
+                mode="lines",
+                line={"color": BLUE, "width": 3},
+                name=f"teacher: {teacher_name}",
+                customdata=order + 1,
+                hovertemplate="dimension %{customdata}<br>%{y:.3f} of an equal share<extra></extra>",
+            ),
+        ]
+    )
+    figure.add_hline(y=1, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.update_xaxes(title="Embedding dimension, sorted by the teacher's share", range=[0, width + 1])
+    figure.update_yaxes(title=f"Softmax share × {width}")
+    return finish(figure, "How one view agrees with its teacher")
+
+
+def image_gradients(values: Floats, mean: float, selected: float | None = None, name: str = "") -> go.Figure:
+    """Histogram of one head's mean squared gradient in each image (N,), logarithmic where all are positive.
+
+    selected: value of the image called `name`, to be marked beside the mean.
+    """
+    logarithmic = bool(len(values)) and float(values.min()) > 0 and float(values.max()) > 3 * float(values.min())
+    placed = np.log10(values) if logarithmic else np.asarray(values, dtype=np.float64)
+    counts, edges = np.histogram(placed, bins=min(40, max(5, round(len(values) ** 0.5))))
+    middles = (edges[1:] + edges[:-1]) / 2
+    scale = 10**middles if logarithmic else middles
+    figure = go.Figure(
+        go.Bar(
+            x=middles,
+            y=counts,
+            width=np.diff(edges),
+            marker={"color": BLUE, "line": {"width": 0}},
+            customdata=scale,
+            hovertemplate="about %{customdata:.2g}<br>%{y} images<extra></extra>",
+            showlegend=False,
+        )
+    )
+
+    top = max(1, int(counts.max()))
+
+    def line(value: float, colour: str, dash: str, text: str, height: float) -> None:
+        x = float(np.log10(value)) if logarithmic else value
+        figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=height, line={"color": colour, "width": 3, "dash": dash})
+        late = x > (edges[0] + edges[-1]) / 2
+        figure.add_annotation(
+            x=x,
+            y=height,
+            text=text,
+            showarrow=False,
+            xanchor="right" if late else "left",
+            xshift=-6 if late else 6,
+        )
+
+    line(mean, ORANGE, "solid", f"mean {mean:.3g}", 1.34 * top)
+    if selected is not None and (selected > 0 or not logarithmic):
+        line(selected, GREEN, "dash", f"{name} {selected:.3g}", 1.14 * top)
+    title = "Mean squared gradient in one image" + (" (log scale)" if logarithmic else "")
+    figure.update_xaxes(title=title)
+    if logarithmic:
+        low, high = int(np.floor(edges[0])), int(np.ceil(edges[-1]))
+        figure.update_xaxes(tickvals=list(range(low, high + 1)), ticktext=[f"1e{e}" for e in range(low, high + 1)])
+        figure.update_xaxes(range=[edges[0] - 0.05, edges[-1] + 0.05])
+    figure.update_yaxes(title="Images", range=[0, 1.4 * top])
+    return finish(figure, "One head's gradient, image by image", height=340)
+
+
+def factor_map(factors: Doubles, blocks: int, selected: tuple[int, int] | None = None) -> go.Figure:
+    """Absolute factors (S,) of one individual, one column a block: its MLP, then its heads.
+
+    Colours are those of the factor's logarithm, so that doubling and halving look equally strong and white is 1.
+    """
+    heads = len(factors) // blocks - 1
+    table = np.concatenate([factors[None, :blocks], factors[blocks:].reshape(blocks, heads).T])  # (1 + H, L)
+    rows = ["MLP", *(f"head {h + 1}" for h in range(heads))]
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.log2(np.clip(table, 1 / STRONGEST, STRONGEST)),
+            x=np.arange(1, blocks + 1),
+            y=rows,
+            colorscale=DIVERGING,
+            zmin=-np.log2(STRONGEST),
+            zmax=np.log2(STRONGEST),
+            xgap=2,
+            ygap=2,
+            text=np.vectorize("{:.1f}".format)(table),
+            texttemplate="%{text}" if blocks <= 16 else None,
+            customdata=table,
+            hovertemplate="block %{x}, %{y}<br>factor %{customdata:.3f}<extra></extra>",
+            colorbar={
+                "title": {"text": "factor"},
+                "thickness": 16,
+                "tickvals": [-3, -2, -1, 0, 1, 2, 3],
+                "ticktext": ["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"],
+            },
+        )
+    )
+    if selected is not None:
+        _frame(figure, selected[0] + 1, selected[1] + 1)
+    figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1, showgrid=False)
+    figure.update_yaxes(title="Structure", autorange="reversed", showgrid=False)
+    return finish(figure, "One individual: a factor for every structure", height=max(300, 150 + 32 * (heads + 1)))
+
+
+def kept_map(kept: Ints, most: int, what: str, shares: Sequence[float]) -> go.Figure:
+    """How many of `most` structures every block keeps (P, L), a row for each sparsity pair."""
+    blocks = kept.shape[1]
+    figure = go.Figure(
+        go.Heatmap(
+            z=kept,
+            x=np.arange(1, blocks + 1),
+            y=[f"{share:.0%}" for share in shares],
+            zmin=0,
+            zmax=most,
+            colorscale="Viridis",
+            xgap=2,
+            ygap=2,
+            text=kept,
+            texttemplate="%{text}" if blocks <= 16 else None,
+            hovertemplate="block %{x}, %{y} removed<br>%{z} kept<extra></extra>",
+            colorbar={"title": {"text": "kept"}, "thickness": 16},
+        )
+    )
+    figure.update_xaxes(title="Block", dtick=1 if blocks <= 16 else 4, showgrid=False)
+    figure.update_yaxes(title=f"{what} removed", type="category", autorange="reversed", showgrid=False)
+    return finish(figure, f"{what} that each block keeps", height=150 + 44 * len(kept))
+
+
+def generation_ranks(fitness: Doubles, weights: Doubles, selected: int) -> go.Figure:
+    """Fitness (p,) of one generation's individuals, best first, and which of them pull the mean their way."""
+    rank = np.arange(1, len(fitness) + 1)
+    pulls = weights > 0
+    figure = go.Figure()
+    for mask, colour, symbol, name in (
+        (pulls, BLUE, "triangle-up", "pulls the mean towards itself"),
+        (~pulls, GREY, "triangle-down", "pushes it away"),
+    ):
+        figure.add_scatter(
+            x=rank[mask],
+            y=fitness[mask],
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 12},
+            name=name,
+            customdata=weights[mask],
+            hovertemplate="rank %{x}<br>fitness %{y:.4f}<br>weight %{customdata:+.3f}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[selected + 1],
+        y=[fitness[selected]],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 22, "color": ORANGE, "line": {"width": 3}},
+        name="this individual",
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title="Rank in its generation (1 is best)", range=[0.3, len(fitness) + 0.7])
+    figure.update_yaxes(title="Fitness, 1 − cosine")
+    return finish(figure, "Who pulls the search, and who pushes", height=340)
+
+
+def ordered_scores(
+    scores: Doubles, removed: int, protected: int, selected: int | None, names: Sequence[str]
+) -> go.Figure:
+    """Scores (n,) in the order in which their heads leave; the first `removed` are cut, the last `protected` never.
+
+    selected: place of the head to mark, counted from 0.
+    """
+    count = len(scores)
+    place = np.arange(1, count + 1)
+    positive = scores[scores > 0]
+    lowest = float(positive.min()) if len(positive) else 1.0
+    shown = np.maximum(scores, lowest / 3)  # a score of 0 has no place on a logarithmic scale
+    figure = go.Figure()
+    for mask, colour, symbol, name in (
+        (place <= removed, ORANGE, "x", "removed by this cut"),
+        ((place > removed) & (place <= count - protected), BLUE, "circle", "kept"),
+        (place > count - protected, GREEN, "square", "protected by the floor"),
+    ):
+        figure.add_scatter(
+            x=place[mask],
+            y=shown[mask],
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 8},
+            name=name,
+            text=[text for text, there in zip(names, mask, strict=True) if there],
+            hovertemplate="%{text}<br>leaves as number %{x}<br>score %{y:.3g}<extra></extra>",
+        )
+    if selected is not None:
+        figure.add_scatter(
+            x=[selected + 1],
+            y=[shown[selected]],
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 20, "line": {"width": 3}, "color": GREY},
+            name="this head",
+            hoverinfo="skip",
+        )
+    figure.add_vline(x=removed + 0.5, line={"color": ORANGE, "width": 2, "dash": "dash"})
+    figure.update_xaxes(title="Place in the ranking (1 leaves first)", range=[0, count + 1])
+    figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="e", dtick=1)
+    return finish(figure, "Where the cut falls in the ranking of heads")
+
+
+def _frame(figure: go.Figure, column: float, row: float) -> None:
+    figure.add_shape(
+        type="rect",
+        x0=column - 0.5,
+        x1=column + 0.5,
+        y0=row - 0.5,
+        y1=row + 0.5,
+        line={"color": ORANGE, "width": 4},
+    )

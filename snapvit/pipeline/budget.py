@@ -1,0 +1,132 @@
+"""The least cut that meets a budget: exact for parameters and multiply-accumulates, by measurement for latency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snapvit.artifacts import Doubles, Ints, Measurement
+from snapvit.evaluation.knn import wilson_interval
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most this much; None sets no limit."""
+
+    params: float | None = None
+    macs: float | None = None  # of one image
+    latency_ms: float | None = None  # of one image on one thread
+
+    def admits(self, params: float, macs: float, latency_ms: float | None) -> bool:
+        """Whether a model with these costs meets it. An unknown latency meets no limit on it."""
+        if self.params is not None and params > self.params:
+            return False
+        if self.macs is not None and macs > self.macs:
+            return False
+        return self.latency_ms is None or (latency_ms is not None and latency_ms <= self.latency_ms)
+
+
+@dataclass(frozen=True)
+class PathCosts:
+    """Every position of the slider; n of them, sorted by sparsity."""
+
+    sparsity: Doubles  # (n,)
+    heads: Doubles  # (n,) the share of heads that goes with it
+    params: Ints  # (n,)
+    macs: Ints  # (n,)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is measured of a cut, or of its neighbours on the path and joined by a straight line."""
+
+    measured: bool  # False: interpolated
+    top1: float | None  # with its 95 % interval; None without labels
+    low: float | None
+    high: float | None
+    cosine: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One cut that meets a budget."""
+
+    mlp: float
+    heads: float
+    params: int
+    macs: int
+    quality: Quality | None  # None where nothing near it is measured
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a budget allows."""
+
+    on_path: Choice | None  # the least sparsity of the path that meets it
+    better: Choice | None  # a measured cut off the path that meets it too and keeps more of the quality
+    least: Choice  # where the path has its least parameters
+    least_latency_ms: float | None  # the least on the path, as far as it is measured
+
+
+def quality_of(m: Measurement) -> Quality:
+    """A measured cut's."""
+    low, high = (None, None) if m.hits is None else wilson_interval(m.hits, m.queries)
+    return Quality(True, m.top1, low, high, m.cosine, m.latency_ms)
+
+
+def quality_at(sparsity: float, on_path: list[Measurement]) -> Quality | None:
+    """Measured, interpolated between neighbours, or None outside of what is measured. `on_path` by sparsity."""
+    same = next((m for m in on_path if abs(m.cut.mlp - sparsity) < 1e-6), None)
+    if same is not None:
+        return quality_of(same)
+    after = next((i for i, m in enumerate(on_path) if m.cut.mlp > sparsity), 0)
+    if after == 0:
+        return None
+    left, right = on_path[after - 1], on_path[after]
+    part = (sparsity - left.cut.mlp) / (right.cut.mlp - left.cut.mlp)
+    a, b = quality_of(left), quality_of(right)
+
+    def between(x: float | None, y: float | None) -> float | None:
+        return None if x is None or y is None else x + part * (y - x)
+
+    return Quality(
+        False,
+        between(a.top1, b.top1),
+        between(a.low, b.low),
+        between(a.high, b.high),
+        between(a.cosine, b.cosine),
+        between(a.latency_ms, b.latency_ms),
+    )
+
+
+def meet(budget: Budget, path: PathCosts, on_path: list[Measurement], off_path: list[Measurement]) -> Answer:
+    """The least sparsity on the path within `budget`, and a better measured cut beside the path if there is one.
+
+    on_path, by sparsity, and off_path: what is measured of the ranking.
+    """
+
+    def choice(i: int) -> Choice:
+        sparsity = float(path.sparsity[i])
+        costs = (int(path.params[i]), int(path.macs[i]))
+        return Choice(sparsity, float(path.heads[i]), *costs, quality_at(sparsity, on_path))
+
+    choices = [choice(i) for i in range(len(path.sparsity))]
+    found = next((c for c in choices if _admitted(budget, c)), None)
+    rivals = [Choice(m.cut.mlp, m.cut.heads, m.params, m.macs, quality_of(m)) for m in off_path]
+    best = max((c for c in rivals if _admitted(budget, c)), key=_worth, default=None)
+    if best is not None and found is not None and (found.quality is None or _worth(best) <= _worth(found)):
+        best = None
+    latencies = [c.quality.latency_ms for c in choices if c.quality is not None]
+    return Answer(found, best, choices[int(np.argmin(path.params))], min(latencies, default=None))
+
+
+def _admitted(budget: Budget, choice: Choice) -> bool:
+    latency = None if choice.quality is None else choice.quality.latency_ms
+    return budget.admits(choice.params, choice.macs, latency)
+
+
+def _worth(choice: Choice) -> float:
+    quality = choice.quality
+    return quality.cosine if quality.top1 is None else quality.top1

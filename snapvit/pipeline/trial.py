@@ -1,0 +1,126 @@
+"""Measuring what a run will take: its own batches, a few of each kind, on this machine."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from snapvit.data.pixels import HELD_BYTES, pixel_table
+from snapvit.data.views import view_batches
+from snapvit.elastic.cost import measure_latency
+from snapvit.evaluation.features import embeddings
+from snapvit.method.curvature import estimate_curvature
+from snapvit.pipeline.config import RunRequest, path_pair
+from snapvit.pipeline.estimate import Estimate
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.work import forward_batch, pass_share
+from snapvit.pipeline.workspace import Workspace
+
+TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take
+LATENCY_PASSES = 27  # of one image, for the latency of each measured cut
+
+
+def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = None) -> Estimate:
+    """Load the request's model, time some of its batches, and derive seconds by stage and the peak of memory.
+
+    The seconds are those of a run that finds nothing in the cache. Raises InputError as the run itself would, and
+    Cancelled between two batches.
+    """
+    workspace = Workspace.open(request, reporter, cache)
+    work, loaded = workspace.work, workspace.loaded
+    resident = resident_bytes()  # libraries, weights, the images as they are stored
+    reporter.plan(4)
+    reporter.begin("trial", 4)
+    per_decoding, per_pass = _forward_seconds(workspace, reporter)
+    per_image = _curvature_seconds(workspace, reporter)
+    latency = measure_latency(loaded.model, loaded.preprocess, repeats=3) / 1000
+    reporter.advance(1)
+    latencies = latency * LATENCY_PASSES * sum(pass_share(*path_pair(s)) for s in work.path)
+    searched, queries = work.search_images, len(workspace.query_ids)  # also embedded by the full model, once
+    passes = {
+        "cka": work.stage_units("cka"),
+        "search": work.stage_units("search") + searched,
+        "evaluation": work.stage_units("evaluation") + queries,
+    }
+    seconds = {
+        "curvature": work.curvature_images * per_image,
+        "cka": passes["cka"] * per_pass + work.cka_images * per_decoding,
+        "search": passes["search"] * per_pass + searched * per_decoding,
+        "evaluation": passes["evaluation"] * per_pass + work.knn_images * per_decoding + latencies,
+    }
+    return Estimate(
+        parameters=sum(p.numel() for p in loaded.model.parameters()),
+        tokens=work.topology.tokens,
+        memory=resident + work.pixel_bytes(loaded.preprocess.size, HELD_BYTES) + work.largest_batch_bytes,
+        seconds={stage: seconds[stage] for stage in request.stages if stage in seconds},
+    )
+
+
+def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, float]:
+    """Seconds to decode an image, and for its forward pass in a batch of the run's own size."""
+    ids, loaded = workspace.split.calibration, workspace.loaded
+    full = forward_batch(loaded.anatomy.topology)
+
+    def decode(count: int) -> torch.Tensor:
+        return pixel_table(workspace.source, ids[:count], loaded.preprocess).pixels
+
+    def run(pixels: torch.Tensor) -> float:
+        return _timed(lambda: embeddings(loaded.model, [workspace.normalised(pixels)]))
+
+    few = decode(2)
+    run(few)  # the first pass sets up what later ones reuse
+    each = run(few) / len(few)
+    reporter.advance(1)
+    count = max(2, min(full, len(ids), int(TRIAL_SECONDS / each)))
+    decoding = _timed(lambda: decode(count)) / count
+    pixels = decode(count)
+    run(pixels)
+    reporter.check()
+    seconds = min(run(pixels) for _ in range(2)) / count
+    reporter.advance(1)
+    return decoding, seconds
+
+
+def _curvature_seconds(workspace: Workspace, reporter: Reporter) -> float:
+    """Seconds of one image with all its views: cropping, forward, backward, squared gradients."""
+    loaded, views, config = workspace.loaded, workspace.views, workspace.request.config.curvature
+    batch = workspace.work.curvature_batch
+
+    def run(first: int) -> float:
+        ids = workspace.curvature_ids[first : first + batch]
+        batches = view_batches(workspace.source, ids, views, loaded.preprocess, config.seed, batch)
+        pixels = map(workspace.normalised, islice(batches, 1))
+        criterion = config.criterion
+        return _timed(
+            lambda: estimate_curvature(loaded.model, loaded.anatomy, pixels, views.global_views, criterion)
+        ) / len(ids)
+
+    first = run(0)
+    reporter.check()
+    again = run(0) if first * batch < TRIAL_SECONDS else first  # a long batch hides what the first one sets up
+    reporter.advance(1)
+    return min(first, again)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def resident_bytes() -> float:
+    """Memory of this process now; where the system does not say, the most that it ever was."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status.read_text())[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)

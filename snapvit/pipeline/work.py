@@ -1,0 +1,123 @@
+"""How much work a run is, before it begins: image passes by stage, batch sizes, and memory.
+
+The pipeline counts its progress in these units and takes these batches, so an estimate made of them is of the same
+work. Numbers alone: no torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from snapvit.artifacts import Topology
+from snapvit.method.xnes import default_population
+from snapvit.pipeline.config import RunConfig, path_pair, path_points
+
+BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+FORWARD_BATCH = 64  # images, at most
+VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
+# What a batch's activations may take, so that a ViT-B/16's whole pipeline stays under 4 GB. One image is always in a
+# batch, whatever it takes.
+BACKWARD_BYTES, FORWARD_BYTES = 1.2e9, 0.25e9
+FLOAT = 4  # bytes
+GRAM_BYTES = 64e6  # of the CKA map's Gram matrices, and of the curvature's weight gradients, at once
+
+
+@dataclass(frozen=True)
+class Work:
+    """Counts of everything that a run does."""
+
+    topology: Topology
+    config: RunConfig
+    curvature_images: int  # what the images leave of the numbers asked for
+    cka_images: int
+    search_images: int
+    knn_images: int  # queries, and the gallery where there is an accuracy to measure
+
+    @property
+    def image_units(self) -> float:
+        """Image passes that one curvature image with all its views is worth."""
+        curvature = self.config.curvature
+        return (curvature.global_views + curvature.local_views) * BACKWARD_COST
+
+    @property
+    def candidate_units(self) -> float:
+        """Image passes that judging one individual of the search is worth."""
+        return self.search_images * sum(pass_share(mlp, heads) for mlp, heads in self.config.search.pairs)
+
+    def cut_units(self, mlp: float, heads: float) -> float:
+        """Image passes that measuring one cut is worth."""
+        return self.knn_images * pass_share(mlp, heads)
+
+    @property
+    def path(self) -> list[float]:
+        """Sparsities that the evaluation measures, in its order."""
+        return path_points(self.config.evaluation.points)
+
+    def stage_units(self, stage: str, generations_done: int = 0, missing: Iterable[float] | None = None) -> float:
+        """Image passes of a stage; less what is done of a search, or of an evaluation that lacks only `missing`."""
+        if stage == "curvature":
+            return self.curvature_images * self.image_units
+        if stage == "cka":
+            return self.cka_images
+        if stage == "search":
+            population = self.config.search.population or default_population(self.topology.structures)
+            return (self.config.search.generations - generations_done) * population * self.candidate_units
+        if stage == "evaluation":
+            return sum(self.cut_units(*path_pair(s)) for s in (self.path if missing is None else missing))
+        return 0.0
+
+    @property
+    def curvature_batch(self) -> int:
+        """Images in one batch of the curvature."""
+        tokens = (self.config.curvature.global_views + self.config.curvature.local_views) * self.topology.tokens
+        return max(1, min(VIEW_TOKENS // tokens, int(BACKWARD_BYTES // (tokens * backward_token_bytes(self.topology)))))
+
+    def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
+        """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
+        image = 3 * size[0] * size[1]
+        return sum(min(image * count, limit) for count in (self.cka_images, self.search_images, self.knn_images))
+
+    @property
+    def largest_batch_bytes(self) -> float:
+        """Bytes that the hungriest stage takes beside the weights and the images kept.
+
+        Curvature: what autograd and the taps keep of one batch, and one layer's gradients. CKA: the activations of
+        all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch.
+        """
+        topology, curvature = self.topology, self.config.curvature
+        tokens = self.curvature_batch * (curvature.global_views + curvature.local_views) * topology.tokens
+        gradients = tokens * 3 * topology.hidden * FLOAT + 2 * GRAM_BYTES
+        structures = topology.blocks * (topology.hidden + topology.heads * topology.head_width)
+        forward = forward_batch(topology) * topology.tokens * forward_token_bytes(topology)
+        return max(
+            tokens * backward_token_bytes(topology) + gradients,
+            2 * self.cka_images * structures * FLOAT + 2 * GRAM_BYTES,
+            forward,
+        )
+
+
+def pass_share(mlp: float, heads: float) -> float:
+    """Rough time of a cut model's forward pass as a share of the full one's: two thirds of a block is MLP."""
+    return 1 - 0.6 * mlp - 0.3 * heads
+
+
+def forward_batch(topology: Topology) -> int:
+    """Images in one batch of a forward pass."""
+    image_bytes = topology.tokens * forward_token_bytes(topology)
+    return max(1, min(FORWARD_BATCH, int(FORWARD_BYTES // image_bytes)))
+
+
+def backward_token_bytes(topology: Topology) -> int:
+    """Bytes kept of one token until the backward pass of frozen weights, over all blocks.
+
+    In a block: two norms' inputs and two tapped layers' inputs (4 D), query, key, value and attention's output
+    (4 H d), and the input of the MLP's activation (F).
+    """
+    attention = 4 * topology.heads * topology.head_width
+    return topology.blocks * (4 * topology.width + attention + topology.hidden) * FLOAT
+
+
+def forward_token_bytes(topology: Topology) -> int:
+    """Bytes of one token at the widest place of a block: both sides of the MLP's activation beside the stream."""
+    return (2 * topology.hidden + 4 * topology.width) * FLOAT

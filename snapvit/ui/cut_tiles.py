@@ -1,0 +1,38 @@
+"""One cut in five tiles: what is exact, and what is measured or interpolated."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from snapvit.elastic.ranking import cut_at
+from snapvit.pipeline.budget import Quality
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.flow import flowing_columns
+
+
+def cut_tiles(results: RunResults, params: int, macs: int, quality: Quality | None, key: str) -> None:
+    """Accuracy, cosine and latency of `quality`, None where nothing is measured; parameters and MACs are exact."""
+    costs, full = results.facts.costs, cut_at(results.ranking, 0.0, 0.0)
+    how = "not measured yet" if quality is None else ("measured" if quality.measured else "interpolated")
+    top1, interval = "–", how
+    if quality is not None and quality.top1 is not None:
+        top1, interval = f"{quality.top1:.1%}", f"{quality.low:.1%} to {quality.high:.1%}, {how}"
+    elif not results.facts.classes:
+        interval = "the images have no labels"
+    tiles = [
+        ("k-NN top-1", top1, interval),
+        ("Cosine to full model", "–" if quality is None else f"{quality.cosine:.3f}", how),
+        ("Parameters", amount(params), f"{params / costs.params(full):.1%} of the full model, exact"),
+        ("MACs per image", amount(macs), f"{macs / costs.macs(full):.1%} of the full model, exact"),
+        ("Latency per image", "–" if quality is None else f"{quality.latency_ms:.1f} ms", f"{how}, one thread"),
+    ]
+    for column, (label, value, note) in zip(flowing_columns(5, 165, key=key), tiles, strict=True):
+        with column.container(border=True):
+            st.metric(label, value)
+            st.caption(note)
+
+
+def amount(count: float) -> str:
+    """`1.24 M`, `4.61 G`."""
+    size, letter = (1e9, "G") if count >= 1e9 else (1e6, "M")
+    return f"{count / size:.3g} {letter}" if count < 100 * size else f"{count / size:.0f} {letter}"

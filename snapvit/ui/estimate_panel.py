@@ -1,0 +1,66 @@
+"""What a run would take, shown before it is started: sizes of the model, memory and time, timed on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from snapvit.pipeline.config import RunRequest, with_settings
+from snapvit.pipeline.estimate import Estimate, EstimateTask, find_estimate
+from snapvit.pipeline.jobs import JobState
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.job_panel import REFRESH_SECONDS, STAGE_NAMES, minutes, progress_text
+from snapvit.ui.resources import jobs
+
+
+def estimate_panel(request: RunRequest, running: bool) -> None:
+    """A button that times a few batches of the request, then what was found. Not offered while a run is `running`."""
+    request = replace(request, config=with_settings(request.config, ["search.seed=0"]))  # no seed costs more
+    job, _ = find_estimate(jobs(), request)
+    active = job is not None and job.state.active
+    # While a run is under way its own panel draws the page anew; a second timer would get in its way.
+    st.fragment(_draw, run_every=REFRESH_SECONDS if active and not running else None)(request, active, running)
+
+
+def _draw(request: RunRequest, was_active: bool, running: bool) -> None:
+    job, estimate = find_estimate(jobs(), request)
+    active = job is not None and job.state.active
+    if was_active and not active:
+        st.rerun(scope="app")
+    if active:
+        text, stop = st.columns([4, 1], vertical_alignment="center")
+        text.progress(job.progress.share, text=progress_text(job))
+        if stop.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
+            jobs().cancel(job.id)
+        return
+    if job is not None and job.state is JobState.FAILED:
+        st.error(job.error)
+    if estimate is not None:
+        _show(estimate)
+        return
+    if st.button(
+        "Estimate memory and time",
+        icon=":material/timer:",
+        disabled=running,
+        key="estimate",
+        help="Loads the model (from the hub where it is not on disk yet) and times a few batches, in seconds to a "
+        "minute or so; nothing is stored.",
+    ):
+        jobs().submit(EstimateTask(request))
+        st.rerun(scope="app")
+
+
+def _show(estimate: Estimate) -> None:
+    with st.container(border=True, key="estimate_result"):
+        st.markdown("**What this run would take**, from a few of its batches timed on this machine")
+        columns = flowing_columns(4, 130, key="estimate_numbers")
+        columns[0].metric("Parameters", f"{estimate.parameters / 1e6:.1f} M")
+        columns[1].metric("Tokens an image", f"{estimate.tokens:,}")
+        columns[2].metric("Memory, about", f"{estimate.memory / 1e9:.1f} GB")
+        columns[3].metric("Time, min:s", minutes(estimate.total))
+        stages = [f"{STAGE_NAMES[stage]} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
+        st.caption(
+            f"{'; '.join(stages)} (min:s). Stages that the cache already holds take no time. Another busy program "
+            "makes all of it slower."
+        )

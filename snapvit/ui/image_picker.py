@@ -1,0 +1,175 @@
+"""The choice of images for a run: bundled, a folder, a public data set, or an upload; what is in it is seen at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from snapvit.data.archive import LARGEST_UPLOAD, unpack_upload
+from snapvit.data.fashion_mnist import BUNDLED
+from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_source
+from snapvit.data.splits import Split, split_counts, split_source
+from snapvit.data.thumbnails import thumbnail
+from snapvit.data.torchvision_sets import SETS, data_root
+from snapvit.errors import InputError
+from snapvit.evaluation.knn import why_no_accuracy
+from snapvit.ui.resources import store
+
+KINDS = {
+    BUNDLED: "Bundled Fashion-MNIST test images",
+    FOLDER: "A folder on this computer",
+    TORCHVISION: "A public data set",
+    UPLOAD: "Upload a zip",
+}
+EXAMPLES = 10  # pictures shown of a source, of as many classes as can be
+EXAMPLE_SIZE = 96  # pixels
+PARTS = ("Calibration and search", "Gallery", "Queries")
+
+
+def pick_images(k: int) -> str | None:
+    """Draw the choice and what is known of the chosen images; the source's name, or None while it cannot be used.
+
+    k: neighbours that will vote, for a word on whether there can be an accuracy.
+    """
+    kind = st.selectbox("Images", list(KINDS), format_func=KINDS.__getitem__, key="image_kind")
+    try:
+        if kind == FOLDER:
+            name = _pick_folder()
+        elif kind == TORCHVISION:
+            return _pick_set(k)
+        elif kind == UPLOAD:
+            name = _pick_upload()
+        else:
+            st.caption("10,000 images of ten classes, which the bundled model was never trained on.")
+            return _bundled()
+        if name is not None:
+            _describe(image_source(name), k)
+        return name
+    except InputError as error:
+        st.error(str(error))
+        return None
+
+
+def image_source(name: str) -> ImageSource:
+    """The source of this name, opened once for all sessions. Raises InputError where its images cannot be had."""
+    return _opened(name, str(store().root))
+
+
+@st.cache_resource(show_spinner="Reading the images…", max_entries=4)
+def _opened(name: str, cache: str) -> ImageSource:
+    return open_source(name, Path(cache))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _split(digest: str, _source: ImageSource) -> Split:
+    return split_source(_source, 0)
+
+
+def _bundled() -> str:
+    # Splitting takes a second the first time, for a table that few need: it waits until it is asked for.
+    with st.expander("How they are split, by class", key="bundled_split", on_change="rerun") as table:
+        if table.open:
+            source = image_source(BUNDLED)
+            _split_table(source, _split(source.digest(), source))
+    return BUNDLED
+
+
+def _pick_folder() -> str | None:
+    path = st.text_input(
+        "Folder",
+        key="image_folder",
+        placeholder="/home/me/pictures",
+        help="With a folder for each class in it the images are labelled; images alone are used without labels",
+    ).strip()
+    if not path:
+        st.caption("Give the path of a folder with a folder of images for each class, or with images alone.")
+        return None
+    name = canonical_name(FOLDER + path)
+    if st.button("Read it again", key="read_again", icon=":material/refresh:", help="After you changed the folder"):
+        _opened.clear(name, str(store().root))
+    return name
+
+
+def _pick_set(k: int) -> str:
+    known = st.selectbox("Data set", SETS, format_func=lambda s: s.label, key="image_set")
+    st.caption(
+        f"{known.images:,} images of {known.classes} classes ({known.part}). Where it is not in `{data_root()}` yet, "
+        f"the run downloads it from {known.host} first."
+    )
+    name = TORCHVISION + known.name
+    looked = st.session_state.setdefault("looked_into_sets", set())
+    if name not in looked and st.button("Look into it now", key="look_into", icon=":material/visibility:"):
+        looked.add(name)
+    if name in looked:
+        try:
+            _describe(image_source(name), k)
+        except InputError:
+            looked.discard(name)
+            raise
+    return name
+
+
+def _pick_upload() -> str | None:
+    file = st.file_uploader(
+        "Zip of a folder of images",
+        type="zip",
+        key="image_zip",
+        max_upload_size=LARGEST_UPLOAD // 2**20,
+        help="With a folder for each class the images are labelled. It is unpacked into the cache on this computer",
+    )
+    if file is None:
+        return None
+    return _unpacked(file.file_id, str(store().root), file)
+
+
+@st.cache_resource(show_spinner="Unpacking…", max_entries=16)
+def _unpacked(file_id: str, cache: str, _file: object) -> str:
+    return unpack_upload(_file.getvalue(), Path(cache))
+
+
+def _describe(source: ImageSource, k: int) -> None:
+    """Counts, examples, what was left out, and the split. Raises InputError where too few images are left."""
+    classes = len(source.class_names)
+    kinds = "without labels" if not classes else f"of {classes} class{'es' if classes > 1 else ''}"
+    st.markdown(f"**{len(source):,} images {kinds}**" + (f"; {len(source.skipped)} left out" if source.skipped else ""))
+    if source.skipped:
+        with st.expander(f"What was left out, and why ({len(source.skipped)})", icon=":material/warning:"):
+            left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
+            st.dataframe(left_out, hide_index=True)
+    split = _split(source.digest(), source)
+    with st.container(horizontal=True, gap="small"):
+        for i in _examples(source):
+            caption = source.class_names[source.labels[i]] if classes else f"image {i}"
+            picture = thumbnail(source, i, EXAMPLE_SIZE)
+            st.image(picture, caption=caption, width=picture.width, output_format="PNG")
+    missing = why_no_accuracy(classes, len(split.gallery), k)
+    if missing is not None:
+        st.info(
+            f"{missing}, so there will be no k-NN accuracy. Curvature, search and ranking need none; each cut's cosine "
+            "to the full model is measured instead.",
+            icon=":material/info:",
+        )
+    with st.expander("How they are split" + (", by class" if classes else "")):
+        _split_table(source, split)
+
+
+def _examples(source: ImageSource) -> list[int]:
+    """Ids of some images, one of each of the first classes, or the first where nobody labelled them."""
+    if source.labels is None:
+        return list(range(min(EXAMPLES, len(source))))
+    return np.unique(source.labels, return_index=True)[1][:EXAMPLES].tolist()
+
+
+def _split_table(source: ImageSource, split: Split) -> None:
+    counts = split_counts(source, split)
+    table = pd.DataFrame(counts, columns=list(PARTS))
+    table.insert(0, "Class", source.class_names or ["all, without labels"])
+    table["Together"] = counts.sum(axis=1)
+    st.dataframe(table, hide_index=True, height="content" if len(table) <= 12 else 400)
+    sums = [f"{total:,} {part.lower()}" for part, total in zip(PARTS, counts.sum(axis=0), strict=True) if total]
+    st.caption(
+        f"In all: {', '.join(sums)}. No image is in two parts, and a run takes as many of each as its preset asks for."
+    )

@@ -1,0 +1,171 @@
+"""The grid of cuts is measured coarse first and kept; a budget gets the answer that a search of all cuts gives."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from snapvit.artifacts import Cut, Measurement
+from snapvit.elastic.ranking import cut_at
+from snapvit.errors import Cancelled
+from snapvit.pipeline import measure
+from snapvit.pipeline.budget import Budget, PathCosts, meet, quality_at
+from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.grid import COARSE, FINE, GridTask, grid_pairs
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.results import load_ranking, load_results
+from snapvit.pipeline.tasks import WarmTask, Workbench
+
+
+def test_the_grid_comes_coarse_first_and_the_fine_one_holds_the_coarse():
+    coarse, fine = grid_pairs(COARSE), grid_pairs(FINE)
+    assert set(coarse[:4]) == {(0.0, 0.0), (0.0, 0.8), (0.95, 0.0), (0.95, 0.8)}
+    assert {m for m, _ in coarse[:9]} == {0.0, 0.475, 0.95}
+    assert len(coarse) == len(set(coarse)) == 25
+    assert len(fine) == len(set(fine)) == 81
+    assert set(fine[:25]) == set(coarse)
+
+
+def rows_of(store, run):
+    table = load_results(store, run).measurements
+    return list(zip(table.mlp.tolist(), table.heads.tolist(), strict=True))
+
+
+def test_the_grid_is_measured_in_order_and_what_is_there_stays(finished, small_request):
+    run = small_request.run
+    before = rows_of(finished, run)
+    bench = Workbench(finished)
+    GridTask(run, 3).perform(bench)
+    assert rows_of(finished, run) == before + [pair for pair in grid_pairs(3) if pair not in before]
+    assert bench.reporter.progress.share == pytest.approx(1.0)
+    table = load_results(finished, run).measurements
+    for mlp, heads in grid_pairs(3):
+        assert table.find(mlp, heads).cut == cut_at(load_ranking(finished, run), mlp, heads)
+    GridTask(run, 3).perform(bench)
+    assert len(rows_of(finished, run)) == len(table)
+
+
+def test_a_cancelled_grid_keeps_what_is_measured_and_goes_on(finished, small_request):
+    run, bench = small_request.run, Workbench(finished)
+    before = len(rows_of(finished, run))
+
+    class Stopping(Reporter):
+        def event(self, kind, text, **values):
+            super().event(kind, text, **values)
+            if kind == "point":
+                self.cancel()
+
+    bench.reporter = Stopping()
+    with pytest.raises(Cancelled):
+        GridTask(run, 3).perform(bench)
+    assert len(rows_of(finished, run)) == before + 1
+    bench.reporter = Reporter()
+    GridTask(run, 3).perform(bench)
+    assert set(grid_pairs(3)) <= set(rows_of(finished, run))
+
+
+def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(finished, small_request, monkeypatch):
+    run, workspace = small_request.run, measure.open_workspace(finished, small_request.run)
+    ranking = load_ranking(finished, run)
+    cut = cut_at(ranking, 0.6, 0.45)
+    for module in ("measure", "workspace"):
+        monkeypatch.setattr(f"snapvit.pipeline.{module}.forward_batch", lambda _: 4)
+    monkeypatch.setattr(measure, "EARLY_QUERIES", 8)
+    monkeypatch.setattr(measure, "EARLY_GALLERY", 16)
+    reporter = Reporter()
+    with measure.Meter(workspace, ranking, reporter) as meter:
+        soon, whole = meter.measure_soon(cut), meter.measure(cut)
+    assert (soon.hits, soon.cosine, soon.queries, soon.gallery) == (whole.hits, whole.cosine, 20, 60)
+    (early,) = [e.values for e in reporter.events if e.kind == "early"]
+    assert (early["queries"], early["gallery"]) == (8, 16)
+    monkeypatch.setitem(workspace.__dict__, "query_table", workspace._table(workspace.query_ids[:8]))
+    monkeypatch.setitem(workspace.__dict__, "gallery_table", workspace._table(workspace.gallery_ids[:16]))
+    workspace.full_queries = None
+    with measure.Meter(workspace, ranking, Reporter()) as meter:
+        assert meter.measure(cut).hits == early["hits"]
+
+
+def test_warming_up_opens_the_workspace_and_writes_nothing(finished, small_request):
+    bench, before = Workbench(finished), sorted(p.name for p in finished.root.rglob("*"))
+    WarmTask(small_request.run).perform(bench)
+    opened = bench._workspace
+    assert bench.workspace(small_request.run) is opened
+    assert sorted(p.name for p in finished.root.rglob("*")) == before
+
+
+# Budgets, against looking at every cut
+
+
+STEPS = np.round(np.linspace(0, 0.95, 20), 4)
+LATENCIES = {0.0: 10.0, 0.25: 9.0, 0.5: 9.5, 0.75: 5.0}  # a noisy clock: not falling everywhere
+
+
+def measured(mlp, heads, latency, hits, params=0, macs=0):
+    return Measurement(Cut(mlp, heads, (1,), (1,)), hits, 100, 100, 5, 1 - mlp / 2, params, macs, latency)
+
+
+def costs_at(mlp, heads):
+    return round(1000 * (1 - 0.6 * mlp - 0.3 * heads)), round(9000 * (1 - 0.5 * mlp - 0.4 * heads))
+
+
+PATH = PathCosts(
+    STEPS,
+    np.array([path_pair(float(s))[1] for s in STEPS]),
+    np.array([costs_at(*path_pair(float(s)))[0] for s in STEPS]),
+    np.array([costs_at(*path_pair(float(s)))[1] for s in STEPS]),
+)
+ON_PATH = [measured(*path_pair(s), ms, round(95 - 40 * s)) for s, ms in LATENCIES.items()]
+OFF_PATH = [
+    measured(0.9, 0.0, 6.0, 80, *costs_at(0.9, 0.0)),
+    measured(0.0, 0.8, 4.0, 85, *costs_at(0.0, 0.8)),
+]
+
+
+@pytest.mark.parametrize(
+    ("params", "macs", "latency"),
+    list(itertools.product([None, 1000, 800, 640, 500, 100], [None, 9000, 6000, 5200], [None, 10, 9.2, 7, 5, 1])),
+)
+def test_a_budget_gets_the_first_cut_of_the_path_that_meets_it(params, macs, latency):
+    answer = meet(Budget(params, macs, latency), PATH, ON_PATH, OFF_PATH)
+    known = np.interp(STEPS, list(LATENCIES), list(LATENCIES.values()), right=np.nan)
+    fits = [
+        i
+        for i in range(len(STEPS))
+        if (params is None or PATH.params[i] <= params)
+        and (macs is None or PATH.macs[i] <= macs)
+        and (latency is None or known[i] <= latency + 1e-9)
+    ]
+    assert (None if answer.on_path is None else answer.on_path.mlp) == (STEPS[fits[0]] if fits else None)
+    best = None
+    for m in OFF_PATH:
+        inside = (params is None or m.params <= params) and (macs is None or m.macs <= macs)
+        if inside and (latency is None or m.latency_ms <= latency) and (best is None or m.top1 > best.top1):
+            best = m
+    if best is not None and fits:
+        here = np.interp(STEPS[fits[0]], list(LATENCIES), [m.top1 for m in ON_PATH], right=np.nan)
+        best = best if best.top1 > here else None
+    assert (None if answer.better is None else (answer.better.mlp, answer.better.heads)) == (
+        None if best is None else (best.cut.mlp, best.cut.heads)
+    )
+    assert answer.least.params == PATH.params.min()
+    assert answer.least_latency_ms == pytest.approx(np.nanmin(known))
+
+
+def test_quality_says_whether_it_was_measured():
+    there, between = quality_at(0.25, ON_PATH), quality_at(0.375, ON_PATH)
+    assert there.measured
+    assert there.top1 == 0.85
+    assert not between.measured
+    assert between.top1 == pytest.approx((0.85 + 0.75) / 2)
+    assert between.latency_ms == pytest.approx(9.25)
+    assert quality_at(0.8, ON_PATH) is None
+    assert quality_at(0.1, []) is None
+
+
+def test_without_labels_the_cosine_decides():
+    bare = [measured(*path_pair(s), ms, None) for s, ms in LATENCIES.items()]
+    answer = meet(Budget(params=640), PATH, bare, [measured(0.0, 0.8, 4.0, None, 600, 6000)])
+    assert answer.on_path.quality.top1 is None
+    assert answer.better.quality.cosine == 1.0

@@ -1,0 +1,183 @@
+"""The Heads and neurons page without a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from snapvit import figures
+from snapvit.pipeline.attention import AttentionTask
+from snapvit.pipeline.results import load_results
+from snapvit.pipeline.store import Store
+from snapvit.pipeline.tasks import Workbench
+from snapvit.ui.selection import Structure
+from snapvit.ui.structures import leaving, neighbours, structure_frame
+
+ROOT = Path(__file__).parents[1]
+MAPS = ("Local curvature", "Search factor", "Final score")
+
+
+@pytest.fixture(autouse=True)
+def fresh_resources() -> Iterator[None]:
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    cache = tmp_path / "cache"
+    shutil.copytree(ROOT / "cache", cache)
+    monkeypatch.setenv("SNAPVIT_CACHE", str(cache))
+    return Store(cache)
+
+
+def opened(**query: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.switch_page("pages/heads.py")
+    app.run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def charts(app: AppTest) -> dict[str, dict]:
+    specs = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    return {spec["layout"]["title"]["text"]: spec for spec in specs}
+
+
+def numbers(values: list | dict) -> np.ndarray:
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"]))
+    return np.array(values, dtype=float)
+
+
+def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
+    results = load_results(shipped, shipped.runs()[0])
+    shown = charts(opened(s="0.65"))
+    assert list(shown)[:3] == [f"{name} of every head" for name in MAPS]
+    expected = (
+        np.log10(results.curvature.head),
+        results.search.factors[12:].reshape(12, 6),
+        np.log10(results.final_scores.head),
+    )
+    for name, values in zip(MAPS, expected, strict=True):
+        heat, crosses, cells = shown[f"{name} of every head"]["data"]
+        np.testing.assert_allclose(numbers(heat["z"]).reshape(6, 12), values.T, rtol=1e-5)
+        assert len(numbers(crosses["x"])) == 36  # half of 72
+        assert len(cells["customdata"]) == 72
+
+
+def test_the_table_holds_every_structure_with_what_the_artifacts_say(shipped):
+    results = load_results(shipped, shipped.runs()[0])
+    table = structure_frame(results, 0.65)
+    assert len(table) == 84
+    assert table["Structure"].tolist()[:13] == [f"Block {b} MLP" for b in range(1, 13)] + ["Block 1 head 1"]
+    mlp = table["Kind"] == "MLP"
+    np.testing.assert_allclose(table["Local curvature"][mlp], results.curvature.mlp.astype(float).sum(axis=1))
+    np.testing.assert_allclose(
+        table["Final score"][~mlp], results.curvature.head.ravel() * results.search.factors[12:], rtol=1e-6
+    )
+    assert (table["This cut"] == "removed").sum() == 36
+    assert (table["This cut"] == "kept").sum() == 36
+    for index, name, cka in zip(range(84), table["Most like"], table["CKA with it"], strict=True):
+        row = [c if i != index else -1 for i, c in enumerate(results.cka.values[index])]
+        assert cka == pytest.approx(max(row))
+        assert name == results.facts.topology.structure_name(int(np.argmax(row)))
+
+
+def test_what_leaves_by_a_sparsity_is_what_the_cut_removes(shipped):
+    results = load_results(shipped, shipped.runs()[0])
+    goes = leaving(results)
+    for sparsity in (0.2, 0.5, 0.8, 0.95):
+        table = structure_frame(results, sparsity)
+        removed = (table["This cut"] == "removed").to_numpy()[12:]
+        assert (removed == (goes[12:] <= sparsity + 1e-9)).all()
+        for block in range(12):
+            kept = int(table["This cut"][block].split()[0])
+            assert (kept <= 288) == bool(goes[block] <= sparsity + 1e-9)
+
+
+def test_neighbours_are_the_greatest_entries_of_the_row(shipped):
+    results = load_results(shipped, shipped.runs()[0])
+    near = neighbours(results, Structure(4, 2))
+    row = np.delete(results.cka.values[12 + 4 * 6 + 2], 12 + 4 * 6 + 2)
+    np.testing.assert_allclose([n.cka for n in near], np.sort(row)[::-1][:6])
+    assert Structure(4, 2) not in [n.structure for n in near]
+
+
+@pytest.mark.parametrize(("at", "title"), [("3-4", "Block 3, head 4"), ("7-mlp", "Block 7, MLP")])
+def test_the_selected_structure_tells_its_story(at, title, shipped):
+    app = opened(s="0.5", at=at)
+    assert title in words(app)
+    assert "What says nearly the same" in words(app)
+    assert app.selectbox(key="pick_block").value == int(at.split("-")[0]) - 1
+    assert "leaves neuron by neuron" in words(app) or "It goes when" in words(app) or "never goes" in words(app)
+
+
+def test_the_boxes_select_a_structure_without_a_mouse(shipped):
+    app = opened()
+    app.selectbox(key="pick_block").set_value(4).run()
+    assert "Block 5, head 1" in words(app)
+    app.selectbox(key="pick_part").set_value(-1).run()
+    assert "Block 5, MLP" in words(app)
+    assert "5-mlp" in app.query_params["at"]
+
+
+def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
+    app = opened(s="0.65", at="9-3")
+    assert app.button(key="compute_attention")
+    run = shipped.runs()[0]
+    AttentionTask(run, 0.65, 0.5).perform(Workbench(shipped))
+    app = opened(s="0.65", at="9-3")
+    (title,) = [t for t in charts(app) if t.startswith("Attention of")]
+    assert title == "Attention of block 9, head 3, removed at 65.0%"
+    spec = charts(app)[title]
+    assert sum(trace["type"] == "image" for trace in spec["data"]) == 24
+    assert sum(trace["type"] == "heatmap" for trace in spec["data"]) == 8  # none of the cut: the head is gone
+    rollout = opened(s="0.65", look="rollout")
+    (title,) = [t for t in charts(rollout) if t.startswith("Attention of")]
+    assert title == "Attention of the whole model (rollout)"
+    assert sum(trace["type"] == "heatmap" for trace in charts(rollout)[title]["data"]) == 16
+    foreign = opened(s="0.65", at="9-3", image="77")
+    assert "Image 77 is none of the examples" in words(foreign)
+
+
+def test_before_the_search_ends_there_is_local_curvature_alone(shipped):
+    run = shipped.runs()[0]
+    for stage in ("search", "ranking", "evaluation"):
+        shipped.forget(run, stage)
+    app = opened(at="2-1")
+    shown = charts(app)
+    assert list(shown) == ["Local curvature of every head", "How the neurons' scores fall in each block"]
+    assert "The ranking comes after the search" in words(app)
+    assert "The ranking comes after the search" in words(opened(at="2-mlp"))
+
+
+def test_without_a_cka_map_the_page_says_so(shipped):
+    shipped.forget(shipped.runs()[0], "cka")
+    assert "no CKA map" in words(opened(at="2-1"))
+
+
+def test_a_wide_and_deep_model_sends_few_points():
+    scores = np.random.default_rng(0).random((40, 6144))
+    assert len(figures.neuron_profile(scores, "score", 0.5).to_json()) < 700_000
+
+
+def test_scores_that_are_zero_still_have_a_map():
+    values = np.zeros((2, 3))
+    assert figures.head_map(values, np.ones((2, 3), bool), "score").data

@@ -1,0 +1,202 @@
+"""The Method page without a browser: the numbers that it works out are those of the artifacts; its states."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from snapvit.artifacts import Curvature
+from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON
+from snapvit.pipeline.results import RunResults, list_runs, load_results
+from snapvit.pipeline.store import Store
+from snapvit.ui.words import scientific, small
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def fresh_resources() -> Iterator[None]:
+    st.cache_resource.clear()  # the caches of one process outlive a test
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    cache = tmp_path / "cache"
+    shutil.copytree(ROOT / "cache", cache)
+    monkeypatch.setenv("SNAPVIT_CACHE", str(cache))
+    return Store(cache)
+
+
+@pytest.fixture
+def results(shipped: Store) -> RunResults:
+    return load_results(shipped, list_runs(shipped)[0].run)
+
+
+def opened(**query: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.switch_page("pages/method.py")
+    app.run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    """All text, without the meanings that open on request."""
+    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.error)
+    text = "\n".join(str(element.value) for kind in kinds for element in kind)
+    text = re.sub(r'<span class="term-meaning".*?</span>', "", text)
+    return re.sub(r"<[^>]+>", "", text)
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def removed_by_sorting(results: RunResults, count: int) -> set[int]:
+    """The first `count` heads to leave: by plain lists, the best of each block staying."""
+    topology, factors = results.facts.topology, results.search.factors
+    scores = {}
+    for b in range(topology.blocks):
+        for h in range(topology.heads):
+            factor = factors[topology.blocks + b * topology.heads + h]
+            scores[b * topology.heads + h] = float(results.curvature.head[b, h]) * factor
+    best = set()
+    for b in range(topology.blocks):
+        block = range(b * topology.heads, (b + 1) * topology.heads)
+        best.add(max(block, key=lambda i: (scores[i], i)))
+    return set(sorted((i for i in scores if i not in best), key=lambda i: (scores[i], i))[:count])
+
+
+@pytest.mark.parametrize("head", [(2, 3), (5, 4), (0, 0), (11, 5)])
+def test_why_a_head_was_cut_is_worked_out_from_its_own_numbers(results: RunResults, head: tuple[int, int]) -> None:
+    text = words(opened(at=f"{head[0] + 1}-{head[1] + 1}", s="0.65"))
+    index = head[0] * 6 + head[1]
+    curvature, factor = float(results.curvature.head[head]), float(results.search.factors[12 + index])
+    line = f"curvature {scientific(curvature)} × factor {factor:.3f} = score {scientific(curvature * factor)}"
+    assert line in text
+    assert "⌊0.5 × 72⌋ = 36" in text
+    gone = index in removed_by_sorting(results, 36)
+    assert f"Why was this head {'cut' if gone else 'kept'}?" in text
+    assert ("so it is **cut**" in text) == gone
+
+
+def test_without_a_choice_it_follows_the_last_head_that_the_cut_removes(results: RunResults) -> None:
+    text = words(opened(s="0.5"))
+    assert "number 25 of 72" in text
+    assert "so it is **cut**" in text
+
+
+def test_the_histogram_s_mean_is_the_stored_curvature(results: RunResults, shipped: Store) -> None:
+    shown = metrics(opened(at="3-4"))
+    stored = float(shipped.load(results.summary.run, "curvature", Curvature).head[2, 3])
+    assert shown["Local curvature in this run"] == f"{stored:.3e}"
+    assert shown["Mean of these 1,000"] == f"{stored:.3e}"
+    gradients = HEAD_GRADIENTS.load(shipped, results.summary.run)
+    assert shown["Square of the mean gradient"] == f"{gradients.accumulated[2, 3]:.3e}"
+
+
+def test_the_loss_of_the_chosen_image_is_its_artifact_s(results: RunResults, shipped: Store) -> None:
+    ids = HEAD_GRADIENTS.load(shipped, results.summary.run).ids
+    for image in (int(ids[0]), int(ids[3])):
+        lesson = IMAGE_LESSON.load(shipped, results.summary.run, image)
+        text = words(opened(image=str(image)))
+        assert f"2 × 11 = 22 such terms is **{lesson.loss:.3f}**" in text
+        ideal = sum(11 * -(t * np.log(t)).sum() for t in lesson.shares[:2].astype(np.float64))
+        assert f"it would be {ideal:.3f}" in text
+
+
+@pytest.mark.parametrize(("generation", "rank"), [(1, 1), (7, 3), (30, 17)])
+def test_an_individual_s_fitness_factors_and_rank(results: RunResults, generation: int, rank: int) -> None:
+    app = opened(of_generation=str(generation), of_rank=str(rank), at="3-4")
+    history = results.search
+    order = sorted(range(17), key=lambda i: history.fitness[generation - 1, i].mean())
+    row = order[rank - 1]
+    values = history.fitness[generation - 1, row]
+    text = words(app)
+    assert f"({' + '.join(small(v) for v in values)}) / 4 = **{values.mean():.4f}**" in text
+    assert f"**rank {rank} of 17** in generation {generation}" in text
+    factor = abs(float(history.individuals[generation - 1, row][12 + 2 * 6 + 3]))
+    assert f"curvature of block 3, head 4 (framed) by {factor:.3f}" in text
+
+
+def test_its_cuts_keep_what_naive_sorting_keeps(results: RunResults, naive_kept) -> None:
+    app = opened(of_generation="4", of_rank="2")
+    charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    shown = next(c for c in charts if c["layout"]["title"]["text"] == "Heads that each block keeps")
+    history = results.search
+    row = int(np.argsort(history.individual_fitness[3])[1])
+    factors = np.abs(history.individuals[3, row].astype(np.float64))
+    scores = results.curvature.head * factors[12:].reshape(12, 6)
+    want = [[len(b) for b in naive_kept(scores, 0.2, heads)] for _, heads in results.request.config.search.pairs]
+    sent = shown["data"][0]["z"]  # base64 of a numpy array
+    kept = np.frombuffer(base64.b64decode(sent["bdata"]), sent["dtype"]).reshape(4, 12)
+    assert kept.tolist() == want
+
+
+def test_the_most_alike_structures_are_named(results: RunResults) -> None:
+    values = results.cka.values - np.eye(84)
+    a, b = divmod(int(values.argmax()), 84)
+    shown = metrics(opened())
+    label = f"Most alike: {results.facts.topology.structure_name(a)} and {results.facts.topology.structure_name(b)}"
+    assert shown[label] == f"{values[a, b]:.3f}"
+
+
+def test_without_gradients_the_rest_is_there_and_a_button_computes_them(results: RunResults, shipped: Store) -> None:
+    for name in list(shipped.manifest(results.summary.run).stages):
+        if name.startswith("lesson-"):
+            shipped.forget(results.summary.run, name)
+    app = opened()
+    assert app.button(key="compute_gradients").disabled is False
+    text = words(app)
+    assert "1,000 of the run's 1,000 calibration images" in text
+    assert "Why was this head cut?" in text
+
+
+def test_an_image_without_a_lesson_offers_to_compute_it(shipped: Store) -> None:
+    app = opened(image="77")
+    assert "image 77" in app.selectbox(key="lesson_image").format_func(77)
+    assert app.button(key="compute_image").disabled is False
+
+
+def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResults, shipped: Store) -> None:
+    for stage in ("cka", "search", "ranking", "evaluation"):
+        shipped.forget(results.summary.run, stage)
+    text = words(opened())
+    for what in ("CKA map", "search", "ranking"):
+        assert f"This run has no {what} yet" in text
+    assert "One head's gradient" in text
+
+
+def test_a_run_without_curvature_says_so(results: RunResults, shipped: Store) -> None:
+    shipped.forget(results.summary.run, "curvature")
+    app = opened()
+    assert "This run has none" in words(app)
+    assert not app.get("plotly_chart")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"of_generation": "99"}, {"of_rank": "x"}, {"of_view": "-1"}, {"image": "99999999"}, {"at": "3-mlp"}, {"s": "0"}],
+)
+def test_a_foreign_address_falls_back_calmly(query: dict[str, str], shipped: Store) -> None:
+    assert "4 · Ranking and cut" in words(opened(**query))
+
+
+def test_numbers_in_words() -> None:
+    assert scientific(5.8129e-9) == "$5.81 \\times 10^{-9}$"
+    assert scientific(9.999e-9) == "$1.00 \\times 10^{-8}$"
+    assert scientific(0.25) == "0.25"
+    assert (small(0.01234), small(0.0), small(3.24e-5)) == ("0.0123", "0.0000", "3.2e-05")

@@ -1,0 +1,110 @@
+"""One selection everywhere: in words, in the sidebar's links, and each page's own settings when one comes back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from snapvit.ui.selection import Selection, Structure
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/method.py"]
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    st.cache_resource.clear()
+    shutil.copytree(ROOT / "cache", tmp_path / "cache")
+    monkeypatch.setenv("SNAPVIT_CACHE", str(tmp_path / "cache"))
+    yield
+    st.cache_resource.clear()
+
+
+def opened(page: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    if page != "app.py":
+        app.switch_page(page)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def sidebar(app: AppTest) -> str:
+    return "\n".join(element.value for element in app.sidebar.markdown)
+
+
+def links(app: AppTest) -> list[str]:
+    return [link.proto.query_string for link in app.sidebar.get("page_link")]
+
+
+def test_words_name_what_is_selected() -> None:
+    assert Selection().words == "Sparsity 50 %"
+    whole = Selection(sparsity=0.655, structure=Structure(2, 3), other=Structure(4), image=812)
+    assert whole.words == "Sparsity 65.5 %, block 3 head 4 with block 5 MLP, image 812"
+    assert Selection(image=0).words == "Sparsity 50 %, image 0"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_what_is_selected_and_hands_it_on(page: str) -> None:
+    app = opened(page, s="0.65", at="3-4", image="812")
+    assert "Sparsity 65 %, block 3 head 4, image 812" in sidebar(app)
+    assert len(links(app)) >= len(PAGES)
+    for query in links(app):
+        assert {"s=0.65", "at=3-4", "image=812"} <= set(query.split("&"))
+
+
+def test_links_follow_a_slider_that_is_read_after_they_were_drawn() -> None:
+    app = opened("pages/heads.py", s="0.4")
+    app.slider[0].set_value(65.0).run()
+    assert "Sparsity 65 %" in sidebar(app)
+    assert all("s=0.65" in query.split("&") for query in links(app))
+    assert app.query_params["s"] == "0.65"
+
+
+def test_structure_and_image_are_cleared() -> None:
+    app = opened("pages/method.py", s="0.65", at="3-4", image="812")
+    next(b for b in app.sidebar.button if b.label == "Clear structure").click().run()
+    assert "Sparsity 65 %, image 812" in sidebar(app)
+    assert "at" not in app.query_params
+    next(b for b in app.sidebar.button if b.label == "Clear image").click().run()
+    assert sidebar(app).endswith("Sparsity 65 %")
+    assert "image" not in app.query_params
+    assert not [b for b in app.sidebar.button if b.label.startswith("Clear")]
+
+
+def test_choosing_on_the_method_page_changes_the_selection() -> None:
+    app = opened("pages/method.py", s="0.65")
+    app.selectbox(key="followed_head").set_value((2, 3)).run()
+    app.selectbox(key="lesson_image").set_value(9554).run()
+    app.slider(key="followed_sparsity").set_value(40.0).run()
+    assert not app.exception
+    assert "Sparsity 40 %, block 3 head 4, image 9554" in sidebar(app)
+    assert (app.query_params["at"], app.query_params["image"]) == ("3-4", "9554")
+
+
+def test_a_page_s_own_setting_is_in_the_address() -> None:
+    app = opened("pages/method.py", of_generation="7")
+    app.selectbox(key="of_rank").set_value("3").run()
+    assert (app.query_params["of_generation"], app.query_params["of_rank"]) == ("7", "3")
+    assert all("of_rank" not in query for query in links(app)), "it stays on its page"
+
+
+def test_a_page_s_own_setting_is_found_again_on_coming_back() -> None:
+    app = opened("pages/method.py")
+    app.selectbox(key="of_generation").set_value("7").run()
+    app.switch_page("pages/heads.py")
+    app.query_params.clear()
+    app.run()
+    assert "of_generation" not in app.query_params
+    app.switch_page("pages/method.py")
+    app.query_params.clear()
+    app.run()
+    assert app.selectbox(key="of_generation").value == "7"
+    assert app.query_params["of_generation"] == "7"
