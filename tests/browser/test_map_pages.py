@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from snapvit.errors import Cancelled
+from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
+from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
+from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
 
 from .conftest import ROOT, assert_calm, settle
@@ -63,15 +67,15 @@ def scrub_to(page: Page, share: float) -> None:
 def test_a_click_on_a_cell_puts_the_pair_side_by_side(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/cka?show=mlp")
     click_cell(page, "cka_before", 2, 6, 12)
-    page.get_by_role("cell", name="Block 3 MLP").wait_for()
-    page.get_by_role("cell", name="Block 7 MLP").wait_for()
+    page.get_by_role("columnheader", name="Block 3 MLP").wait_for()
+    page.get_by_role("columnheader", name="Block 7 MLP").wait_for()
     page.wait_for_url(re.compile(r"at=3-mlp.*with=7-mlp"))
     click_cell(page, "cka_before", 11, 0, 12)  # the map was drawn anew with the frames
-    page.get_by_role("cell", name="Block 12 MLP").wait_for()
+    page.get_by_role("columnheader", name="Block 12 MLP").wait_for()
     page.wait_for_url(re.compile(r"at=12-mlp.*with=1-mlp"))
     page.reload()
     settle(page)
-    page.get_by_role("cell", name="Block 12 MLP").wait_for()
+    page.get_by_role("columnheader", name="Block 12 MLP").wait_for()
     assert_calm(page)
 
 
@@ -86,15 +90,15 @@ def test_a_click_between_blocks_goes_to_their_most_similar_pair(
     i, j = max(((i, j) for i in first for j in second), key=lambda pair: cka[pair])
     page = open_page(f"{url}/cka")
     click_cell(page, "block_map", 4, 8, 12)
-    page.get_by_role("cell", name=topology.structure_name(i), exact=True).wait_for()
-    page.get_by_role("cell", name=topology.structure_name(j), exact=True).wait_for()
+    page.get_by_role("columnheader", name=topology.structure_name(i), exact=True).wait_for()
+    page.get_by_role("columnheader", name=topology.structure_name(j), exact=True).wait_for()
     assert_calm(page)
 
 
 def test_hovering_names_both_structures(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/cka?show=heads")
     click_cell(page, "cka_before", 3, 10, 72)
-    text = page.locator(".st-key-cka_before .hoverlayer").inner_text()
+    text = page.locator(".st-key-cka_before .hoverlayer").text_content()
     assert "Block 1 head 4" in text
     assert "Block 2 head 5" in text
 
@@ -148,8 +152,8 @@ def test_play_runs_to_the_last_generation_and_step_goes_back(url: str, open_page
 def test_the_selection_goes_from_the_table_to_the_cka_page(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/correlation?at=1-mlp&with=2-mlp")
     page.get_by_role("link", name="The selected pair on the CKA page").click()
-    page.get_by_role("cell", name="Block 1 MLP").wait_for()
-    page.get_by_role("cell", name="Block 2 MLP").wait_for()
+    page.get_by_role("columnheader", name="Block 1 MLP").wait_for()
+    page.get_by_role("columnheader", name="Block 2 MLP").wait_for()
     assert_calm(page)
 
 
@@ -160,4 +164,36 @@ def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, op
     page.locator(".main-svg").first.wait_for()
     overflow = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) <= 0
+    assert_calm(page)
+
+
+def generation_shown(page: Page) -> int:
+    heading = page.get_by_role("heading", name=re.compile("Strongest pairs at generation"))
+    return int(heading.inner_text().split()[-1])
+
+
+def test_the_page_follows_a_search_that_runs(
+    serve: Callable[..., str], tmp_path: Path, small_settings: tuple[str, ...], open_page: Callable[..., Page]
+) -> None:
+    settings = [*small_settings, "search.generations=60", "search.images=64"]
+    request = RunRequest(config=with_settings(PRESETS["quick"], settings))
+    reporter = Reporter(lambda event: reporter.cancel() if event.kind == "generation" else None)
+    with pytest.raises(Cancelled):
+        run_pipeline(request, Store(tmp_path), reporter)
+    page = open_page(serve("app.py", cache=tmp_path))
+    page.locator(f".st-key-go_on_{request.run} button").click()
+    page.locator(".st-key-job_panel").get_by_text("Running:").wait_for(timeout=WAIT)
+    page.get_by_test_id("stSidebar").get_by_role("link", name="Correlation").click()
+    page.get_by_role("heading", name=re.compile("Strongest pairs at generation")).wait_for(timeout=WAIT)
+    first = generation_shown(page)
+    assert first < 60
+    page.wait_for_function(
+        "first => Array.from(document.querySelectorAll('h3'),"
+        " h => Number(h.innerText.match(/generation (\\d+)/)?.[1])).some(g => g > first)",
+        arg=first,
+        timeout=WAIT,
+    )
+    page.locator(PLOT.format("correlation_player")).last.wait_for()  # the old one may still be leaving
+    label = page.locator(".st-key-correlation_player .slider-label").last
+    assert int(label.text_content().split()[-1]) > first, "the figure starts at the last generation"
     assert_calm(page)
