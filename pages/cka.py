@@ -8,7 +8,10 @@ from snapvit.ui.structure_controls import shown_pair
 from snapvit.ui.structure_pair import structure_pair
 
 selection = ui.open_page("CKA")
-st.title("Which structures say the same?")
+ui.page_title(
+    "Which structures say the same?",
+    terms=("block", "CKA", "class token", "cut", "final score", "head", "MLP", "ranking", "sparsity", "structure"),
+)
 
 results = ui.results_with("cka", selection, "This run has no CKA map yet. It comes after the local curvature.")
 block_summary(results)

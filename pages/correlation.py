@@ -7,7 +7,13 @@ from snapvit.ui.correlation_chance import chance
 from snapvit.ui.correlation_maps import controls, eigenvalues, pair_table, player
 
 selection = ui.open_page("Correlation")
-st.title("What does the search learn about pairs?")
+ui.page_title(
+    "What does the search learn about pairs?",
+    terms=(
+        *("block", "CKA", "covariance", "factor", "fitness", "generation", "head", "Hessian", "individual", "MLP"),
+        *("structure", "xNES"),
+    ),
+)
 
 results = ui.results_with(
     "search", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
