@@ -10,7 +10,7 @@ from snapvit.ui.structure_pair import structure_pair
 selection = ui.open_page("CKA")
 ui.page_title(
     "Which structures say the same?",
-    terms=("block", "CKA", "cut", "factor", "final score", "head", "local curvature", "MLP", "sparsity", "structure"),
+    terms=("block", "CKA", "class token", "cut", "final score", "head", "MLP", "ranking", "sparsity", "structure"),
 )
 
 results = ui.results_with("cka", selection, "This run has no CKA map yet. It comes after the local curvature.")

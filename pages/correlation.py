@@ -9,7 +9,10 @@ from snapvit.ui.correlation_maps import controls, eigenvalues, pair_table, playe
 selection = ui.open_page("Correlation")
 ui.page_title(
     "What does the search learn about pairs?",
-    terms=("CKA", "covariance", "factor", "fitness", "generation", "Hessian", "individual", "structure", "xNES"),
+    terms=(
+        *("block", "CKA", "covariance", "factor", "fitness", "generation", "head", "Hessian", "individual", "MLP"),
+        *("structure", "xNES"),
+    ),
 )
 
 results = ui.results_with(

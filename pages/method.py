@@ -66,12 +66,14 @@ if results.cka is None:
     not_yet("CKA map")
 else:
     cka_lesson(results)
+    st.page_link("pages/cka.py", label="The whole map", query_params=selection.query())
 
 st.header("3 · Search", anchor="step-3")
 if results.search is None or not results.search.generations:
     not_yet("search")
 else:
     search_lesson(results, head)
+    st.page_link("pages/correlation.py", label="The estimate, generation by generation", query_params=selection.query())
     check(
         "Why does the search not simply try every combination of structures?",
         f"There are {results.facts.topology.structures} structures; keeping or removing each gives "

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from snapvit.ui.selection import Selection, Structure
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/method.py"]
+PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/cka.py", "pages/correlation.py", "pages/method.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ TERMS: dict[str, Term] = {
     "class token": Term(
         "An extra token that belongs to no patch and gathers what the whole image shows. The embedding is read from it "
         "where the model has one.",
-        "CKA map, attention on the Heads page",
+        "CKA, Heads",
     ),
     "block": Term(
         "One layer of a ViT: attention, then an MLP, each added to what came in. Block 1 is nearest the image.",
@@ -63,7 +63,7 @@ TERMS: dict[str, Term] = {
     "structure": Term(
         "What one search factor belongs to: a head, or the whole MLP of a block. A model of L blocks with H heads has "
         "L + L·H structures.",
-        "Heads, CKA and correlation maps",
+        "Heads, CKA, Correlation",
     ),
     "embedding": Term(
         "The vector that the model makes of an image, before any classification. Images that look alike to the model "
@@ -109,12 +109,12 @@ TERMS: dict[str, Term] = {
     "Hessian": Term(
         "The matrix of the loss's second derivatives. What lies off its diagonal says how two structures matter "
         "together, which curvature alone cannot know.",
-        "Correlation map, Method",
+        "Correlation, Method",
     ),
     "CKA": Term(
         "Centred kernel alignment: how alike two sets of activations are over the same images, whatever their "
         "rotation or scale. 1 is the same up to these, 0 is unrelated.",
-        "CKA map, Method",
+        "CKA, Method",
     ),
     "calibration image": Term(
         "An image that the method looks at to rank structures. Its label is not used, and it is never a query.",
@@ -128,7 +128,7 @@ TERMS: dict[str, Term] = {
     "xNES": Term(
         "Exponential natural evolution strategy: draws guesses from a normal distribution, ranks them, and moves the "
         "distribution's mean and covariance towards the better ones.",
-        "Run, Method, Correlation map",
+        "Run, Method, Correlation",
     ),
     "individual": Term(
         "One guess of the search: a factor for every structure. It is judged by cutting the model with it.",
@@ -136,7 +136,7 @@ TERMS: dict[str, Term] = {
     ),
     "generation": Term(
         "One round of the search: a population of individuals is drawn and judged, then the distribution moves.",
-        "Run, Method, Correlation map",
+        "Run, Method, Correlation",
     ),
     "fitness": Term(
         "How far cut models' embeddings move from the full model's: 1 minus the cosine, averaged over images and over "
@@ -146,7 +146,7 @@ TERMS: dict[str, Term] = {
     "covariance": Term(
         "Says how the search's factors vary together. Its off-diagonal part is the method's estimate of how structures "
         "depend on one another.",
-        "Correlation map, Method",
+        "Correlation, Method",
     ),
     "PCA projection": Term(
         "The directions in which the full model's embeddings vary most. Fitness compares embeddings along these.",

@@ -25,8 +25,10 @@ def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> 
     return serve("app.py", cache=cache)
 
 
-def choose(page: Page, label: str, option: str | re.Pattern[str]) -> None:
-    page.get_by_role("combobox", name=label, exact=True).click()
+def choose(page: Page, label: str, typed: str, option: re.Pattern[str]) -> None:
+    box = page.get_by_role("combobox", name=label, exact=True)
+    box.click()
+    box.fill(typed)
     page.get_by_role("option", name=option).first.click()
     settle(page)
 
@@ -52,9 +54,9 @@ def test_the_first_visit_on_a_fresh_server_shows_every_step(
 def test_another_individual_changes_the_numbers(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/method")
     page.get_by_text("rank 1 of 17 in generation 30").wait_for()
-    choose(page, "Generation", re.compile(r"^7$"))
+    choose(page, "Generation", "7", re.compile("^7$"))
     page.get_by_text("rank 1 of 17 in generation 7").wait_for()
-    choose(page, "Individual, by rank in its generation", re.compile("^rank 3,"))
+    choose(page, "Individual, by rank in its generation", "rank 3,", re.compile("^rank 3,"))
     page.get_by_text("rank 3 of 17 in generation 7").wait_for()
     page.wait_for_url(re.compile("of_generation=7.*of_rank=3|of_rank=3.*of_generation=7"))
     page.reload()

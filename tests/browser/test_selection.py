@@ -20,6 +20,8 @@ PAGES = [
     ("Run", "", "", None),
     ("Sparsity", "/sparsity", "", None),
     ("Heads", "/heads", "&measure=factor", ".st-key-head_map_factor .main-svg"),
+    ("CKA", "/cka", "", None),
+    ("Correlation", "/correlation", "&g=7", None),
     ("Method", "/method", "&of_generation=7&of_rank=3", "text=rank 3 of 17 in generation 7"),
 ]
 
@@ -47,6 +49,7 @@ def test_it_survives_another_page_the_way_back_and_a_reload(
 ) -> None:
     def assert_here() -> None:
         assert_selected(page)
+        assert all(part in page.url for part in own.split("&"))
         if mark is not None:
             page.locator(mark).first.wait_for()
 
