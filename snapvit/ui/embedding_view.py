@@ -17,7 +17,7 @@ from snapvit.pipeline.results import RunResults
 from snapvit.ui.embedding_map import Group, MapPoints, Place
 from snapvit.ui.resources import run_stamp, store
 
-ALL_CLASSES, ALL_IMAGES, QUERIES = "all classes", "all images", "queries only"
+ALL_CLASSES, ALL_IMAGES, QUERIES = "all classes", "all images", "queries"
 LEGEND_MOST = 12  # names beside the map; more would push it off the screen
 NO_CLASS = -1
 
@@ -106,7 +106,7 @@ def view_of(found: EmbeddingMap, pair: tuple[float, float], classes: tuple[str, 
 
 def outcome_choices(view: MapView) -> list[str]:
     """What the images can be narrowed to."""
-    return [ALL_IMAGES, QUERIES, *([look.name for look in OUTCOMES] if view.outcome is not None else [])]
+    return [ALL_IMAGES, GALLERY.name, QUERIES, *([look.name for look in OUTCOMES] if view.outcome is not None else [])]
 
 
 def shown(view: MapView, class_name: str, which: str) -> NDArray[np.bool_]:
@@ -114,7 +114,9 @@ def shown(view: MapView, class_name: str, which: str) -> NDArray[np.bool_]:
     mask = np.ones(len(view.found.ids), bool)
     if class_name in view.classes:
         mask &= view.labels == view.classes.index(class_name)
-    if which != ALL_IMAGES:
+    if which == GALLERY.name:
+        mask[view.found.gallery :] = False
+    elif which != ALL_IMAGES:
         mask[: view.found.gallery] = False
     names = [look.name for look in OUTCOMES]
     if which in names and view.outcome is not None:
@@ -148,7 +150,7 @@ def map_groups(view: MapView, by_outcome: bool) -> tuple[tuple[Group, ...], tupl
     elif view.classes:
         looks = [_group(look, 1.0, 0) for look in class_looks(view.classes)]
     else:
-        looks = [_group(GALLERY, 0.75, 0), _group(Look("queries", OUTCOMES[0].light, OUTCOMES[0].dark), 1.1, 1)]
+        looks = [_group(GALLERY, 0.75, 0), _group(Look(QUERIES, OUTCOMES[0].light, OUTCOMES[0].dark), 1.1, 1)]
     return tuple(looks), tuple(range(len(looks)))
 
 
@@ -195,3 +197,9 @@ def map_table(view: MapView) -> pd.DataFrame:
         table.loc[found.gallery :, "Outcome"] = [OUTCOMES[number].name for number in view.outcome]
     table.loc[found.gallery :, f"Neighbours kept of {found.k}"] = view.stayed
     return table
+
+
+def query_table(view: MapView) -> pd.DataFrame:
+    """Every query with what became of its neighbours and its answer."""
+    table = map_table(view).iloc[view.found.gallery :]
+    return table[[name for name in table.columns if not name.startswith("UMAP") and name != "Part"]]

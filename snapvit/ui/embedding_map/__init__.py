@@ -84,6 +84,7 @@ def embedding_map(
     words: MapWords,
     only: str | None,
     image: int | None,
+    chosen: tuple[int, ...],
     key: str,
     on_picked: Callable[[int], None],
     on_chosen: Callable[[tuple[int, ...]], None],
@@ -91,20 +92,18 @@ def embedding_map(
 ) -> None:
     """Draw the map; the callbacks are told image ids: of a click, of a lasso, and the group whose name was clicked.
 
-    legend: groups to name beside the map. only: the group that is shown alone. image: the selected one's id.
+    legend: groups to name beside the map. only: the group that is shown alone. image, chosen: ids
+    of the selected one and of those of the last lasso.
     """
     known = set(points.ids.tolist())
-    chosen_key = f"_{key}_chosen"
 
     def picked() -> None:
         found = _sent(key, "picked")
         if found in known:
             on_picked(int(found))
 
-    def chosen() -> None:
-        ids = tuple(i for i in _sent(key, "chosen") or () if i in known)
-        st.session_state[chosen_key] = ids
-        on_chosen(ids)
+    def lassoed() -> None:
+        on_chosen(tuple(i for i in _sent(key, "chosen") or () if i in known))
 
     def isolated() -> None:
         name = _sent(key, "isolated")
@@ -120,10 +119,10 @@ def embedding_map(
         "queriesFrom": points.queries_from,
         "only": only,
         "image": image,
-        "chosen": [i for i in st.session_state.get(chosen_key, ()) if i in known],
+        "chosen": list(chosen),
         **vars(words),
     }
-    _component()(key=key, data=data, on_picked_change=picked, on_chosen_change=chosen, on_isolated_change=isolated)
+    _component()(key=key, data=data, on_picked_change=picked, on_chosen_change=lassoed, on_isolated_change=isolated)
 
 
 def _sent(key: str, name: str) -> Any:
