@@ -64,13 +64,12 @@ def kept_neighbours(kept: Ints, outcome: Ints | None, k: int) -> go.Figure:
             x=np.arange(k + 1),
             y=counts,
             name=look.name,
-            marker={
-                "color": look.light,
-                "pattern": {"shape": {"down": "/", "up": "x", "square": "."}.get(look.shape, "")},
-            },
+            marker={"color": look.light, "line": {"width": 0}},
             hovertemplate="%{x} of " + str(k) + f" neighbours stay: %{{y}} queries, {look.name}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0.15)
     figure.update_xaxes(title=f"Neighbours that stay among the nearest {k} (images)", range=[-0.7, k + 0.7])
     figure.update_yaxes(title="Queries (images)")
-    return finish(figure, "How much of their neighbourhood queries keep")
+    finish(figure, "How many neighbours each query keeps", height=400)
+    # Below the plot, where four names may wrap without covering the title.
+    return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 50, "b": 120})

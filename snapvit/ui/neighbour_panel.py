@@ -9,6 +9,7 @@ from snapvit import figures
 from snapvit.artifacts import Ints
 from snapvit.evaluation.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, STILL_WRONG, stayed, was_there
 from snapvit.ui.embedding_view import MapView
+from snapvit.ui.flow import flowing_columns
 from snapvit.ui.picture_board import Card, picture_board
 from snapvit.ui.pictures import picture_url
 from snapvit.ui.selection import change
@@ -104,7 +105,7 @@ def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
     if is_example:
         st.caption("Nothing is selected, so this is an example: the query whose neighbourhood suffers most.")
     kept = int(view.stayed[query])
-    picture, words = st.columns([1, 5])
+    picture, words = flowing_columns([1, 5], 150, key="query")
     with picture:
         picture_board([_card(view, data, view.row_of[image])], f"Query {image}", "query_board")
     words.markdown(
@@ -123,14 +124,14 @@ def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
             _neighbour(view, data, int(row), float(cosine), "" if both else mark)
             for row, cosine, both in zip(rows[query], cosines[query], common[query], strict=True)
         ]
-        picture_board(cards, title, f"{side}_board")
+        picture_board(cards, title, f"{side}_board", small=True)
 
 
 def _neighbour(view: MapView, data: str, row: int, cosine: float, mark: str) -> Card:
     image = int(view.found.ids[row])
     title = view.class_name(view.labels[row]) or f"Image {image}"
     kind = {"leaves": "left", "enters": "entered"}.get(mark, "")
-    return Card(image, picture_url(data, image), title, (f"cosine {cosine:.3f}", f"image {image}"), mark, kind)
+    return Card(image, picture_url(data, image), title, (f"cos {cosine:.3f}",), mark, kind)
 
 
 def _votes(view: MapView, query: int) -> str:
@@ -162,7 +163,7 @@ def _no_neighbours(view: MapView, data: str, image: int) -> None:
         return
     found = view.found
     before, after = (int((rows == row).any(axis=1).sum()) for rows in (found.full_neighbours, found.cut_neighbours))
-    picture, words = st.columns([1, 5])
+    picture, words = flowing_columns([1, 5], 150, key="query")
     with picture:
         picture_board([_card(view, data, row)], f"Image {image}", "query_board")
     words.markdown(

@@ -68,7 +68,7 @@ class EmbeddingMap extends Painter {
     this.ink = getComputedStyle(this.root).getPropertyValue("--ink") || "#31333f";
     this.paper = getComputedStyle(this.root).getPropertyValue("--st-background-color").trim() || "#fff";
     this.dark = isDark(this.root);
-    this.sprites = data.groups.map((group) => sprite(group.shape, this.dark ? group.dark : group.light, this.paper));
+    this.sprites = data.groups.map((group) => sprite(group.shape, this.dark ? group.dark : group.light, group.shape === "circle" ? null : this.paper));
     this.faded = sprite("circle", this.dark ? "#4a4e57" : "#d9dbe0", null);
     this.part("title").textContent = data.title;
     this.part("cut").textContent = data.cut;

@@ -80,7 +80,8 @@ class Painter {
   draw(pen) {
     const frame = this.place();
     const { group, shown, ids } = this.points;
-    const size = Math.min(3 * Math.max(1, 60 / Math.sqrt(ids.length + 1)), 5) * Math.min(this.zoom.scale ** 0.4, 2.5);
+    const narrow = this.width < 600 ? 0.85 : 1;
+    const size = narrow * Math.min(Math.max(190 / Math.sqrt(ids.length + 1), 2.1), 5) * Math.min(this.zoom.scale ** 0.4, 2.5);
     const half = size / 0.72; // of a sprite, whose mark reaches 0.36 of its width
     const some = this.chosen.size > 0;
     const stamp = (i, grow = 1) => {
@@ -115,7 +116,7 @@ class Painter {
 
   // Names of classes where they are densest; one that would cover another is left out.
   names(pen, { scale, x, y, eased }) {
-    pen.font = `600 14px ${getComputedStyle(this.root).fontFamily}`;
+    pen.font = `600 ${this.width < 600 ? 12 : 14}px ${getComputedStyle(this.root).fontFamily}`;
     pen.textAlign = "center";
     pen.lineJoin = "round";
     const taken = [];

@@ -25,7 +25,9 @@ class Card:
     kind: str = ""  # its colour: left, entered, right, wrong
 
 
-def picture_board(cards: Sequence[Card], label: str, key: str, on_picked: Callable[[int], None] | None = None) -> None:
+def picture_board(
+    cards: Sequence[Card], label: str, key: str, on_picked: Callable[[int], None] | None = None, small: bool = False
+) -> None:
     """Show the cards in rows. label: what they are, for screen readers. on_picked: told the id of a clicked one."""
     ids = {card.id for card in cards}
 
@@ -35,7 +37,12 @@ def picture_board(cards: Sequence[Card], label: str, key: str, on_picked: Callab
         if on_picked is not None and found in ids:
             on_picked(found)
 
-    data = {"cards": [asdict(card) for card in cards], "label": label, "clickable": on_picked is not None}
+    data = {
+        "cards": [asdict(card) for card in cards],
+        "label": label,
+        "clickable": on_picked is not None,
+        "small": small,
+    }
     _component()(key=key, data=data, on_picked_change=picked)
 
 

@@ -28,5 +28,6 @@ export default function ({ data, parentElement, setStateValue }) {
   const pick = data.clickable ? (id) => setStateValue("picked", { value: id, time: Date.now() }) : null;
   const board = parentElement.querySelector(".board");
   board.setAttribute("aria-label", data.label);
+  board.classList.toggle("small", data.small);
   board.replaceChildren(...data.cards.map((one) => card(one, pick)));
 }
