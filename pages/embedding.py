@@ -8,7 +8,10 @@ from snapvit.ui.embedding_view import query_table
 from snapvit.ui.neighbour_panel import choose_query, chosen_images, neighbours
 
 selection = ui.open_page("Embedding")
-st.title("What does the cut do to the features?")
+ui.page_title(
+    "What does the cut do to the features?",
+    terms=("cosine", "cut", "embedding", "gallery", "k-NN", "query", "sparsity", "top-1"),
+)
 results = ui.results_with(
     "ranking", selection, "This run has no ranking yet, so there is no cut to compare. It comes after the search."
 )

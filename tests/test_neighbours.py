@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,8 +72,6 @@ def test_what_stayed_and_what_was_there_equal_sets(found):
 
 
 def test_without_labels_nobody_is_named(found):
-    from dataclasses import replace
-
     assert predictions(replace(found, labels=None)) is None
 
 

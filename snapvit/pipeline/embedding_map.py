@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,12 @@ from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.derived import Derived
 from snapvit.pipeline.results import load_ranking
 from snapvit.pipeline.store import Store
+from snapvit.pipeline.work import pass_share
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snapvit.data.pixels import PixelTable
     from snapvit.elastic.vit import ElasticViT
     from snapvit.pipeline.progress import Reporter
     from snapvit.pipeline.tasks import Workbench
@@ -59,7 +64,6 @@ class EmbeddingTask:
             return
         from snapvit.elastic.vit import ElasticViT
         from snapvit.evaluation.projection import refine
-        from snapvit.pipeline.measure import pass_share
 
         workspace, reporter, started = bench.workspace(run), bench.reporter, time.monotonic()
         known = _any_map(store, run)
@@ -103,14 +107,17 @@ def _any_map(store: Store, run: str) -> EmbeddingMap | None:
 def _features(workspace: Workspace, elastic: ElasticViT, reporter: Reporter, share: float) -> tuple[Floats, Floats]:
     """Embeddings of the gallery (N, D) and the queries (M, D) by the model as it is cut now."""
     from snapvit.evaluation.features import embeddings
-    from snapvit.pipeline.workspace import FORWARD_BATCH
 
     tables = (workspace.gallery_table, workspace.query_table)
     reporter.begin("features", sum(map(len, tables)) * share)
-    gallery, queries = (
-        embeddings(elastic.model, reporter.over(workspace.batches(table), FORWARD_BATCH * share)).numpy()
-        for table in tables
-    )
+
+    def counted(table: PixelTable) -> Iterator[Tensor]:
+        for batch in workspace.batches(table):
+            reporter.check()
+            yield batch
+            reporter.advance(len(batch) * share)
+
+    gallery, queries = (embeddings(elastic.model, counted(table)).numpy() for table in tables)
     return gallery, queries
 
 

@@ -28,6 +28,7 @@ from snapvit.ui.embedding_view import (
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.neighbour_panel import pick
 from snapvit.ui.offer import offer
+from snapvit.ui.published import what_scores_lack
 from snapvit.ui.selection import Selection, change, setting
 
 COLOURS = ("class", "outcome")
@@ -65,8 +66,11 @@ class Choice:
 def cut_to_show(results: RunResults, selection: Selection) -> tuple[Selection, MapView]:
     """The slider, and the map of its cut; else of the nearest computed one, beside an offer to compute it.
 
-    Ends the page where no cut of the run has a map yet.
+    Ends the page where no cut of the run has a map yet, or where the run has no images to map.
     """
+    if results.imported:
+        st.info(what_scores_lack(results), icon=":material/info:")
+        st.stop()
     percent = st.slider(
         "Sparsity of the cut",
         0.0,
