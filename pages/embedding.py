@@ -22,14 +22,14 @@ st.markdown(
 selection, view = cut_to_show(results, selection)
 headline(view)
 mask, choice = narrow(view)
-shown_image = selection.image if selection.image is not None else view.example()
+shown_image = selection.image if selection.image is not None else view.example(mask)
 chosen = show_map(view, results, mask, choice, shown_image)
 data = results.request.data
 chosen_images(view, data, chosen)
 
 st.subheader("One query's neighbours")
-image = choose_query(view, mask, selection.image)
-neighbours(view, data, image, is_example=selection.image is None)
+choose_query(view, mask, shown_image)
+neighbours(view, data, shown_image, is_example=selection.image is None)
 
 ui.show_figure(
     figures.kept_neighbours(view.stayed, view.outcome, view.found.k),

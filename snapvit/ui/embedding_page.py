@@ -8,6 +8,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from snapvit import figures
+from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.neighbours import NEWLY_RIGHT, NEWLY_WRONG
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.embedding_map import EmbeddingTask
@@ -128,9 +129,16 @@ def headline(view: MapView) -> None:
     counts = [int((view.outcome == kind).sum()) for kind in range(len(figures.OUTCOMES))]
     columns[1].metric("Newly wrong", f"{counts[NEWLY_WRONG]:,}", help="Right with the full model, wrong after the cut")
     columns[2].metric("Newly right", f"{counts[NEWLY_RIGHT]:,}", help="Wrong with the full model, right after the cut")
-    right = (view.after == found.labels[found.gallery :]).mean()
-    was = (view.before == found.labels[found.gallery :]).mean()
-    columns[3].metric("k-NN top-1", f"{right:.1%}", f"{100 * (right - was):+.1f} points", help=f"Full model {was:.1%}")
+    truth = found.labels[found.gallery :]
+    right, was = (int((named == truth).sum()) for named in (view.after, view.before))
+    columns[3].metric("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points")
+    cut, full = (
+        f"{low:.1%} to {high:.1%}" for low, high in (wilson_interval(hits, len(truth)) for hits in (right, was))
+    )
+    st.caption(
+        f"Of {len(truth):,} queries. 95 % interval of top-1: {cut} after the cut, {full} for the full model "
+        f"({was / len(truth):.1%})."
+    )
 
 
 def narrow(view: MapView) -> tuple[NDArray, Choice]:

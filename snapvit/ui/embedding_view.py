@@ -62,12 +62,13 @@ class MapView:
         """`Shirt → Coat`: what the full and the cut model call a query; empty without labels."""
         return "" if self.before is None else " → ".join(self.class_name(a[query]) for a in (self.before, self.after))
 
-    def example(self) -> int:
-        """Image id of a telling query: newly wrong if there is one, with the fewest neighbours left."""
-        kept = self.stayed.astype(float)
-        if self.outcome is not None and (self.outcome == NEWLY_WRONG).any():
-            kept = np.where(self.outcome == NEWLY_WRONG, kept, np.inf)
-        return int(self.query_ids()[int(kept.argmin())])
+    def example(self, mask: NDArray[np.bool_]) -> int:
+        """Image id of a telling query among the shown ones: newly wrong if one is, with the fewest neighbours left."""
+        among = mask[self.found.gallery :]
+        among = among if among.any() else np.ones_like(among)
+        if self.outcome is not None and (among & (self.outcome == NEWLY_WRONG)).any():
+            among = among & (self.outcome == NEWLY_WRONG)
+        return int(self.query_ids()[np.where(among, self.stayed, self.found.k + 1).argmin()])
 
 
 def chosen_map(results: RunResults, pair: tuple[float, float]) -> tuple[MapView | None, list[tuple[float, float]]]:

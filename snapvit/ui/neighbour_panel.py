@@ -59,15 +59,14 @@ def _card(view: MapView, data: str, row: int) -> Card:
     return Card(image, picture_url(data, image), title, words, mark, kind)
 
 
-def choose_query(view: MapView, mask: np.ndarray, image: int | None) -> int:
-    """Controls that name one image: from a list of the queries shown on the map, or by number; returns its id."""
-    selected = view.example() if image is None else image
+def choose_query(view: MapView, mask: np.ndarray, image: int) -> None:
+    """Controls that select an image: from a list of the queries shown on the map, or by its number."""
     gallery = view.found.gallery
     rows = np.flatnonzero(mask[gallery:])
     rows = rows[np.argsort(view.stayed[rows], kind="stable")]
     listed, number = st.columns([3, 1], vertical_alignment="bottom")
     ids = [int(view.query_ids()[row]) for row in rows]
-    st.session_state["query_list"] = selected if selected in ids else None
+    st.session_state["query_list"] = image if image in ids else None
     listed.selectbox(
         f"One of the {len(ids):,} queries shown on the map, those with the fewest neighbours left first",
         ids,
@@ -76,7 +75,7 @@ def choose_query(view: MapView, mask: np.ndarray, image: int | None) -> int:
         placeholder="Choose a query",
         on_change=lambda: pick(st.session_state["query_list"]),
     )
-    st.session_state["image_number"] = selected
+    st.session_state["image_number"] = image
     number.number_input(
         "Image number",
         0,
@@ -84,7 +83,6 @@ def choose_query(view: MapView, mask: np.ndarray, image: int | None) -> int:
         key="image_number",
         on_change=lambda: pick(int(st.session_state["image_number"])),
     )
-    return selected
 
 
 def _query_words(view: MapView, image: int) -> str:
@@ -103,7 +101,9 @@ def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
         _no_neighbours(view, data, image)
         return
     if is_example:
-        st.caption("Nothing is selected, so this is an example: the query whose neighbourhood suffers most.")
+        st.caption(
+            "Nothing is selected, so this is an example: of the queries shown, the one whose neighbourhood suffers most."
+        )
     kept = int(view.stayed[query])
     picture, words = flowing_columns([1, 5], 150, key="query")
     with picture:
