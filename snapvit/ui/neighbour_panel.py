@@ -102,7 +102,7 @@ def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
         return
     if is_example:
         st.caption(
-            "Nothing is selected, so this is an example: of the queries shown, the one whose neighbourhood suffers most."
+            "Nothing is selected, so this is an example: of the queries shown, one that keeps the fewest neighbours."
         )
     kept = int(view.stayed[query])
     picture, words = flowing_columns([1, 5], 150, key="query")
