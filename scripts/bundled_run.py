@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from snapvit.pipeline.config import PRESETS, RunRequest
+from snapvit.pipeline.embedding_map import SHIPPED, EmbeddingTask
 from snapvit.pipeline.lessons import GradientsTask
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.tasks import RunTask, Workbench
@@ -13,6 +14,7 @@ REQUEST = RunRequest(config=PRESETS["paper"])
 TASKS = (
     RunTask(REQUEST),
     GradientsTask(REQUEST.run, REQUEST.config.curvature.images),
+    *(EmbeddingTask(REQUEST.run, mlp, heads) for mlp, heads in SHIPPED),
 )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGES = {
     "run": ("/", ".st-key-fitness_curve .main-svg"),
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
+    "embedding": ("/embedding?s=0.65", '[data-testid="map-canvas"][data-frame]'),
     "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
     "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
 }

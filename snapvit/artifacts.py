@@ -317,6 +317,35 @@ class AttentionMaps:
 
 
 @dataclass(frozen=True)
+class EmbeddingMap:
+    """Where one cut moves the images: full and cut features laid out in one plane, and the neighbours behind them.
+
+    N images, the gallery first and then the M queries; k neighbours of each query, nearest first. Kept small, as it
+    lies on disk: whole numbers in as few bytes as hold them, places in half precision.
+    """
+
+    ids: NDArray[np.unsignedinteger]  # (N,) in the image source
+    gallery: int  # how many of them are the gallery
+    labels: NDArray[np.signedinteger] | None  # (N,) class numbers, None where nobody labelled the images
+    full_layout: NDArray[np.float16]  # (N, 2)
+    cut_layout: NDArray[np.float16]  # (N, 2), in the same plane
+    full_neighbours: NDArray[np.unsignedinteger]  # (M, k) rows of the gallery, by cosine of the full model's features
+    cut_neighbours: NDArray[np.unsignedinteger]  # (M, k), by the cut model's
+    full_cosines: Floats  # (M, k)
+    cut_cosines: Floats  # (M, k)
+
+    @property
+    def queries(self) -> int:
+        """M."""
+        return len(self.ids) - self.gallery
+
+    @property
+    def k(self) -> int:
+        """Neighbours of a query."""
+        return self.full_neighbours.shape[1]
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """What pages need to know of a run's model and images without loading either."""
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snapvit.evaluation.neighbours import predictions
 from snapvit.pipeline import stages
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair
+from snapvit.pipeline.embedding_map import MAPS, SHIPPED
 from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import list_runs, load_results
@@ -62,6 +64,11 @@ def test_what_pages_show_at_first_sight_belongs_to_these_stages(copy):
     assert len(gradients.ids) == REQUEST.config.curvature.images
     for image in gradients.ids[:READY_IMAGES]:
         assert IMAGE_LESSON.load(copy, REQUEST.run, int(image)) is not None
+    table = load_results(copy, REQUEST.run).measurements
+    for pair in SHIPPED:
+        found = MAPS.load(copy, REQUEST.run, *pair)
+        right = predictions(found)[1] == found.labels[found.gallery :]
+        assert right.sum() == table.find(*pair).hits
 
 
 def test_the_run_is_finished_and_rich_enough_for_every_page(copy):

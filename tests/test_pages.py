@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "cache"
-PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/method.py"]
+PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/embedding.py", "pages/method.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from snapvit.figures.attention import attention_overlay
 from snapvit.figures.cka import TITLES as CKA_TITLES
 from snapvit.figures.cka import block_map, cka_map, pair_scatter
 from snapvit.figures.correlation import chance_curve, correlation_player, frame_generations, spectrum
+from snapvit.figures.embedding import OUTCOMES, kept_neighbours
 from snapvit.figures.heads import MEASURES, head_map
 from snapvit.figures.kept import cost_curves, kept_by_block
 from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
@@ -17,6 +18,7 @@ from snapvit.figures.structures import StructureOrder
 __all__ = [
     "CKA_TITLES",
     "MEASURES",
+    "OUTCOMES",
     "CostGrid",
     "StructureOrder",
     "accuracy_curve",
@@ -35,6 +37,7 @@ __all__ = [
     "image_gradients",
     "kept_by_block",
     "kept_map",
+    "kept_neighbours",
     "kept_share",
     "neuron_profile",
     "ordered_scores",

@@ -144,6 +144,6 @@ def _summary(manifest: Manifest, request: RunRequest) -> RunSummary:
         seed=request.config.search.seed if request.scores is None else None,
         state=whole if done == request.stages else "unfinished",
         created=manifest.created,
-        seconds=sum(entry.seconds for entry in manifest.stages.values()),
+        seconds=sum(entry.seconds for name, entry in manifest.stages.items() if name in request.stages),
         done=done,
     )

@@ -27,6 +27,7 @@ PAGES = (
     ("pages/heads.py", "Heads and neurons", ":material/grid_view:", "What matters, what goes first, where it looks"),
     ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
     ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
+    ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
 

@@ -41,6 +41,7 @@ FIRST_VISITS = [
     ("", "See how a Vision Transformer can be cut down", ".st-key-accuracy_curve .main-svg"),
     ("/sparsity", "How far can this model be cut?", '[data-testid="live-curve"]'),
     ("/heads", "What matters, and what goes first", ".st-key-head_map_score .main-svg"),
+    ("/embedding?s=0.65", "What does the cut do to the features?", '[data-testid="map-canvas"][data-frame]'),
     ("/method", "How a ranking comes about", ".views .crops img"),
 ]
 
@@ -53,13 +54,13 @@ def test_the_first_visit_to_any_page_shows_the_whole_page(
     page.get_by_role("heading", name=title).wait_for()
     page.locator(figure).first.wait_for()
     sidebar = page.get_by_test_id("stSidebar")
-    for link in ("Run", "Sparsity", "Heads", "Method"):
+    for link in ("Run", "Sparsity", "Heads", "Embedding", "Method"):
         assert sidebar.get_by_role("link", name=link, exact=False).first.is_visible()
     assert sidebar.get_by_text("Run shown").is_visible()
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", ["", "/sparsity", "/heads?at=3-4", "/method"])
+@pytest.mark.parametrize("address", ["", "/sparsity", "/heads?at=3-4", "/embedding?s=0.65", "/method"])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url + address, width=800, dark=dark)
@@ -72,7 +73,7 @@ def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, op
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", ["", "/sparsity", "/heads", "/method"])
+@pytest.mark.parametrize("address", ["", "/sparsity", "/heads", "/embedding", "/method"])
 def test_an_empty_cache_says_what_to_do(address: str, empty_url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(empty_url + address)
     page.get_by_text("There is no run to show yet").wait_for()

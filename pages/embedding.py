@@ -1,0 +1,42 @@
+"""Where a cut moves the images: a map that goes from full to cut features, and each query's neighbours in both."""
+
+import streamlit as st
+
+from snapvit import figures, ui
+from snapvit.ui.embedding_page import cut_to_show, headline, narrow, show_map
+from snapvit.ui.embedding_view import query_table
+from snapvit.ui.neighbour_panel import choose_query, chosen_images, neighbours
+
+selection = ui.open_page("Embedding")
+ui.page_title(
+    "What does the cut do to the features?",
+    terms=("cosine", "cut", "embedding", "gallery", "k-NN", "query", "sparsity", "top-1"),
+)
+results = ui.results_with(
+    "ranking", selection, "This run has no ranking yet, so there is no cut to compare. It comes after the search."
+)
+st.markdown(
+    "A cut changes the features of every image. Where neighbours stay neighbours, k-NN answers as before; "
+    "where they do not, it may go wrong. Press **Play** to follow every image from the full model to the cut one."
+)
+selection, view = cut_to_show(results, selection)
+headline(view)
+mask, choice = narrow(view)
+shown_image = selection.image if selection.image is not None else view.example(mask)
+chosen = show_map(view, results, mask, choice, shown_image)
+data = results.request.data
+chosen_images(view, data, chosen)
+
+st.subheader("One query's neighbours")
+choose_query(view, mask, shown_image)
+neighbours(view, data, shown_image, is_example=selection.image is None)
+
+ui.show_figure(
+    figures.kept_neighbours(view.stayed, view.outcome, view.found.k),
+    key="kept_neighbours",
+    reading="Each bar counts the queries of which so many neighbours of the full model are still among the nearest "
+    "after the cut. The farther left, the more the features were rearranged; measured in the full feature space.",
+    alt=f"Histogram of how many of {view.found.k} neighbours each of {view.found.queries} queries keeps",
+    table=query_table(view),
+    file=f"{selection.run}-neighbours-{view.pair[0]:g}",
+)

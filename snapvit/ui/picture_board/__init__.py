@@ -1,0 +1,52 @@
+"""Thumbnails with their words, by image id; a click on one tells which. Streamlit's images cannot be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image. The id, the picture and the words belong together and never travel apart."""
+
+    id: int
+    url: str
+    title: str
+    lines: tuple[str, ...] = ()
+    mark: str = ""  # a word that stands out
+    kind: str = ""  # its colour: left, entered, right, wrong
+
+
+def picture_board(
+    cards: Sequence[Card], label: str, key: str, on_picked: Callable[[int], None] | None = None, small: bool = False
+) -> None:
+    """Show the cards in rows. label: what they are, for screen readers. on_picked: told the id of a clicked one."""
+    ids = {card.id for card in cards}
+
+    def picked() -> None:
+        sent = (st.session_state.get(key) or {}).get("picked")
+        found = sent.get("value") if isinstance(sent, dict) else None
+        if on_picked is not None and found in ids:
+            on_picked(found)
+
+    data = {
+        "cards": [asdict(card) for card in cards],
+        "label": label,
+        "clickable": on_picked is not None,
+        "small": small,
+    }
+    _component()(key=key, data=data, on_picked_change=picked)
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    read = {kind: (HERE / f"picture_board.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
+    return st.components.v2.component("snapvit_picture_board", **read)
