@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snapvit.pipeline.config import PRESETS, RunRequest
+from snapvit.pipeline.attention import AttentionTask
+from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
 from snapvit.pipeline.embedding_map import SHIPPED, EmbeddingTask
 from snapvit.pipeline.lessons import GradientsTask
+from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.tasks import RunTask, Workbench
 
 REQUEST = RunRequest(config=PRESETS["paper"])
+FIRST_CUT = path_pair(0.5)  # where a first visitor's slider stands
 TASKS = (
     RunTask(REQUEST),
     GradientsTask(REQUEST.run, REQUEST.config.curvature.images),
+    ProjectionsTask(REQUEST.run),
+    NullSearchTask(REQUEST.run),
+    CutCkaTask(REQUEST.run, *FIRST_CUT),
+    AttentionTask(REQUEST.run, *FIRST_CUT),
     *(EmbeddingTask(REQUEST.run, mlp, heads) for mlp, heads in SHIPPED),
 )
 
