@@ -66,7 +66,7 @@ def chance(results: RunResults, shown: Shown) -> None:
             offer(
                 NullSearchTask(results.summary.run),
                 f"How large would correlations be if the search had learned nothing? {REPLAYS} replays of it, with the "
-                "same random draws but individuals ranked at random, tell. They need no images; seconds to a minute.",
+                "same random draws but individuals ranked at random, tell. They need no images, but a minute or more.",
                 "Replay by chance",
                 icon=":material/casino:",
                 key="null_search",
