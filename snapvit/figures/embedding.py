@@ -70,6 +70,6 @@ def kept_neighbours(kept: Ints, outcome: Ints | None, k: int) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=0.15)
     figure.update_xaxes(title=f"Neighbours that stay among the nearest {k} (images)", range=[-0.7, k + 0.7])
     figure.update_yaxes(title="Queries (images)")
-    finish(figure, "How many neighbours each query keeps", height=400)
+    finish(figure, "Neighbours each query keeps", height=400)
     # Below the plot, where four names may wrap without covering the title.
     return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 50, "b": 120})

@@ -40,7 +40,7 @@ then refined on the cut features with a gentle step, so both are one map, and th
 every cut.
 
 Other ways were tried on the bundled run, looking at the tenth of the images whose neighbours changed least, in shares
-of the map's spread. Refined in this way they move by 0.05 at 65 % and 0.21 at 95 %. Fitted both at once (AlignedUMAP)
+of the map's spread. Refined in this way they move by 0.05 at 65 % and 0.20 at 95 %. Fitted both at once (AlignedUMAP)
 they move by 0.05 and 0.36, in several times the time, on a map of the full model that differs from cut to cut, and with
 fewer true neighbours side by side at 95 % (32 % of them, against 35 %). Fitted each alone, then turned to match, they
 move by 0.36 and 0.58.
