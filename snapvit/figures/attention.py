@@ -118,7 +118,7 @@ def _cell(
             selected={"marker": {"opacity": 0}},
             unselected={"marker": {"opacity": 0}},
             customdata=[int(image)],
-            hoverinfo="skip",
+            hoverinfo="none",  # "skip" would take the clicks away too
             showlegend=False,
         ),
         **place,
