@@ -11,6 +11,7 @@ from snapvit.artifacts import Cut, Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled
 from snapvit.pipeline import measure
+from snapvit.pipeline import workspace as workspaces
 from snapvit.pipeline.budget import Budget, PathCosts, meet, quality_at
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import COARSE, FINE, GridTask, grid_pairs
@@ -70,9 +71,9 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     run, workspace = small_request.run, measure.open_workspace(finished, small_request.run)
     ranking = load_ranking(finished, run)
     cut = cut_at(ranking, 0.6, 0.45)
-    for module in ("measure", "workspace"):
-        monkeypatch.setattr(f"snapvit.pipeline.{module}.forward_batch", lambda _: 4)
-    monkeypatch.setattr(measure, "EARLY_QUERIES", 8)
+    for module in (measure, workspaces):
+        monkeypatch.setattr(module, "forward_batch", lambda _: 4)
+    monkeypatch.setattr(measure, "EARLY_QUERIES", 7)
     monkeypatch.setattr(measure, "EARLY_GALLERY", 16)
     reporter = Reporter()
     with measure.Meter(workspace, ranking, reporter) as meter:

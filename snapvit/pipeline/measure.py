@@ -58,7 +58,8 @@ class Meter:
         batch = forward_batch(workspace.loaded.anatomy.topology)
         few_queries, few_gallery = ceil(EARLY_QUERIES / batch), ceil(EARLY_GALLERY / batch)  # batches
         enough = len(workspace.query_ids) > few_queries * batch and len(workspace.gallery_ids) > few_gallery * batch
-        if workspace.accuracy_missing is not None or not enough:
+        k = workspace.request.config.evaluation.k
+        if workspace.accuracy_missing is not None or not enough or k > EARLY_GALLERY:
             return self.measure(cut)
         self._show(cut)
         # Whole batches first and then the rest of the same pass: every image is embedded once, and in the very batch
@@ -66,7 +67,6 @@ class Meter:
         queries, gallery = self._checked(workspace.query_table), self._checked(workspace.gallery_table)
         first_queries = embeddings(model, islice(queries, few_queries))
         first_gallery = embeddings(model, islice(gallery, few_gallery))
-        k = workspace.request.config.evaluation.k
         seen = {
             "hits": self._hits(first_queries, first_gallery),
             "queries": len(first_queries),

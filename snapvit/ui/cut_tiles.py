@@ -8,17 +8,18 @@ from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.budget import Quality
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.path import no_accuracy
 
 
 def cut_tiles(results: RunResults, params: int, macs: int, quality: Quality | None, key: str) -> None:
     """Accuracy, cosine and latency of `quality`, None where nothing is measured; parameters and MACs are exact."""
     costs, full = results.facts.costs, cut_at(results.ranking, 0.0, 0.0)
     how = "not measured yet" if quality is None else ("measured" if quality.measured else "interpolated")
-    top1, interval = "–", how
+    top1, interval, missing = "–", how, no_accuracy(results)
     if quality is not None and quality.top1 is not None:
         top1, interval = f"{quality.top1:.1%}", f"{quality.low:.1%} to {quality.high:.1%}, {how}"
-    elif not results.facts.classes:
-        interval = "the images have no labels"
+    elif missing is not None:
+        interval = missing
     tiles = [
         ("k-NN top-1", top1, interval),
         ("Cosine to full model", "–" if quality is None else f"{quality.cosine:.3f}", how),

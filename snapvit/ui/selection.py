@@ -177,14 +177,16 @@ def setting(name: str, options: Sequence[str], default: str) -> str:
 
 def number_setting(name: str, least: float, most: float, default: float) -> float:
     """Like `setting`, of a number: to be called before the widget with `key=name` that shows it."""
+    kept: dict[tuple[str, str], str] = st.session_state.setdefault(SETTINGS, {})
+    place = (st.session_state.get(PAGE, ""), name)
     if name not in st.session_state:
         try:
-            asked = float(st.query_params.get(name, default))
+            asked = float(st.query_params.get(name, kept.get(place, default)))
         except ValueError:
             asked = default
         st.session_state[name] = min(most, max(least, asked)) if asked == asked else default
     value = float(st.session_state[name])
-    text = f"{value:.6g}"
+    text = kept[place] = f"{value:.6g}"
     if st.query_params.get(name, f"{default:.6g}") != text:
         st.query_params[name] = text
     return value

@@ -19,7 +19,7 @@ SELECTED = "Sparsity 65 %, block 3 head 4, image 9554"
 PAGES = [
     ("Run", "", "", None),
     ("Sparsity", "/sparsity", "", None),
-    ("Heads", "/heads", "&measure=factor", ".st-key-head_map_factor .main-svg"),
+    ("Heads", "/heads", "&look=rollout", '.st-key-look [aria-checked="true"]:has-text("Rollout")'),
     ("CKA", "/cka", "", None),
     ("Correlation", "/correlation", "&g=7", None),
     ("Method", "/method", "&of_generation=7&of_rank=3", "text=rank 3 of 17 in generation 7"),
