@@ -144,15 +144,16 @@ def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
     run = shipped.runs()[0]
     AttentionTask(run, 0.65, 0.5).perform(Workbench(shipped))
     app = opened(s="0.65", at="9-3")
-    (title,) = [t for t in charts(app) if t.startswith("Attention of")]
-    assert title == "Attention of block 9, head 3, removed at 65.0%"
-    spec = charts(app)[title]
-    assert sum(trace["type"] == "image" for trace in spec["data"]) == 24
-    assert sum(trace["type"] == "heatmap" for trace in spec["data"]) == 8  # none of the cut: the head is gone
-    rollout = opened(s="0.65", look="rollout")
-    (title,) = [t for t in charts(rollout) if t.startswith("Attention of")]
-    assert title == "Attention of the whole model (rollout)"
-    assert sum(trace["type"] == "heatmap" for trace in charts(rollout)[title]["data"]) == 16
+    halves = ("Attention of block 9, head 3, removed at 65.0%", "The same on more images")
+    for title in halves:
+        kinds = [trace["type"] for trace in charts(app)[title]["data"]]
+        assert kinds.count("image") == 12
+        assert kinds.count("heatmap") == 4  # none of the cut: the head is gone
+    rollout = charts(opened(s="0.65", look="rollout"))
+    assert [t for t in rollout if t.startswith("Attention of")] == ["Attention of the whole model (rollout)"]
+    scales = [rollout[t]["layout"]["coloraxis"]["cmax"] for t in ("Attention of the whole model (rollout)", halves[1])]
+    assert scales[0] == scales[1]
+    assert sum(trace["type"] == "heatmap" for trace in rollout[halves[1]]["data"]) == 8
     foreign = opened(s="0.65", at="9-3", image="77")
     assert "Image 77 is none of the examples" in words(foreign)
 

@@ -27,12 +27,13 @@ def attention_overlay(
     names: Sequence[str],
     ids: Sequence[int],
     title: str,
+    most: float,
     selected: int | None = None,
 ) -> go.Figure:
     """Each of N pictures (N, 3, h, w), raw, under the full model's attention and under the cut one's (N, R, C).
 
-    A column a picture; one picture alone lies in a row instead, large. Where `cut` is NaN the head is gone. One scale
-    of colours holds for all, in percent of the attention on one patch. Markers carry the image's id.
+    A column a picture; one picture alone lies in a row instead, large. Where `cut` is NaN the head is gone. Colours go
+    from 0 to `most`, a share, and are given in percent of the attention on one patch. Markers carry the image's id.
     """
     one = len(pictures) == 1
     rows, columns = (1, 3) if one else (3, len(pictures))
@@ -49,6 +50,7 @@ def attention_overlay(
                 side="top",
                 visible=True,
                 showticklabels=False,
+                ticks="",
                 showgrid=False,
                 zeroline=False,
                 **place,
@@ -56,15 +58,16 @@ def attention_overlay(
             figure.update_yaxes(
                 title={"text": ROWS[kind] if not one and n == 0 else "", "standoff": 4},
                 showticklabels=False,
+                ticks="",
                 showgrid=False,
                 zeroline=False,
                 **place,
             )
-    top = float(np.nanmax([np.nanmax(full), np.nanmax(cut) if np.isfinite(cut).any() else 0.0]))
-    bar = {"title": {"text": "% on one<br>patch", "font": {"size": 13}}, "thickness": 14, "len": 0.9}
-    figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "cmin": 0, "cmax": 100 * top, "colorbar": bar})
-    finish(figure, title, height=380 if one else 460)
-    return figure.update_layout(margin={"l": 40, "r": 10, "t": 74, "b": 14}, plot_bgcolor="rgba(0, 0, 0, 0)")
+    bar = {"orientation": "h", "thickness": 12, "y": -0.03, "yanchor": "top"}
+    bar["title"] = {"text": "attention on one patch (%)", "side": "bottom", "font": {"size": 13}}
+    figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "cmin": 0, "cmax": 100 * most, "colorbar": bar})
+    finish(figure, title, height=410 if one else 520)
+    return figure.update_layout(margin={"l": 34, "r": 10, "t": 92, "b": 78}, plot_bgcolor="rgba(0, 0, 0, 0)")
 
 
 def _cell(

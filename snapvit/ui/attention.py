@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import AttentionMaps, Doubles
+from snapvit.artifacts import AttentionMaps, Doubles, Ints
 from snapvit.pipeline.attention import FULL, AttentionTask, stored_attention
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -119,24 +121,42 @@ def _examples(
 ) -> None:
     way, head, what = shown
     heats = (_heat(full, full, way, head), _heat(cut, full, way, head))
-    show_figure(
-        figures.attention_overlay(
-            full.pictures,
-            *heats,
-            [_short(name) for name in _names(full, results)],
-            full.images.tolist(),
-            f"Attention of {what}",
-            selection.image,
+    names, half = [_short(name) for name in _names(full, results)], -(-len(full.images) // 2)
+    columns = flowing_columns(2, 420, key="attention_halves")
+    for column, (chart, title, part) in zip(
+        columns,
+        (
+            ("attention_examples", f"Attention of {what}", slice(half)),
+            ("attention_examples_2", "The same on more images", slice(half, None)),
         ),
-        key="attention_examples",
-        reading="Top: the picture, with its class and id. Middle and bottom: the share of attention that each patch "
-        "gets, in the full model and in this cut, bright for much, on one scale of colours. Click a picture to see it "
-        "large.",
-        alt=f"Attention of {what} on {len(full.images)} images, full model and cut model",
-        table=_frame(full, heats),
-        file=f"{selection.run}-attention",
-        on_click=_image_clicked,
-    )
+        strict=True,
+    ):
+        if len(full.images[part]) == 0:
+            continue
+        with column:
+            show_figure(
+                figures.attention_overlay(
+                    full.pictures[part],
+                    *(heat[part] for heat in heats),
+                    names[part],
+                    full.images[part].tolist(),
+                    title,
+                    _most(heats),
+                    selection.image,
+                ),
+                key=chart,
+                reading="Top: the picture, with its class and id. Below: the share of attention that each patch gets, "
+                "in the full model and in this cut, on one scale of colours. Click a picture to see it large.",
+                alt=f"Attention of {what} on {len(full.images[part])} images, full model and cut model",
+                table=_frame(full.images[part], tuple(heat[part] for heat in heats)),
+                file=f"{selection.run}-{chart.replace('_', '-')}",
+                on_click=_image_clicked(chart),
+            )
+
+
+def _most(heats: tuple[Doubles, ...]) -> float:
+    """The greatest share that is drawn, so that figures of the same heads have one scale."""
+    return max(float(np.nanmax(heat)) for heat in heats if np.isfinite(heat).any())
 
 
 def _short(name: str) -> str:
@@ -145,10 +165,10 @@ def _short(name: str) -> str:
     return f"{text[:9]}<br>{image}" if text else name
 
 
-def _frame(maps: AttentionMaps, heats: tuple[Doubles, Doubles]) -> pd.DataFrame:
-    count, rows, columns = maps.rollout.shape
-    image, row, column = (grid.ravel() for grid in np.indices((count, rows, columns)))
-    table = {"image": maps.images[image], "row": row + 1, "column": column + 1}
+def _frame(images: Ints, heats: tuple[Doubles, ...]) -> pd.DataFrame:
+    """A row a patch of each image, with its share in both models."""
+    image, row, column = (grid.ravel() for grid in np.indices(heats[0].shape))
+    table = {"image": images[image], "row": row + 1, "column": column + 1}
     return pd.DataFrame(table | {"full model": heats[0].ravel(), "this cut": heats[1].ravel()})
 
 
@@ -182,25 +202,24 @@ def _one_image(
     heats = tuple(_heat(maps, full, way, head)[row] for maps in (full, cut))
     name = _names(full, results)[row[0]]
     show_figure(
-        figures.attention_overlay(full.pictures[row], *heats, [name], [image], f"{name}: attention of {what}"),
+        figures.attention_overlay(
+            full.pictures[row], *heats, [name], [image], f"{name}: attention of {what}", _most(heats)
+        ),
         key="attention_image",
         reading="The same for one image: point at a patch to read its share.",
         alt=f"Attention of {what} on image {image}, full model and cut model",
-        table=_frame_of(image, heats),
+        table=_frame(full.images[row], heats),
         file=f"{selection.run}-attention-image-{image}",
     )
 
 
-def _frame_of(image: int, heats: tuple[Doubles, ...]) -> pd.DataFrame:
-    _, row, column = (grid.ravel() for grid in np.indices(heats[0].shape))
-    table = {"image": image, "row": row + 1, "column": column + 1}
-    return pd.DataFrame(table | {"full model": heats[0].ravel(), "this cut": heats[1].ravel()})
+def _image_clicked(chart: str) -> Callable[[], None]:
+    def choose() -> None:
+        for point in st.session_state[chart]["selection"]["points"]:
+            if isinstance(point.get("customdata"), int):
+                change(image=point["customdata"])
 
-
-def _image_clicked() -> None:
-    for point in st.session_state["attention_examples"]["selection"]["points"]:
-        if isinstance(point.get("customdata"), int):
-            change(image=point["customdata"])
+    return choose
 
 
 def _image_typed() -> None:
