@@ -21,6 +21,8 @@ PAGES = {
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
     "embedding": ("/embedding?s=0.65", '[data-testid="map-canvas"][data-frame]'),
     "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
+    "cka": ("/cka?at=5-mlp&with=9-mlp", ".st-key-pair_scatter .main-svg"),
+    "correlation": ("/correlation", ".st-key-chance_curve .main-svg"),
     "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
 }
 WIDTHS = (1440, 800)
