@@ -205,7 +205,7 @@ def test_a_failed_run_says_why_and_the_app_stays_usable(empty_url: str, open_pag
     page.get_by_role("combobox", name="Model").click()
     page.get_by_role("option", name="A timm model").click()
     settle(page)
-    box = page.get_by_role("textbox", name="timm name")
+    box = page.get_by_role("combobox", name="Architecture (timm name)")
     box.fill("vit_of_nobody")
     box.press("Enter")
     settle(page)
