@@ -35,6 +35,7 @@ LINES: dict[str, Callable[[], Line]] = {
     "start-first-page": start.first_page,
     "start-sparsity-page": start.sparsity_page,
     "slider-cached": slider.cached,
+    "slider-first-answer": slider.uncached_first,
     "slider-uncached": slider.uncached,
     "memory-bundled": memory.bundled_run,
     "memory-vit-b": memory.vit_b_run,

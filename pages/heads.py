@@ -12,8 +12,8 @@ selection = ui.open_page("Heads and neurons")
 ui.page_title(
     "What matters, and what goes first",
     terms=(
-        *("block", "cut", "factor", "final score", "floor", "head", "local curvature", "MLP", "neuron", "ranking"),
-        *("sparsity", "structure"),
+        *("attention", "block", "CKA", "class token", "cut", "factor", "final score", "floor", "head"),
+        *("local curvature", "MLP", "neuron", "patch", "ranking", "sparsity", "structure"),
     ),
 )
 

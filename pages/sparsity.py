@@ -15,21 +15,8 @@ selection = ui.open_page("Sparsity")
 ui.page_title(
     "How far can this model be cut?",
     terms=(
-        *(
-            "block",
-            "cosine",
-            "cut",
-            "embedding",
-            "floor",
-            "gallery",
-            "head",
-            "k-NN",
-            "latency",
-            "MACs",
-            "MLP",
-            "neuron",
-        ),
-        *("parameters", "query", "ranking", "sparsity", "top-1", "Wilson interval"),
+        *("block", "cosine", "cut", "embedding", "floor", "gallery", "head", "k-NN", "latency", "MACs", "MLP"),
+        *("neuron", "parameters", "query", "ranking", "sparsity", "top-1", "Wilson interval"),
     ),
 )
 

@@ -23,8 +23,9 @@ from snapvit.pipeline.store import Store, StoreError
 from snapvit.pipeline.work import forward_batch, pass_share
 from snapvit.pipeline.workspace import Workspace
 
-# Images of the early answer: seconds before the rest, with an interval twice as wide.
-EARLY_QUERIES, EARLY_GALLERY = 512, 1024
+# Images of the early answer: a tenth of the bundled run's, so it comes in a tenth of the time, with an interval three
+# times as wide.
+EARLY_QUERIES, EARLY_GALLERY = 256, 512
 
 
 class Meter:

@@ -13,6 +13,7 @@ from snapvit.ui.resources import jobs, run_stamp
 from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
+CHIP_SECONDS = 0.5  # a preliminary answer waits for the next look
 STAGE_NAMES = {
     "scores": "Published scores",
     "curvature": "Local curvature",
@@ -48,7 +49,7 @@ def job_chip(shown: str | None) -> None:
     """The running job in one line, for the sidebar. With `shown`, the page follows what the job adds to that run."""
     job = jobs().current()
     stamp = run_stamp(shown) if shown else None
-    every = REFRESH_SECONDS if job is not None else None
+    every = CHIP_SECONDS if job is not None else None
     st.fragment(_draw_chip, run_every=every)(job is not None, shown, stamp, _early_answers(job))
 
 

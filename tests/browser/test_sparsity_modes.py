@@ -65,7 +65,7 @@ def test_a_budget_typed_is_answered_and_goes_to_the_slider(url: str, open_page: 
 def test_a_first_answer_comes_before_the_final_one(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity?s=0.33")
     page.get_by_role("button", name="Measure this cut").click()
-    page.get_by_text("Preliminary: of the first 512 queries").wait_for(timeout=WAIT)
+    page.get_by_text("Preliminary: of the first 256 queries").wait_for(timeout=WAIT)
     assert "interpolated" in page.get_by_test_id("live-kind").inner_text(), "a preliminary number is in the curve"
     page.get_by_text("Its embeddings keep a cosine of").wait_for(timeout=WAIT)
     assert not page.get_by_text("Preliminary").is_visible()
