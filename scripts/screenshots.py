@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from scripts.browser import ROOT, app_server, chromium
 
@@ -21,6 +24,8 @@ PAGES = {
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
     "embedding": ("/embedding?s=0.65", '[data-testid="map-canvas"][data-frame]'),
     "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
+    "cka": ("/cka?at=5-mlp&with=9-mlp", ".st-key-pair_scatter .main-svg"),
+    "correlation": ("/correlation", ".st-key-chance_curve .main-svg"),
     "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
 }
 WIDTHS = (1440, 800)
@@ -36,7 +41,8 @@ def take(browser: Browser, url: str, name: str, width: int, scheme: str, out: Pa
     page.set_viewport_size({"width": width, "height": int(height)})
     page.wait_for_timeout(1500)  # figures fit themselves to the new size
     path = out / f"{name}_{width}_{scheme}.png"
-    page.screenshot(path=path)
+    picture = Image.open(BytesIO(page.screenshot()))
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the size
     page.close()
     return path
 

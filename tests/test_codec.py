@@ -13,15 +13,22 @@ import safetensors.numpy
 
 from snapvit import artifacts
 from snapvit.artifacts import (
+    AttentionMaps,
     CkaMap,
     CostModel,
     Curvature,
     Cut,
+    CutCkaMap,
+    EmbeddingMap,
+    HeadGradients,
+    ImageLesson,
     Measurement,
     Measurements,
+    NullSearch,
     Preprocess,
     Ranking,
     RunFacts,
+    StructureProjections,
     Topology,
 )
 from snapvit.elastic.ranking import final_scores, rank
@@ -51,7 +58,54 @@ def search_state(generations: int) -> SearchState:
 
 PREPROCESS = Preprocess((28, 14), (0.1, 0.2, 0.3), (1 / 3, 1e-300, 0.7))
 RANKING = rank(SCORES, PRESETS["quick"].floors)
+RNG = np.random.default_rng(0)
+
+
+def noise(*shape: int, dtype: type = np.float32) -> np.ndarray:
+    """Numbers of any kind, in [0, 200)."""
+    return (200 * RNG.random(shape)).astype(dtype)
+
+
+def embedding_map(labels: np.ndarray | None) -> EmbeddingMap:
+    places, rows, cosines = noise(6, 2, dtype=np.float16), noise(2, 3, dtype=np.uint8), noise(2, 3)
+    return EmbeddingMap(noise(6, dtype=np.uint16), 4, labels, places, places, rows, rows, cosines, cosines)
+
+
 SAMPLES = [
+    CutCkaMap(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), 16),
+    StructureProjections(noise(9, 16), noise(9)),
+    NullSearch(
+        noise(4, dtype=np.float64),
+        *(noise(3, 4) for _ in range(3)),
+        noise(5, 3),
+        noise(3, dtype=np.float64),
+        noise(5, 3, dtype=np.int64),
+        *(noise(3, 9) for _ in range(2)),
+    ),
+    AttentionMaps(
+        noise(2, dtype=np.int64),
+        noise(2, dtype=np.int64),
+        noise(2, 3, 8, 8, dtype=np.uint8),
+        noise(2, 3, 2, 4, 4, dtype=np.float16),
+        noise(2, 4, 4, dtype=np.float16),
+        True,
+    ),
+    embedding_map(noise(6, dtype=np.int16)),
+    embedding_map(None),
+    ImageLesson(
+        7,
+        -1,
+        (28, 30),
+        noise(3, 8, 8, dtype=np.uint8),
+        noise(3, 4, dtype=np.int64),
+        noise(3, 3, 8, 8, dtype=np.uint8),
+        noise(3, 6),
+        noise(2, 3, dtype=np.float64),
+        109.4,
+    ),
+    HeadGradients(
+        noise(4, dtype=np.int64), noise(4, dtype=np.int64), noise(4, dtype=np.float64), noise(4, 3, 2), noise(3, 2)
+    ),
     TOPOLOGY,
     PREPROCESS,
     CURVATURE,

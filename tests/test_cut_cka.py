@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch import Tensor, nn
 
-from snapvit.artifacts import Curvature
+from snapvit.artifacts import Curvature, Cut, Ranking
 from snapvit.elastic.ranking import Floors, cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import collect_structures, estimate_cka, estimate_cut_cka, main_directions
-from snapvit.models.anatomy import describe
+from snapvit.models.anatomy import Anatomy, describe
 
 
-@pytest.fixture
-def ranking(anatomy):
+def ranking_of(anatomy: Anatomy) -> Ranking:
+    """Without floors; block 2 loses all its heads first, and block 3 its whole MLP."""
     topology = anatomy.topology
     rng = np.random.default_rng(1)
-    curvature = Curvature(
-        rng.uniform(size=(topology.blocks, topology.hidden)).astype(np.float32),
-        rng.uniform(size=(topology.blocks, topology.heads)).astype(np.float32),
-        images=1,
-    )
-    curvature.head[1] *= 1e-3  # block 2 loses all its heads first
-    curvature.mlp[2] *= 1e-6  # and block 3 its whole MLP
-    return rank(final_scores(curvature, np.ones(topology.structures)), Floors(0.0, 0.0))
+    mlp = rng.uniform(size=(topology.blocks, topology.hidden)).astype(np.float32)
+    head = rng.uniform(size=(topology.blocks, topology.heads)).astype(np.float32)
+    head[1] *= 1e-3
+    mlp[2] *= 1e-6
+    return rank(final_scores(Curvature(mlp, head, images=1), np.ones(topology.structures)), Floors(0.0, 0.0))
 
 
-def cka_by_definition(a: torch.Tensor, b: torch.Tensor) -> float:
+def cka_by_definition(a: Tensor, b: Tensor) -> float:
     centring = torch.eye(len(a), dtype=torch.float64) - 1 / len(a)
     k, g = (centring @ f.double() @ f.double().T @ centring for f in (a, b))
     return float((k * g).sum() / (k.norm() * g.norm()))
 
 
-@pytest.mark.parametrize("pair", [(0.0, 0.0), (0.3, 0.2), (0.5, 0.5), (0.9, 0.8)])
-def test_cut_map_equals_brute_force_on_the_masked_model(make_vit, masked_copy, images, ranking, pair):
-    model = make_vit()
-    anatomy, cut = describe(model), cut_at(ranking, *pair)
-    topology = anatomy.topology
+def check_cut(
+    model: nn.Module, masked_copy: Callable[..., nn.Module], images: Tensor, pair: tuple[float, float]
+) -> Cut:
+    """Compare the map of one cut with brute force on the full model in which what is cut reaches nothing."""
+    anatomy = describe(model)
+    topology, ranking = anatomy.topology, ranking_of(anatomy)
+    cut = cut_at(ranking, *pair)
     neurons = [order[:kept] for order, kept in zip(ranking.neuron_order(), cut.kept_neurons, strict=True)]
     heads = [order[:kept] for order, kept in zip(ranking.head_order(), cut.kept_heads, strict=True)]
     masked = masked_copy(model, neurons, heads)
     seen = collect_structures(masked, describe(masked), [images])
-    features: dict[int, torch.Tensor] = {b: seen[b][:, kept] for b, kept in enumerate(neurons) if len(kept)}
+    features = {b: seen[b][:, kept] for b, kept in enumerate(neurons) if len(kept)}
     for b, kept in enumerate(heads):
-        for head in kept:
-            features[topology.blocks + b * topology.heads + int(head)] = seen[
-                topology.blocks + b * topology.heads + int(head)
-            ]
+        features |= {i: seen[i] for i in (topology.blocks + b * topology.heads + int(head) for head in kept)}
 
     with ElasticViT(model, anatomy, ranking.neuron_order(), ranking.head_order()) as elastic:
         found = estimate_cut_cka(elastic, anatomy, cut, images.split(4))
@@ -62,15 +61,25 @@ def test_cut_map_equals_brute_force_on_the_masked_model(make_vit, masked_copy, i
                 assert found.values[i, j] == pytest.approx(want, abs=2e-5), (i, j)
             else:
                 assert np.isnan(found.values[i, j])
+    return cut
+
+
+@pytest.mark.parametrize("pair", [(0.0, 0.0), (0.3, 0.2), (0.5, 0.5), (0.9, 0.8)])
+def test_cut_map_equals_brute_force_on_the_masked_model(make_vit, masked_copy, images, pair):
+    cut = check_cut(make_vit(), masked_copy, images, pair)
     if pair[0] >= 0.5:
-        assert 0 in cut.kept_neurons and 0 in cut.kept_heads, (
-            "the example must lose a whole MLP and all heads of a block"
-        )
+        assert 0 in cut.kept_neurons, "the example must lose a whole MLP"
+        assert 0 in cut.kept_heads, "the example must lose all heads of a block"
 
 
-def test_without_a_cut_the_map_is_the_full_models(make_vit, images, ranking):
+def test_cut_map_of_every_form(form, masked_copy, images):
+    check_cut(form, masked_copy, images.double(), (0.5, 0.5))
+
+
+def test_without_a_cut_the_map_is_the_full_models(make_vit, images):
     model = make_vit()
     anatomy = describe(model)
+    ranking = ranking_of(anatomy)
     want = estimate_cka(model, anatomy, [images]).values
     with ElasticViT(model, anatomy, ranking.neuron_order(), ranking.head_order()) as elastic:
         found = estimate_cut_cka(elastic, anatomy, cut_at(ranking, 0.0, 0.0), [images])

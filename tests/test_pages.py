@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "cache"
-PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/embedding.py", "pages/method.py"]
+PAGES = ["app.py", *(f"pages/{name}.py" for name in ("sparsity", "heads", "cka", "correlation", "embedding", "method"))]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snapvit.artifacts import CkaMap, Cut, CutCkaMap, Doubles, StructureProjections
 from snapvit.elastic.vit import ElasticViT
-from snapvit.models.anatomy import Anatomy
+from snapvit.models.anatomy import Anatomy, BlockAnatomy
 from snapvit.models.embedding import embed
 
 # Bound on the rows of all Gram matrices held at once, in numbers: 64 MB of float32.
@@ -95,12 +95,25 @@ def _activation_taps(anatomy: Anatomy, mlp: list[list[Tensor]], head: list[list[
 
     with ExitStack() as stack:
         for b, block in enumerate(anatomy.blocks):
-            layer, rows = block.mlp_in.layer, block.mlp_in.rows
-            after = layer.register_forward_hook(lambda _m, _i, y, r=rows, seen=mlp[b]: seen.append(read(y[..., r])))
+            layer, parts, part = _mlp_layer(block)
+            after = layer.register_forward_hook(
+                lambda _m, _i, y, n=parts, p=part, seen=mlp[b]: seen.append(read(y.chunk(n, dim=-1)[p]))
+            )
             before = block.proj.register_forward_pre_hook(lambda _m, i, seen=head[b]: seen.append(read(i[0])))
             stack.callback(after.remove)
             stack.callback(before.remove)
         yield
+
+
+def _mlp_layer(block: BlockAnatomy) -> tuple[nn.Module, int, int]:
+    """The layer that puts out a number a neuron, in how many equal parts it puts them out, and which part is meant.
+
+    An ElasticViT puts another layer in the place of one that holds gate and value both.
+    """
+    if not block.neurons.stacks:
+        return block.mlp_in.layer, 1, 0
+    (stack,) = block.neurons.stacks
+    return getattr(stack.owner, stack.name), stack.parts, (block.mlp_in.rows.start or 0) // block.neurons.count
 
 
 def linear_cka_map(features: list[Tensor]) -> Tensor:

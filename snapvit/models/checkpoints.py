@@ -102,7 +102,7 @@ def load_checkpoint(model: nn.Module, content: Mapping[str, Any], adapt: Adapt, 
     best = max(_candidates(model, content, adapt), key=lambda c: (c.fitting, c.known))
     notes = []
     if best.place:
-        notes.append(f"{file}: the weights are those under {best.place}.")
+        notes.append(f"{file}: the weights are those under '{best.place}'.")
     if best.left_out:
         notes.append(f"{file}: {_listed(best.left_out)} left out, being no part of the model.")
     weights, note = _with_its_classifier(model, best.weights)

@@ -80,7 +80,7 @@ def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
     Raises InputError for an unknown name, or an architecture that the explorer cannot cut.
     """
     if spec.name == BUNDLED:
-        model, _ = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
+        model, *_ = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
     else:
         with torch.device("meta"):
             model = _create(spec, pretrained=False)

@@ -54,7 +54,7 @@ def _draw(request: RunRequest, was_active: bool, running: bool) -> None:
 def _show(estimate: Estimate) -> None:
     with st.container(border=True, key="estimate_result"):
         st.markdown("**What this run would take**, from a few of its batches timed on this machine")
-        columns = flowing_columns(4, 130, key="estimate_numbers")
+        columns = flowing_columns(4, 160, key="estimate_numbers")
         columns[0].metric("Parameters", f"{estimate.parameters / 1e6:.1f} M")
         columns[1].metric("Tokens an image", f"{estimate.tokens:,}")
         columns[2].metric("Memory, about", f"{estimate.memory / 1e9:.1f} GB")

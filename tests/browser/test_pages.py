@@ -41,6 +41,8 @@ FIRST_VISITS = [
     ("", "See how a Vision Transformer can be cut down", ".st-key-accuracy_curve .main-svg"),
     ("/sparsity", "How far can this model be cut?", '[data-testid="live-curve"]'),
     ("/heads", "What matters, and what goes first", ".st-key-head_map_score .main-svg"),
+    ("/cka", "Which structures say the same?", ".st-key-pair_scatter .main-svg"),
+    ("/correlation", "What does the search learn about pairs?", ".st-key-chance_curve .main-svg"),
     ("/embedding?s=0.65", "What does the cut do to the features?", '[data-testid="map-canvas"][data-frame]'),
     ("/method", "How a ranking comes about", ".views .crops img"),
 ]
@@ -73,7 +75,7 @@ def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, op
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", ["", "/sparsity", "/heads", "/embedding", "/method"])
+@pytest.mark.parametrize("address", ["", "/sparsity", "/heads", "/cka", "/correlation", "/embedding", "/method"])
 def test_an_empty_cache_says_what_to_do(address: str, empty_url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(empty_url + address)
     page.get_by_text("There is no run to show yet").wait_for()
@@ -203,7 +205,7 @@ def test_a_failed_run_says_why_and_the_app_stays_usable(empty_url: str, open_pag
     page.get_by_role("combobox", name="Model").click()
     page.get_by_role("option", name="A timm model").click()
     settle(page)
-    box = page.get_by_role("textbox", name="timm name")
+    box = page.get_by_role("combobox", name="Architecture (timm name)")
     box.fill("vit_of_nobody")
     box.press("Enter")
     settle(page)

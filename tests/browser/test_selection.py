@@ -88,10 +88,10 @@ def test_structure_and_image_are_cleared_from_the_sidebar(url: str, open_page: C
     page = open_page(f"{url}/heads?s=0.65&at=3-4&image=9554")
     page.get_by_role("button", name="Clear structure").click()
     page.get_by_test_id("stSidebar").get_by_text("Sparsity 65 %, image 9554").wait_for()
-    assert "at=" not in page.url
+    page.wait_for_url(lambda address: "at=" not in address)
     page.get_by_role("button", name="Clear image").click()
     page.get_by_role("button", name="Clear image").wait_for(state="hidden")
-    assert "image=" not in page.url
+    page.wait_for_url(lambda address: "image=" not in address)
     page.reload()
     settle(page)
     assert "at=" not in page.url
