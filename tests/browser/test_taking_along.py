@@ -41,7 +41,7 @@ def test_a_figure_is_saved_as_png_svg_and_csv(heads: Page, tmp_path: Path) -> No
     assert png.suffix == ".png"
     with Image.open(png) as picture:
         assert picture.format == "PNG"
-        assert picture.width > 500
+        assert picture.width > 1000
     svg = saved(heads, "Save the figure as SVG", tmp_path)
     assert ElementTree.parse(svg).getroot().tag.endswith("svg")
     assert "Final score of every head" in svg.read_text()

@@ -17,7 +17,9 @@ function save(chart, file, format, triesLeft = 50) {
     if (triesLeft) setTimeout(() => save(chart, file, format, triesLeft - 1), 200); // the chart is still being drawn
     return;
   }
-  plot._context.toImageButtonOptions = { format, filename: file, scale: format === "png" ? 2 : 1 };
+  // A narrow figure is enlarged more, so that every picture is sharp on a slide.
+  const scale = format === "png" ? Math.max(2, 1400 / plot.clientWidth) : 1;
+  plot._context.toImageButtonOptions = { format, filename: file, scale };
   camera.click();
 }
 
