@@ -4,10 +4,10 @@ import streamlit as st
 
 from snapvit import ui
 from snapvit.ui.job_panel import job_panel
-from snapvit.ui.overview import overview
-from snapvit.ui.past_runs import past_runs
-from snapvit.ui.run_form import run_form
-from snapvit.ui.score_import import score_import
+from snapvit.ui.run.overview import overview
+from snapvit.ui.run.past_runs import past_runs
+from snapvit.ui.run.run_form import run_form
+from snapvit.ui.run.score_import import score_import
 
 selection = ui.open_page("Run", follow=False)
 ui.page_title(

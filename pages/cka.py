@@ -3,9 +3,9 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.cka_maps import block_summary, map_controls, structure_map
-from snapvit.ui.structure_controls import shown_pair
-from snapvit.ui.structure_pair import structure_pair
+from snapvit.ui.maps.cka_maps import block_summary, map_controls, structure_map
+from snapvit.ui.maps.structure_controls import shown_pair
+from snapvit.ui.maps.structure_pair import structure_pair
 
 selection = ui.open_page("CKA")
 ui.page_title(

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.correlation_chance import chance
-from snapvit.ui.correlation_maps import controls, eigenvalues, pair_table, player
+from snapvit.ui.maps.correlation_chance import chance
+from snapvit.ui.maps.correlation_maps import controls, eigenvalues, pair_table, player
 
 selection = ui.open_page("Correlation")
 ui.page_title(
@@ -33,7 +33,7 @@ with right:
         "pages/cka.py",
         label="The selected pair on the CKA page",
         icon=":material/grid_on:",
-        query_params=ui.change().query(),
+        query_params=selection.query(),
     )
     eigenvalues(results, shown)
 chance(results, shown)

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from snapvit import figures, ui
-from snapvit.ui.embedding_page import cut_to_show, headline, narrow, show_map
-from snapvit.ui.embedding_view import query_table
-from snapvit.ui.neighbour_panel import choose_query, chosen_images, neighbours
+from snapvit.ui.embedding.map_panel import cut_to_show, headline, narrow, show_map
+from snapvit.ui.embedding.map_view import query_table
+from snapvit.ui.embedding.neighbour_panel import choose_query, chosen_images, neighbours
 
 selection = ui.open_page("Embedding")
 ui.page_title(
@@ -19,7 +19,7 @@ st.markdown(
     "A cut changes the features of every image. Where neighbours stay neighbours, k-NN answers as before; "
     "where they do not, it may go wrong. Press **Play** to follow every image from the full model to the cut one."
 )
-selection, view = cut_to_show(results, selection)
+view = cut_to_show(results, selection)
 headline(view)
 mask, choice = narrow(view)
 shown_image = selection.image if selection.image is not None else view.example(mask)

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.attention import attention_panel
-from snapvit.ui.importance import head_maps, neuron_figures, structure_table
+from snapvit.ui.heads.attention import attention_panel
+from snapvit.ui.heads.importance import head_maps, neuron_figures, structure_table
+from snapvit.ui.heads.structure_details import neighbour_table, pick_structure, structure_details
 from snapvit.ui.published import what_scores_lack
-from snapvit.ui.structure_details import neighbour_table, pick_structure, structure_details
 
 selection = ui.open_page("Heads and neurons")
 ui.page_title(
@@ -23,16 +23,8 @@ results = ui.results_with(
 if results.scores is not None:
     st.info(what_scores_lack(results), icon=":material/info:")
 left, right = ui.flowing_columns([2, 3], 340, key="head_controls", align="bottom")
-percent = left.slider(
-    "Sparsity of the cut",
-    0.0,
-    95.0,
-    100 * selection.sparsity,
-    0.5,
-    format="%.1f %%",
-    help="Share of MLP neurons removed; heads lag 15 points behind",
-)
-selection = ui.change(sparsity=round(percent / 100, 4))
+with left:
+    ui.sparsity_slider(selection)
 with right:
     pick_structure(selection, results.facts.topology)
 

@@ -3,13 +3,13 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.lesson_cka import cka_lesson
-from snapvit.ui.lesson_gradient import gradient_lesson, head_gradients, offer_gradients
-from snapvit.ui.lesson_image import image_lesson, pick_image
-from snapvit.ui.lesson_ranking import ranking_lesson, verdict, why
-from snapvit.ui.lesson_search import search_lesson
-from snapvit.ui.method_flow import method_flow
-from snapvit.ui.method_parts import check, followed_head, not_yet
+from snapvit.ui.method.cka_lesson import cka_lesson
+from snapvit.ui.method.diagram import method_flow
+from snapvit.ui.method.gradient_lesson import gradient_lesson, head_gradients, offer_gradients
+from snapvit.ui.method.image_lesson import image_lesson, pick_image
+from snapvit.ui.method.parts import check, followed_head, not_yet
+from snapvit.ui.method.ranking_lesson import ranking_lesson, verdict, why
+from snapvit.ui.method.search_lesson import search_lesson
 from snapvit.ui.words import head_name
 
 selection = ui.open_page("Method")
@@ -30,7 +30,7 @@ results = ui.results_with(
 )
 
 st.header("In one minute", anchor="one-minute")
-head, selection = followed_head(results, selection)
+head = followed_head(results, selection)
 found = verdict(results, head, selection.sparsity) if results.ranked else None
 method_flow(results, found)
 if found is not None:

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.budget import budget_mode
-from snapvit.ui.cut_details import accuracy_note, cut_details
-from snapvit.ui.live_sparsity import live_sparsity
+from snapvit.ui.components.live_sparsity import live_sparsity
 from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
-from snapvit.ui.two_ratios import two_ratios
+from snapvit.ui.sparsity.budget import budget_mode
+from snapvit.ui.sparsity.cut_details import accuracy_note, cut_details
+from snapvit.ui.sparsity.two_ratios import two_ratios
 
 MODES = {"path": "Slider along the path", "ratios": "Two ratios", "budget": "For a budget"}
 
@@ -25,7 +25,7 @@ results = ui.results_with(
 )
 if results.imported:
     describe_scores(results)
-    selection = ui.change(sparsity=cuts_of_scores(results, selection.sparsity))
+    cuts_of_scores(results, selection)
     published_accuracy(results, selection.sparsity)
     st.stop()
 
@@ -34,7 +34,7 @@ st.segmented_control(
     "Choose a cut by",
     list(MODES),
     format_func=MODES.__getitem__,
-    key="mode",
+    key=ui.setting_key("mode"),
     required=True,
     label_visibility="collapsed",
 )
@@ -49,5 +49,9 @@ st.markdown(
     + accuracy_note(results)
     + " What stays and what goes was decided once, without labels."
 )
-selection = ui.change(sparsity=live_sparsity(ui.chosen_live_data(results), selection.sparsity, key="live"))
-cut_details(results, selection.sparsity)
+live = ui.chosen_live_data(results)
+sparsity = live.snap(selection.sparsity)
+live_sparsity(
+    live, sparsity, "live", on_release=lambda released: ui.change(sparsity=released), file=f"{selection.run}-sparsity"
+)
+cut_details(results, sparsity)

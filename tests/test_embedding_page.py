@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from snapvit.evaluation.neighbours import NEWLY_WRONG, STILL_RIGHT
 from snapvit.pipeline.embedding_map import MAPS, SHIPPED
 from snapvit.pipeline.store import Store
-from snapvit.ui.embedding_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
+from snapvit.ui.embedding.map_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
 from snapvit.ui.resources import jobs
 
 ROOT = Path(__file__).parents[1]
@@ -150,7 +150,7 @@ def test_the_address_opens_an_image_and_lists_follow_the_filter(cache):
     other = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[5]])
     app.selectbox(key="query_list").set_value(other).run()
     assert app.query_params["image"] == str(other)
-    assert app.number_input(key="image_number").value == other
+    assert next(n for n in app.number_input if n.label == "Image number").value == other
 
 
 def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(cache):

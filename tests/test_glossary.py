@@ -38,7 +38,7 @@ def test_every_term_that_is_used_is_explained(source: Path) -> None:
 
 def test_the_check_sees_the_pages() -> None:
     assert {"local curvature", "xNES", "floor"} <= set(used_terms(ROOT / "pages" / "method.py"))
-    assert "fitness" in used_terms(ROOT / "snapvit" / "ui" / "lesson_search.py")
+    assert "fitness" in used_terms(ROOT / "snapvit" / "ui" / "method" / "search_lesson.py")
 
 
 @pytest.mark.parametrize("page", [ROOT / "app.py", *ROOT.glob("pages/*.py")], ids=lambda path: path.name)

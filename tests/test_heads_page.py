@@ -18,8 +18,8 @@ from snapvit.pipeline.attention import AttentionTask
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.tasks import Workbench
+from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure
-from snapvit.ui.structures import leaving, neighbours, structure_frame
 
 ROOT = Path(__file__).parents[1]
 MAPS = ("Local curvature", "Search factor", "Final score")
@@ -133,7 +133,7 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
     app = opened()
     app.selectbox(key="pick_block").set_value(4).run()
     assert "Block 5, head 1" in words(app)
-    app.selectbox(key="pick_part").set_value(-1).run()
+    next(b for b in app.selectbox if b.label == "Head or MLP").set_value(-1).run()
     assert "Block 5, MLP" in words(app)
     assert "5-mlp" in app.query_params["at"]
 

@@ -284,7 +284,8 @@ def test_what_is_allowed_is_not_reported(tmp_path):
 
 def test_pages_start_without_torch():
     """The first page paints fast because only a job needs torch; one import in the wrong place would undo that."""
-    modules = [f"snapvit.ui.{path.stem}" for path in (ROOT / "snapvit" / "ui").glob("*.py") if path.stem != "__init__"]
+    files = (ROOT / "snapvit" / "ui").rglob("*.py")
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files if path.stem != "__init__"]
     code = f"import sys, {', '.join(modules)}, snapvit.cli\nprint([m for m in {SLOW} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -162,7 +162,7 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     assert sparsity == fits[0]
     app.button(key="budget_to_path").click().run()
     assert not app.exception
-    assert app.get_by_key("mode").value == "path"
+    assert app.get_by_key("mode-1").value == "path"
     assert f"The cut at {sparsity:.1%}" in words(app)
 
 

@@ -10,7 +10,8 @@ from snapvit.ui.glossary import about, page_title, prose, term, whole_glossary
 from snapvit.ui.offer import offer
 from snapvit.ui.page import open_page, results_with
 from snapvit.ui.resources import chosen_live_data, chosen_results
-from snapvit.ui.selection import Selection, Structure, change, setting
+from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
+from snapvit.ui.sparsity_slider import sparsity_slider
 
 __all__ = [
     "Selection",
@@ -26,7 +27,9 @@ __all__ = [
     "prose",
     "results_with",
     "setting",
+    "setting_key",
     "show_figure",
+    "sparsity_slider",
     "term",
     "whole_glossary",
 ]

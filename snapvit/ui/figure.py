@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from snapvit.ui.page_tools import picture_buttons
+from snapvit.ui.components.page_tools import picture_buttons
 
 CONFIG = {"displaylogo": False, "displayModeBar": True}
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.pipeline.config import NO_IMAGES
 from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.ui.components.page_tools import copy_link
+from snapvit.ui.controlled import controlled
 from snapvit.ui.image_names import images_in_short
 from snapvit.ui.job_panel import job_chip
-from snapvit.ui.page_tools import copy_link
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
-from snapvit.ui.selection import PAGE, Selection, change, current, on_change
+from snapvit.ui.selection import Selection, change, current
 
 # A file of our own: an emoji or a Material symbol would be fetched from the network.
 ICON = Path(__file__).parents[1] / "assets" / "icon.png"
@@ -40,18 +40,15 @@ def open_page(title: str, follow: bool = True) -> Selection:
 
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
-    st.session_state[PAGE] = title
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
     summaries = list_runs(store())
-    selection = current([summary.run for summary in summaries])
+    selection = current([summary.run for summary in summaries], title)
     with st.sidebar:
         st.markdown("### SnapViT explorer")
-        menu = st.empty()
+        _menu(selection)
         st.divider()
-        selection = _pick_run(summaries, selection)
-        words = st.empty()
-        _show(selection, menu, words)
-        on_change(lambda changed: _show(changed, menu, words))
+        _pick_run(summaries, selection)
+        st.markdown(f"**Looking at:** {selection.words}")
         _clearing(selection)
         if follow:
             job_chip(selection.run)
@@ -92,12 +89,11 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     st.stop()
 
 
-def _show(selection: Selection, menu: DeltaGenerator, words: DeltaGenerator) -> None:
-    """The pages' links, which carry the selection, and the selection in words."""
-    with menu.container(gap="small"):
+def _menu(selection: Selection) -> None:
+    """The pages' links, which carry the selection."""
+    with st.container(gap="small"):
         for file, label, icon, hint in PAGES:
             st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
-    words.markdown(f"**Looking at:** {selection.words}")
 
 
 def _clearing(selection: Selection) -> None:
@@ -113,20 +109,17 @@ def _clearing(selection: Selection) -> None:
             st.button("Clear image", type="tertiary", icon=":material/close:", on_click=lambda: change(image=None))
 
 
-def _pick_run(summaries: list[RunSummary], selection: Selection) -> Selection:
+def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
     if not summaries:
-        return selection
+        return
     labels = {summary.run: run_label(summary) for summary in summaries}
-    st.session_state["run_picker"] = selection.run
     st.selectbox(
         "Run shown",
         list(labels),
         format_func=labels.__getitem__,
-        key="run_picker",
-        on_change=lambda: change(run=st.session_state["run_picker"]),
         help="The run that all pages show",
+        **controlled("run_picker", selection.run, lambda run: change(run=run)),
     )
-    return selection
 
 
 def _problems() -> None:

@@ -13,7 +13,7 @@ from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep
+from snapvit.ui.components.live_sparsity import LivePoint, LiveSparsity, LiveStep
 
 STEPS = 190  # of half a percent
 

@@ -15,9 +15,9 @@ from snapvit.pipeline.published_figures import published_accuracies
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.selection import Selection
+from snapvit.ui.sparsity_slider import sparsity_slider
 from snapvit.ui.tables import table_to_keep
-
-STEP = 0.5  # percent, of the slider
 
 
 def what_scores_lack(results: RunResults) -> str:
@@ -59,18 +59,10 @@ def describe_scores(results: RunResults) -> None:
     table_to_keep("What the file says of itself", table, f"{results.summary.run}-metadata.csv")
 
 
-def cuts_of_scores(results: RunResults, sparsity: float) -> float:
-    """The Sparsity page without weights: what each cut keeps and costs. Returns the sparsity that is chosen."""
-    percent = st.slider(
-        "Sparsity of the cut",
-        0.0,
-        100 * PATH_END,
-        100 * sparsity,
-        STEP,
-        format="%.1f %%",
-        help="Share of MLP neurons removed; heads lag 15 points behind",
-    )
-    sparsity = round(percent / 100, 4)
+def cuts_of_scores(results: RunResults, selection: Selection) -> None:
+    """The Sparsity page without weights: what each cut keeps and costs."""
+    sparsity_slider(selection)
+    sparsity = selection.sparsity
     cut, topology, costs = cut_at(results.ranking, *path_pair(sparsity)), results.facts.topology, results.facts.costs
     tiles = [
         ("Neurons kept", f"{sum(cut.kept_neurons):,}", f"of {topology.blocks * topology.hidden:,}"),
@@ -89,7 +81,6 @@ def cuts_of_scores(results: RunResults, sparsity: float) -> float:
     _kept_figures(results, cut.kept_neurons, cut.kept_heads)
     if costs is not None:
         _cost_figure(results, sparsity)
-    return sparsity
 
 
 def _kept_figures(results: RunResults, neurons: tuple[int, ...], heads: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from snapvit.errors import InputError
 from snapvit.pipeline.jobs import JobManager
 from snapvit.pipeline.results import RunResults, load_results
 from snapvit.pipeline.store import MANIFEST, Store, default_root
-from snapvit.ui.live_sparsity import LiveSparsity
+from snapvit.ui.components.live_sparsity import LiveSparsity
 from snapvit.ui.path import live_data
 
 

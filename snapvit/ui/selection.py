@@ -5,7 +5,7 @@ Beside it a page may keep settings of its own in the address (`setting`); they s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -16,9 +16,10 @@ from snapvit.pipeline.config import PATH_END
 
 DEFAULT_SPARSITY = 0.5
 SESSION_KEY = "selection"
-LISTENER = "selection_listener"  # session key: who redraws what shows the selection, and in which script run
-PAGE = "page_open"  # session key: title of the page that is being drawn
+PAGE = "page_open"  # session key: title of the page that is or was drawn
+NEW_VIEW = "new_view"  # session key: whether the address was asked in this run
 SETTINGS = "settings_kept"  # session key: {(page, name): value} of pages that one may come back to
+VERSIONS = "setting_versions"  # session key: {name: how often `put_setting` changed it}
 NAMES = ("run", "s", "at", "with", "image")  # of the selection's parts in an address
 
 
@@ -105,13 +106,23 @@ class Selection:
         return query
 
 
-def current(runs: list[str]) -> Selection:
-    """The selection of this session, the address having the last word; unreadable parts fall back to defaults."""
+def current(runs: list[str], page: str) -> Selection:
+    """The selection of this session on the page with this title; unreadable parts of an address fall back to defaults.
+
+    The address has the last word where it is news: when the page is opened, and after Back or Forward. At other times
+    it may be old: a timer's rerun brings the address that the browser had when the timer went off.
+    """
     before: Selection = st.session_state.get(SESSION_KEY, Selection())
+    if _went_through_history():  # to an address that was written here, whole
+        before = Selection(run=before.run)
+    elif st.session_state.get(PAGE) == page:
+        st.session_state[NEW_VIEW] = False
+        return remember(replace(before, run=before.run if before.run in runs else _first(runs)))
+    st.session_state[PAGE], st.session_state[NEW_VIEW] = page, True
     query = st.query_params
     run = query.get("run", before.run)
     selection = Selection(
-        run=run if run in runs else (runs[0] if runs else None),
+        run=run if run in runs else _first(runs),
         sparsity=_sparsity(query.get("s"), before.sparsity),
         structure=Structure.parse(query["at"]) if "at" in query else before.structure,
         other=Structure.parse(query["with"]) if "with" in query else before.other,
@@ -123,7 +134,6 @@ def current(runs: list[str]) -> Selection:
 def remember(selection: Selection) -> Selection:
     """Keep the selection for the session and write it into the address, beside the page's own settings."""
     st.session_state[SESSION_KEY] = selection
-    _tell(selection)
     own = {name: value for name, value in dict(st.query_params).items() if name not in NAMES}
     wanted = own | selection.query()
     if dict(st.query_params) != wanted:
@@ -131,65 +141,86 @@ def remember(selection: Selection) -> Selection:
     return selection
 
 
+def is_new_view() -> bool:
+    """Whether this run opens the page, or goes Back or Forward on it."""
+    return st.session_state.get(NEW_VIEW, True)
+
+
+def _first(runs: list[str]) -> str | None:
+    return runs[0] if runs else None
+
+
+def _went_through_history() -> bool:
+    """Whether this run was asked for by the browser's Back or Forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
 def change(**parts: object) -> Selection:
-    """Keep a changed selection, for example `change(sparsity=0.4)`."""
+    """Keep a changed selection, for example `change(sparsity=0.4)`.
+
+    To be called in a widget's callback, or before a rerun: what the page has drawn so far shows the old selection.
+    """
     return remember(replace(st.session_state.get(SESSION_KEY, Selection()), **parts))
 
 
-def on_change(draw: Callable[[Selection], None]) -> None:
-    """Have `draw` called with the new selection whenever it changes in the rest of this script run.
-
-    A page's widgets are read after the sidebar is drawn; without this its links would lead back to the old selection.
-    """
-    st.session_state[LISTENER] = (_script_run(), draw)
+def setting_key(name: str) -> str:
+    """Key of the widget that shows the page's setting with this name, where `put_setting` may change it."""
+    version = st.session_state.get(VERSIONS, {}).get(name, 0)
+    return f"{name}-{version}" if version else name
 
 
-def _tell(selection: Selection) -> None:
-    script_run, draw = st.session_state.get(LISTENER, (None, None))
-    if script_run is not None and script_run is _script_run():  # in a callback, what was drawn belongs to the last run
-        draw(selection)
-
-
-def _script_run() -> object:
-    """Something that is the same throughout one run of a page's script, and another in the next."""
-    context = get_script_run_ctx()
-    return None if context is None else context.cursors
+def put_setting(name: str, value: str | float) -> None:
+    """Change a page's own setting in a callback that is not its widget's; a new widget shows it, see `controlled`."""
+    versions = st.session_state.setdefault(VERSIONS, {})
+    versions[name] = versions.get(name, 0) + 1
+    st.session_state[setting_key(name)] = value
 
 
 def setting(name: str, options: Sequence[str], default: str) -> str:
-    """One of this page's own settings, to be called before the widget with `key=name` that shows it.
+    """One of this page's own settings, to be called before the widget with `key=setting_key(name)` that shows it.
 
     The address has the first word, then what it was when the person left the page, then the widget, whose `on_change`
     needs nothing: the next run writes it back.
     """
-    kept: dict[tuple[str, str], str] = st.session_state.setdefault(SETTINGS, {})
-    place = (st.session_state.get(PAGE, ""), name)
-    if name not in st.session_state:
-        asked = st.query_params.get(name, kept.get(place, default))
-        st.session_state[name] = asked if asked in options else default
-    if st.session_state[name] not in options:  # a widget that lets go of its choice, or another run's options
-        st.session_state[name] = default
-    value = kept[place] = st.session_state[name]
-    if st.query_params.get(name, default) != value:
-        st.query_params[name] = value
-    return value
+    key = setting_key(name)
+    if _is_asked(key):
+        st.session_state[key] = _asked(name, default)
+    if st.session_state[key] not in options:  # a widget that lets go of its choice, or another run's options
+        st.session_state[key] = default
+    _keep(name, st.session_state[key], default)
+    return st.session_state[key]
 
 
 def number_setting(name: str, least: float, most: float, default: float) -> float:
-    """Like `setting`, of a number: to be called before the widget with `key=name` that shows it."""
-    kept: dict[tuple[str, str], str] = st.session_state.setdefault(SETTINGS, {})
-    place = (st.session_state.get(PAGE, ""), name)
-    if name not in st.session_state:
+    """Like `setting`, of a number."""
+    key = setting_key(name)
+    if _is_asked(key):
         try:
-            asked = float(st.query_params.get(name, kept.get(place, default)))
+            asked = float(_asked(name, str(default)))
         except ValueError:
             asked = default
-        st.session_state[name] = min(most, max(least, asked)) if asked == asked else default
-    value = float(st.session_state[name])
-    text = kept[place] = f"{value:.6g}"
-    if st.query_params.get(name, f"{default:.6g}") != text:
-        st.query_params[name] = text
+        st.session_state[key] = min(most, max(least, asked)) if asked == asked else default
+    value = float(st.session_state[key])
+    _keep(name, f"{value:.6g}", f"{default:.6g}")
     return value
+
+
+def _is_asked(key: str) -> bool:
+    """Whether the page's setting is to be looked up; at other times its widget has it."""
+    return key not in st.session_state or _went_through_history()
+
+
+def _asked(name: str, default: str) -> str:
+    """What the address says of a setting, or what it was when the person left the page."""
+    kept = {} if _went_through_history() else st.session_state.get(SETTINGS, {})
+    return st.query_params.get(name, kept.get((st.session_state.get(PAGE), name), default))
+
+
+def _keep(name: str, value: str, default: str) -> None:
+    st.session_state.setdefault(SETTINGS, {})[st.session_state.get(PAGE), name] = value
+    if st.query_params.get(name, default) != value:
+        st.query_params[name] = value
 
 
 def _sparsity(text: str | None, default: float) -> float:

@@ -10,7 +10,7 @@ import time
 
 import streamlit as st
 
-from snapvit.ui.live_sparsity import LivePoint, LiveSparsity, LiveStep, live_sparsity
+from snapvit.ui.components.live_sparsity import LivePoint, LiveSparsity, LiveStep, live_sparsity
 
 BLOCKS = int(st.query_params.get("blocks", 12))
 HEADS = int(st.query_params.get("heads", 6))
@@ -65,7 +65,7 @@ def explorer() -> None:
             select(float(st.query_params["ask"]))
     chance = None if MISSING else 0.1
     data = LiveSparsity(steps, points, HIDDEN, HEADS, chance, k=20, queries=2000, accuracy_missing=MISSING)
-    st.session_state.selected = live_sparsity(data, st.session_state.selected, key="live")
+    live_sparsity(data, st.session_state.selected, key="live", on_release=select)
     st.write(f"Python has {st.session_state.selected} at {time.monotonic_ns()}")
 
 

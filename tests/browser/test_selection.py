@@ -96,3 +96,23 @@ def test_structure_and_image_are_cleared_from_the_sidebar(url: str, open_page: C
     settle(page)
     assert "at=" not in page.url
     assert_calm(page)
+
+
+def test_back_brings_the_view_of_before(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/heads?s=0.65&at=3-4&look=rollout")
+    words = page.get_by_test_id("stSidebar")
+    page.get_by_role("button", name="Clear structure").click()
+    page.wait_for_url(lambda address: "at=" not in address)
+    settle(page)
+    page.locator(".st-key-look").get_by_text("The selected head").click()
+    page.wait_for_url(lambda address: "look=head" in address)
+    settle(page)
+    page.go_back()
+    page.locator('.st-key-look [aria-checked="true"]:has-text("Rollout")').wait_for()
+    page.go_back()
+    words.get_by_text("block 3 head 4").wait_for()
+    assert "at=3-4" in page.url
+    page.go_forward()
+    words.get_by_text("block 3 head 4").wait_for(state="hidden")
+    assert "at=" not in page.url
+    assert_calm(page)

@@ -1,0 +1,1 @@
+"""What Streamlit has no widget for, drawn in the browser: the live slider, the moving map, clicks on heat maps."""

@@ -1,0 +1,67 @@
+// The points of the map and how they are painted. Python puts this file in front of embedding_map.js.
+
+const SPRITE = 48; // px, of a mark drawn once and then stamped for every point
+const REACHED = 0.36; // share of a sprite's width that its mark reaches from the middle
+const FADED = { light: "#d9dbe0", dark: "#4a4e57" }; // of points that are not shown
+
+// Numbers travel as base64 of little-endian arrays: ten thousand points are then one short string.
+function numbers(text, Kind) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Kind(bytes.buffer);
+}
+
+function decoded(packed) {
+  const kinds = { ids: Uint32Array, fullX: Float32Array, fullY: Float32Array, cutX: Float32Array, cutY: Float32Array,
+    group: Uint8Array, shown: Uint8Array, labels: Int16Array, before: Int16Array, after: Int16Array };
+  const points = {};
+  for (const [name, Kind] of Object.entries(kinds)) points[name] = numbers(packed[name], Kind);
+  return points;
+}
+
+function shapeOf(pen, shape, radius) {
+  pen.beginPath();
+  if (shape === "circle") pen.arc(0, 0, radius, 0, 2 * Math.PI);
+  else for (const [right, down] of cornersOf(shape)) pen.lineTo(right * radius, down * radius);
+  pen.closePath();
+}
+
+// Of a mark with radius 1 around the origin.
+function cornersOf(shape) {
+  if (shape === "square") return [[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]];
+  const way = shape === "up" ? -1 : 1;
+  return [[0, 1.25 * way], [1.1, -0.75 * way], [-1.1, -0.75 * way]];
+}
+
+function sprite(shape, colour, paper) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = SPRITE;
+  const pen = canvas.getContext("2d");
+  pen.translate(SPRITE / 2, SPRITE / 2);
+  shapeOf(pen, shape, REACHED * SPRITE);
+  pen.fillStyle = colour;
+  pen.fill();
+  if (paper) {
+    pen.lineWidth = 0.06 * SPRITE;
+    pen.strokeStyle = paper;
+    pen.stroke();
+  }
+  return canvas;
+}
+
+// Inside by counting the crossings of a ray (even-odd rule); corners are [x, y].
+function inside(corners, x, y) {
+  let is = false;
+  for (let i = 0, j = corners.length - 1; i < corners.length; j = i++) {
+    const [x1, y1] = corners[i];
+    const [x2, y2] = corners[j];
+    if (y1 > y !== y2 > y && x < ((x2 - x1) * (y - y1)) / (y2 - y1) + x1) is = !is;
+  }
+  return is;
+}
+
+function isDark(node) {
+  const probe = document.createElement("canvas").getContext("2d");
+  probe.fillStyle = getComputedStyle(node).getPropertyValue("--st-background-color").trim() || "#fff";
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
+  return 0.3 * red + 0.59 * green + 0.11 * blue < 128;
+}

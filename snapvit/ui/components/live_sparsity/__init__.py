@@ -1,0 +1,170 @@
+"""The live sparsity slider: everything in it follows the thumb while it is held, Python hears of its release.
+
+Streamlit's own slider answers on release only, so this is a component that draws in the browser: exact numbers from
+the ranking at every thumb position, measured ones (accuracy, cosine, latency) from a grid, interpolated in between and
+labelled so. The markup, style and script beside this file are constants; numbers reach them only as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class LivePoint:
+    """One measured point of the slider path."""
+
+    sparsity: float  # all but the last are shares in [0, 1]
+    top1: float | None  # None where the images allow no accuracy
+    low: float | None  # 95 % interval of top1
+    high: float | None
+    cosine: float  # mean cosine between the cut and the full model's embeddings
+    latency_ms: float  # one image
+
+
+@dataclass(frozen=True)
+class LiveStep:
+    """One position of the thumb; exact, from the ranking alone."""
+
+    sparsity: float
+    mlp: float  # share of all MLP neurons removed
+    heads: float  # share of all heads removed
+    params: int
+    macs: int  # of one image
+    neurons: tuple[int, ...]  # (L,) kept in each block
+    head_counts: tuple[int, ...]  # (L,)
+
+
+@dataclass(frozen=True)
+class LiveSparsity:
+    """Everything that the component shows. `points` may still be few, or none, while a job measures the grid."""
+
+    steps: tuple[LiveStep, ...]  # at least two, evenly spaced, the first at sparsity 0 (the full model)
+    points: tuple[LivePoint, ...]  # sorted by sparsity
+    hidden: int  # F, a block's full width
+    num_heads: int  # H
+    chance: float | None  # top-1 of guessing; None hides the line
+    k: int  # neighbours that vote
+    queries: int
+    accuracy_missing: str | None = None  # why there is no accuracy; then the curve is the cosine's
+
+    def __post_init__(self) -> None:
+        where = [step.sparsity for step in self.steps]
+        if len(where) < 2 or where[0] != 0:
+            raise ValueError(f"the slider needs at least two steps from sparsity 0 on, not {where[:3]}")
+        gaps = [right - left for left, right in pairwise(where)]
+        if min(gaps) <= 0 or max(gaps) - min(gaps) > 1e-6:
+            raise ValueError(f"the slider's steps must be evenly spaced, not {min(gaps)} to {max(gaps)} apart")
+        measured = [point.sparsity for point in self.points]
+        if measured != sorted(measured):
+            raise ValueError("measured points must be sorted by sparsity")
+        if not all(math.isfinite(n) for point in self.points for n in astuple(point) if n is not None):
+            raise ValueError("every measured point must be finite")
+        if any((point.top1 is None) != (self.accuracy_missing is not None) for point in self.points):
+            raise ValueError("points have an accuracy exactly where the images allow one")
+
+    def snap(self, sparsity: float) -> float:
+        """The step nearest to `sparsity`."""
+        if math.isnan(sparsity):
+            return self.steps[0].sparsity
+        where = [step.sparsity for step in self.steps]
+        right = min(max(bisect_left(where, sparsity), 1), len(where) - 1)
+        return min(where[right - 1], where[right], key=lambda step: abs(step - sparsity))
+
+
+@dataclass
+class _Thumb:
+    """What the session remembers of one slider."""
+
+    sparsity: float
+    turn: int = 0  # rises when Python moves the thumb: the browser obeys a new turn and ignores an old one
+
+
+def live_sparsity(
+    data: LiveSparsity, value: float, key: str, on_release: Callable[[float], None], file: str = "sparsity"
+) -> None:
+    """Draw the component. A released thumb calls on_release(sparsity), snapped to a step, before the next run.
+
+    `value` is what the page has selected: while it is what the last release said, the thumb stays where it is; any
+    other value (a deep link, a button) moves the thumb there, unless a person is holding it. `file` begins the names of
+    saved pictures.
+    """
+    memory = f"_{key}_thumb"
+    asked = data.snap(value)
+    thumb: _Thumb = st.session_state.setdefault(memory, _Thumb(asked))
+    if asked != data.snap(thumb.sparsity):
+        thumb = st.session_state[memory] = _Thumb(asked, thumb.turn + 1)
+
+    def released() -> None:
+        sparsity = _released(st.session_state.get(key))
+        if sparsity is not None:
+            # The browser's thumb is there already, so this is no new turn.
+            st.session_state[memory] = _Thumb(data.snap(sparsity), st.session_state[memory].turn)
+            on_release(data.snap(sparsity))
+
+    _component()(key=key, data=_payload(data, thumb) | {"file": file}, on_released_change=released)
+
+
+def _released(component: Any) -> float | None:
+    released = component.get("released") if component else None
+    try:
+        return float(released["sparsity"])
+    except (TypeError, KeyError, ValueError):  # it comes from a browser
+        return None
+
+
+def _payload(data: LiveSparsity, thumb: _Thumb) -> dict[str, Any]:
+    steps, points = data.steps, data.points
+    return {
+        "value": thumb.sparsity,
+        "turn": thumb.turn,
+        "steps": {
+            "sparsity": [round(step.sparsity, 6) for step in steps],
+            "mlp": [round(step.mlp, 6) for step in steps],
+            "heads": [round(step.heads, 6) for step in steps],
+            "params": [step.params for step in steps],
+            "macs": [step.macs for step in steps],
+            "neurons": [list(step.neurons) for step in steps],
+            "headCounts": [list(step.head_counts) for step in steps],
+        },
+        "points": [
+            {
+                "sparsity": round(point.sparsity, 6),
+                "top1": point.top1,
+                "low": point.low,
+                "high": point.high,
+                "cosine": point.cosine,
+                "latency": point.latency_ms,
+            }
+            for point in points
+        ],
+        "hidden": data.hidden,
+        "numHeads": data.num_heads,
+        "chance": data.chance,
+        "k": data.k,
+        "queries": data.queries,
+        "accuracyMissing": data.accuracy_missing,
+    }
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    html = _read("live_sparsity.html")
+    css = "".join(_read(name) for name in ("live_sparsity.css", "charts.css", "layout.css"))
+    js = "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
+    return st.components.v2.component("snapvit_live_sparsity", html=html, css=css, js=js)
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,269 @@
+// Follows the thumb, in the charts of charts.js; Python puts drawing.js, saving.js and charts.js in front of this file.
+// Python sends the numbers and is told the sparsity when the thumb is let go.
+
+const KEY_PAUSE = 200; // ms without a key press that count as letting go, so that a held arrow key is one release
+const views = new WeakMap();
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".live");
+  let view = views.get(root);
+  if (!view) {
+    view = new LiveSparsity(root);
+    views.set(root, view);
+  }
+  view.receive(data, (sparsity) => setStateValue("released", { sparsity, time: Date.now() }));
+  // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
+  return () => root.isConnected || view.stop();
+}
+
+class LiveSparsity extends Charts {
+  constructor(root) {
+    super();
+    this.root = root;
+    this.thumb = this.hook("live-thumb");
+    this.curve = this.hook("live-curve");
+    this.turn = null; // the last time Python moved the thumb
+    this.held = false; // a pointer is down on the thumb
+    this.asked = null; // where Python wanted the thumb while it was held
+    this.pause = 0; // timer of a key press not yet sent
+    this.thumb.addEventListener("input", () => this.follow());
+    this.thumb.addEventListener("change", () => this.changed());
+    this.thumb.addEventListener("pointerdown", () => (this.held = true));
+    for (const end of ["pointerup", "pointercancel", "blur"]) {
+      // `change` comes after `pointerup`: only then is it known whether the thumb was moved at all.
+      this.thumb.addEventListener(end, () => setTimeout(() => this.letGo(), 0));
+    }
+    for (const button of this.root.querySelectorAll(".take button")) {
+      const { save } = button.parentElement.dataset;
+      button.onclick = () => this.save(save, button.dataset.kind);
+    }
+    this.observer = new ResizeObserver(() => this.resized());
+  }
+
+  hook(name) {
+    return this.root.querySelector(`[data-testid="${name}"]`);
+  }
+
+  part(name) {
+    return this.root.querySelector(`[data-part="${name}"]`);
+  }
+
+  // ---- what Python says
+
+  receive(data, send) {
+    const first = this.turn === null;
+    const where = this.sparsity;
+    const rescaled = first || data.steps.sparsity.length !== this.data.steps.sparsity.length
+      || data.steps.sparsity.at(-1) !== this.data.steps.sparsity.at(-1);
+    Object.assign(this, { data, send, lead: data.accuracyMissing ? COSINE : ACCURACY });
+    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
+    this.root.classList.toggle("without-accuracy", Boolean(data.accuracyMissing));
+    if (rescaled) this.scale(first ? data.value : where);
+    if (!first && data.turn !== this.turn) {
+      if (this.held || this.pause) this.asked = data.value;
+      else this.moveTo(data.value);
+    }
+    this.turn = data.turn;
+    this.draw();
+    this.observer.observe(this.root);
+  }
+
+  scale(value) {
+    const { sparsity } = this.data.steps;
+    this.unit = (100 * sparsity.at(-1)) / (sparsity.length - 1); // percent from step to step
+    // Rounded down: a step too long by a rounding error would put the last position out of reach.
+    const step = Math.floor(this.unit * 1e9) / 1e9;
+    Object.assign(this.thumb, { min: 0, max: 100 * sparsity.at(-1), step });
+    this.moveTo(value);
+  }
+
+  moveTo(sparsity) {
+    this.thumb.value = 100 * sparsity;
+  }
+
+  get index() {
+    return Math.round(this.thumb.value / this.unit);
+  }
+
+  get sparsity() {
+    return this.data?.steps.sparsity[this.index];
+  }
+
+  // ---- what the person does
+
+  changed() {
+    if (this.held) this.release();
+    else {
+      clearTimeout(this.pause);
+      this.pause = setTimeout(() => this.release(), KEY_PAUSE);
+    }
+  }
+
+  release() {
+    clearTimeout(this.pause);
+    this.pause = 0;
+    this.asked = null; // the person's choice is newer
+    this.send(this.sparsity);
+  }
+
+  letGo() {
+    this.held = false;
+    if (this.asked === null || this.pause) return;
+    this.moveTo(this.asked);
+    this.asked = null;
+    this.follow();
+  }
+
+  save(what, kind) {
+    const at = `at ${percent(this.sparsity)} sparsity`;
+    const cut = this.hook("live-words").textContent;
+    const blocks = ["neurons", "heads"].map((name) => ({
+      svg: this.hook(`live-${name}`),
+      heading: `Kept ${name} by block ${at}: ${this.part(`${name}-total`).textContent}`,
+      note: `Green is kept, hatched is cut. ${cut}`,
+    }));
+    const band = this.lead === ACCURACY ? ", the band their 95 % interval" : "";
+    const curve = { svg: this.curve, heading: `${this.lead.heading} ${at}`, note: `Dots are measured${band}. ${cut}` };
+    savePicture(what === "curve" ? [curve] : blocks, this.root, `${this.data.file}-${what}`, kind);
+  }
+
+  stop() {
+    clearTimeout(this.pause);
+    this.observer.disconnect();
+  }
+
+  // ---- the moving parts
+
+  follow() {
+    if (!this.plot) return;
+    const { steps } = this.data;
+    const at = this.index;
+    const sparsity = steps.sparsity[at];
+    const seen = this.measured(sparsity);
+    this.hook("live-sparsity").textContent = percent(sparsity);
+    const words = `MLP neurons removed ${percent(steps.mlp[at])}, heads removed ${percent(steps.heads[at])}`;
+    this.hook("live-words").textContent = words;
+    this.tell("live-params", scaled(steps.params[at]));
+    this.share("params", steps.params[at] / steps.params[0], scaled(steps.params[0]).join(" ").trim());
+    const [macs, unit] = scaled(steps.macs[at]);
+    this.tell("live-macs", [macs, `${unit}MACs`]);
+    this.share("macs", steps.macs[at] / steps.macs[0], scaled(steps.macs[0]).join(" ").trim());
+    const told = seen.kind === "unmeasured" ? "not measured yet" : `${this.lead.name} ${this.lead.text(this.lead.of(seen))} ${seen.kind}`;
+    this.thumb.setAttribute("aria-valuetext", `${percent(sparsity)}, ${told}`);
+    this.followMeasured(seen);
+    this.followCurve(sparsity, seen);
+    this.followBlocks(at);
+    this.thumb.style.setProperty("--travel", `${(100 * sparsity) / steps.sparsity.at(-1)}%`);
+  }
+
+  // What is known at a sparsity: measured there, a straight line between neighbours, or nothing.
+  measured(sparsity) {
+    const { points } = this.data;
+    const same = points.find((point) => Math.abs(point.sparsity - sparsity) < 2e-6);
+    if (same) return { ...same, kind: "measured" };
+    const after = points.findIndex((point) => point.sparsity > sparsity);
+    if (after < 1) return { kind: "unmeasured" };
+    const [left, right] = [points[after - 1], points[after]];
+    const part = (sparsity - left.sparsity) / (right.sparsity - left.sparsity);
+    const between = Object.keys(left).map((name) => [name, left[name] + part * (right[name] - left[name])]);
+    return { ...Object.fromEntries(between), kind: "interpolated", left, right };
+  }
+
+  tell(name, [number, unit]) {
+    const node = this.hook(name);
+    node.classList.remove("absent");
+    node.textContent = number;
+    if (!unit) return;
+    const small = document.createElement("small");
+    small.textContent = ` ${unit}`;
+    node.append(small);
+  }
+
+  share(name, share, full) {
+    this.meter(name, share ?? 0);
+    this.part(`${name}-share`).textContent = share === null ? "" : `${percent(share)} of ${full}`;
+  }
+
+  meter(name, share) {
+    this.part(`${name}-meter`).style.width = `${100 * Math.min(Math.max(share, 0), 1)}%`;
+  }
+
+  kind(node, kind, text) {
+    node.className = `kind ${kind}`;
+    node.textContent = text;
+  }
+
+  followMeasured(seen) {
+    const { points, k, queries, accuracyMissing } = this.data;
+    const full = points.length && points[0].sparsity < 1e-6 ? points[0] : null;
+    const known = seen.kind !== "unmeasured";
+    const word = known ? seen.kind : "not measured yet";
+    for (const name of ["live-top1", "live-cosine", "live-latency"]) {
+      this.tell(name, ["–", ""]);
+      this.hook(name).classList.toggle("absent", !known);
+    }
+    let interval = points.length ? "" : "being measured…";
+    if (known) interval = `95 % interval ${(100 * seen.low).toFixed(1)} – ${percentFixed(seen.high)}`;
+    this.hook("live-interval").textContent = accuracyMissing ? `${accuracyMissing}; the curve shows the cosine.` : interval;
+    let drop = "";
+    if (known && full && !accuracyMissing) {
+      const gain = Number((100 * (seen.top1 - full.top1)).toFixed(1));
+      const side = gain < 0 ? "below" : "above";
+      drop = gain ? `${Math.abs(gain).toFixed(1)} points ${side} the full model` : "as good as the full model";
+      if (seen.sparsity < 1e-6) drop = "this is the full model";
+    }
+    this.part("drop").textContent = drop;
+    let how = "";
+    if (seen.kind === "measured") how = ` · k = ${k}, ${grouped(queries)} queries`;
+    if (seen.kind === "interpolated") how = ` · ${trimmed(100 * seen.left.sparsity, 1)} to ${percent(seen.right.sparsity)}`;
+    this.kind(this.hook("live-kind"), seen.kind, accuracyMissing ? "" : word + how);
+    this.kind(this.part("cosine-kind"), seen.kind, word);
+    this.kind(this.part("latency-kind"), seen.kind, word);
+    this.share("latency", known && full ? seen.latency / full.latency : null, full && `${milliseconds(full.latency)} ms`);
+    this.meter("cosine", known ? seen.cosine : 0);
+    if (!known) return;
+    this.tell("live-top1", [accuracyMissing ? "–" : percentFixed(seen.top1), ""]);
+    this.tell("live-cosine", [seen.cosine.toFixed(3), ""]);
+    this.tell("live-latency", [milliseconds(seen.latency), "ms"]);
+  }
+
+  followCurve(sparsity, seen) {
+    const { x, y, left, top } = this.plot;
+    const at = x(sparsity);
+    const known = seen.kind !== "unmeasured";
+    const [height, told] = known ? [y(this.lead.of(seen)), this.lead.text(this.lead.of(seen))] : [top, ""];
+    set(this.guide, { x1: at, x2: at, y1: height, class: known ? "guide" : "guide unmeasured" });
+    this.marker.style.display = known ? "" : "none";
+    const side = at > left + 90 ? -1 : 1; // below and left of a falling curve there is room
+    if (known) {
+      set(this.marker, { cx: at, cy: height, class: `marker ${seen.kind}` });
+      const anchor = side < 0 ? "end" : "start";
+      set(this.callout, { x: at + 14 * side, y: height + 26, "text-anchor": anchor });
+    }
+    this.callout.textContent = told;
+    this.curve.setAttribute("aria-label", `${this.lead.title} over sparsity. At ${this.thumb.getAttribute("aria-valuetext")}`);
+  }
+
+  followBlocks(at) {
+    const neurons = this.data.steps.neurons[at];
+    const heads = this.data.steps.headCounts[at];
+    const { top, height, bars } = this.neurons;
+    neurons.forEach((count, block) => {
+      const tall = (height * count) / this.data.hidden;
+      set(bars[block], { y: top + height - tall, height: tall });
+    });
+    this.heads.cells.forEach((cells, block) => cells.forEach((cell, head) => {
+      const cut = head >= heads[block];
+      set(cell, { class: cut ? "cell cut" : "cell", fill: cut ? "url(#live-heads)" : "" });
+    }));
+    this.count(this.neurons, neurons, this.data.hidden, "neurons");
+    this.count(this.heads, heads, this.data.numHeads, "heads");
+  }
+
+  count(chart, kept, full, name) {
+    chart.counts.forEach((text, block) => (text.textContent = kept[block]));
+    const total = kept.reduce((sum, count) => sum + count, 0);
+    this.part(`${name}-total`).textContent = `${grouped(total)} of ${grouped(full * kept.length)}`;
+    chart.svg.setAttribute("aria-label", `Kept ${name} by block, of ${full} each: ${kept.join(", ")}`);
+  }
+}

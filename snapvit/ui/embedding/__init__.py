@@ -1,0 +1,1 @@
+"""What the Embedding page is made of."""

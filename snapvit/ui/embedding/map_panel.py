@@ -1,0 +1,216 @@
+"""The upper half of the Embedding page: which cut, its headline, what the map shows, and the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+from numpy.typing import NDArray
+
+from snapvit import figures
+from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.neighbours import NEWLY_RIGHT, NEWLY_WRONG
+from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.embedding_map import EmbeddingTask
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.components.embedding_map import MapWords, embedding_map
+from snapvit.ui.embedding.map_view import (
+    ALL_CLASSES,
+    ALL_IMAGES,
+    MapView,
+    chosen_map,
+    class_places,
+    map_groups,
+    map_points,
+    map_table,
+    outcome_choices,
+    shown,
+)
+from snapvit.ui.embedding.neighbour_panel import pick
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.offer import offer
+from snapvit.ui.published import what_scores_lack
+from snapvit.ui.selection import Selection, change, put_setting, setting, setting_key
+from snapvit.ui.sparsity_slider import sparsity_slider
+
+COLOURS = ("class", "outcome")
+CHOSEN = "chosen_images"  # session key: the run, and image ids of the last lasso
+HOW = """\
+UMAP lays out the full model's features by cosine. The cut model's layout starts where every image already is and is
+then refined on the cut features with a gentle step, so both are one map, and the full model's half is the same for
+every cut.
+
+Other ways were tried on the bundled run, looking at the tenth of the images whose neighbours changed least, in shares
+of the map's spread. Refined in this way they move by 0.05 at 65 % and 0.20 at 95 %. Fitted both at once (AlignedUMAP)
+they move by 0.05 and 0.36, in several times the time, on a map of the full model that differs from cut to cut, and with
+fewer true neighbours side by side at 95 % (32 % of them, against 35 %). Fitted each alone, then turned to match, they
+move by 0.36 and 0.58.
+
+Small motions inside a group are partly chance. Read a point's way together with its neighbours below, which are exact.
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the map shows and how."""
+
+    by_outcome: bool
+    class_name: str  # one class, or ALL_CLASSES
+    which: str  # one of `outcome_choices`
+
+    @property
+    def only(self) -> str | None:
+        """Name of the group that the legend shows as chosen."""
+        name, everything = (self.which, ALL_IMAGES) if self.by_outcome else (self.class_name, ALL_CLASSES)
+        return None if name == everything else name
+
+
+def cut_to_show(results: RunResults, selection: Selection) -> MapView:
+    """The slider, and the map of its cut; else of the nearest computed one, beside an offer to compute it.
+
+    Ends the page where no cut of the run has a map yet, or where the run has no images to map.
+    """
+    if results.imported:
+        st.info(what_scores_lack(results), icon=":material/info:")
+        st.stop()
+    sparsity_slider(selection)
+    pair = path_pair(selection.sparsity)
+    view, pairs = chosen_map(results, pair)
+    if view is None or view.pair != pair:
+        evaluation = results.request.config.evaluation
+        images = evaluation.gallery + evaluation.queries
+        nearest = "" if view is None else f" Meanwhile the map below shows the nearest computed one, at {view.percent}."
+        offer(
+            EmbeddingTask(results.summary.run, *pair),
+            f"The features of the cut at **{100 * selection.sparsity:.4g} %** are not computed yet: embeddings, "
+            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
+            "Compute this map",
+            icon=":material/scatter_plot:",
+            key="compute_map",
+        )
+    if view is None:
+        st.stop()
+    _computed(pairs, view)
+    return view
+
+
+def _computed(pairs: list[tuple[float, float]], view: MapView) -> None:
+    """Buttons to the cuts that are computed."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown("Computed cuts:", width="content")
+        for mlp, heads in pairs:
+            if path_pair(mlp) == (mlp, heads):
+                st.button(
+                    f"{100 * mlp:.4g} %",
+                    key=f"cut_{mlp:g}",
+                    type="primary" if (mlp, heads) == view.pair else "secondary",
+                    on_click=change,
+                    kwargs={"sparsity": mlp},
+                )
+
+
+def headline(view: MapView) -> None:
+    """What the cut does to the neighbours, in numbers."""
+    found = view.found
+    columns = flowing_columns(4, 160, key="headline")
+    columns[0].metric(f"Neighbours kept, of {found.k}", f"{view.stayed.mean():.1f}", help="Mean over all queries")
+    if view.outcome is None:
+        columns[1].metric("Queries that keep all", f"{(view.stayed == found.k).sum():,}")
+        st.caption("The images have no labels: there are no classes and no right or wrong answers, only neighbours.")
+        return
+    counts = [int((view.outcome == kind).sum()) for kind in range(len(figures.OUTCOMES))]
+    columns[1].metric("Newly wrong", f"{counts[NEWLY_WRONG]:,}", help="Right with the full model, wrong after the cut")
+    columns[2].metric("Newly right", f"{counts[NEWLY_RIGHT]:,}", help="Wrong with the full model, right after the cut")
+    truth = found.labels[found.gallery :]
+    right, was = (int((named == truth).sum()) for named in (view.after, view.before))
+    columns[3].metric("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points")
+    cut, full = (
+        f"{low:.1%} to {high:.1%}" for low, high in (wilson_interval(hits, len(truth)) for hits in (right, was))
+    )
+    st.caption(
+        f"Of {len(truth):,} queries. 95 % interval of top-1: {cut} after the cut, {full} for the full model "
+        f"({was / len(truth):.1%})."
+    )
+
+
+def narrow(view: MapView) -> tuple[NDArray, Choice]:
+    """Controls of the map: colours, class, kind of image. Returns the mask (N,) of images to show, and the choice."""
+    kinds = outcome_choices(view)
+    if not view.classes:
+        which = setting("only", kinds, ALL_IMAGES)
+        st.segmented_control("Show", kinds, key=setting_key("only"), required=True)
+        return shown(view, ALL_CLASSES, which), Choice(False, ALL_CLASSES, which)
+    names = [ALL_CLASSES, *view.classes]
+    colour, class_name = setting("colour", COLOURS, COLOURS[0]), setting("class", names, ALL_CLASSES)
+    which = setting("only", kinds, ALL_IMAGES)
+    columns = flowing_columns([2, 3, 3], 200, key="map_controls", align="bottom")
+    columns[0].segmented_control("Colour by", COLOURS, key="colour", required=True)
+    columns[1].selectbox("Class", names, key=setting_key("class"), help="Type to search; the other classes turn grey")
+    columns[2].selectbox(
+        "Images", kinds, key=setting_key("only"), help="Outcomes are those of queries; the rest turns grey"
+    )
+    return shown(view, class_name, which), Choice(colour == "outcome", class_name, which)
+
+
+def show_map(view: MapView, results: RunResults, mask: NDArray, choice: Choice, image: int) -> tuple[int, ...]:
+    """Draw the map with its caption and download; returns the ids of the lassoed images."""
+    found, run = view.found, results.summary.run
+    of_run, ids = st.session_state.get(CHOSEN, (run, ()))
+    chosen = tuple(image for image in ids if of_run == run and image in view.row_of)
+    groups, legend = map_groups(view, choice.by_outcome)
+    cut = f"cut at {view.percent}"
+    file = f"{run}-embedding-{view.pair[0]:g}"
+    words = MapWords(
+        title="Where the cut moves each image",
+        cut=f"{cut[0].upper()}{cut[1:]}",
+        alt=f"Map of {len(found.ids)} images by the features of the full model and of the {cut}; {int(mask.sum())} are "
+        "shown, the others grey. Arrow keys move it, plus and minus zoom. The images can also be chosen from the list "
+        "below.",
+        hint="Drag around points to see their images; click one to see its neighbours; hold Ctrl and turn the wheel to "
+        "zoom.",
+        below="their thumbnails are below the map.",
+        file=file,
+    )
+    embedding_map(
+        map_points(view, choice.by_outcome, mask),
+        groups,
+        legend,
+        class_places(view, choice.class_name) if not choice.by_outcome else (),
+        view.classes,
+        words,
+        choice.only,
+        image,
+        chosen,
+        key="map",
+        on_picked=pick,
+        on_chosen=lambda ids: _keep(run, ids),
+        on_isolated=lambda name: _isolate(choice, name),
+    )
+    repeat = " Colours repeat after ten classes: choose a class above to see it alone." if not legend else ""
+    st.caption(
+        f"Each point is an image, {found.gallery:,} of the gallery and {found.queries:,} queries. Points that lie "
+        "close together have similar features; the axes and the distances between far groups mean little. A point that "
+        f"travels far got other neighbours.{repeat}"
+    )
+    st.download_button(
+        "CSV",
+        lambda: map_table(view).to_csv(index=False),
+        f"{file}.csv",
+        "text/csv",
+        on_click="ignore",
+        key="csv_map",
+        help="Every image with its places, class and answers",
+    )
+    with st.expander("How this map is made"):
+        st.markdown(HOW)
+    return chosen
+
+
+def _keep(run: str, ids: tuple[int, ...]) -> None:
+    st.session_state[CHOSEN] = (run, ids)
+
+
+def _isolate(choice: Choice, name: str | None) -> None:
+    """A name in the legend was clicked: the box above the map that it belongs to follows."""
+    name_of_setting, everything = ("only", ALL_IMAGES) if choice.by_outcome else ("class", ALL_CLASSES)
+    put_setting(name_of_setting, everything if name is None else name)

@@ -1,0 +1,1 @@
+"""What the Heads and neurons page is made of."""

@@ -1,0 +1,177 @@
+"""One MLP or head in words: its numbers, its place in the ranking, when it goes and why, and what it is like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from snapvit.artifacts import Topology
+from snapvit.elastic.ranking import removal_sparsity
+from snapvit.pipeline.config import HEAD_LAG, PATH_END
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.controlled import controlled
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.heads.structures import (
+    head_values,
+    kept_neurons,
+    leaving,
+    measures,
+    neighbours,
+    neurons_go_at,
+    state_at,
+)
+from snapvit.ui.selection import Selection, Structure, change
+
+LABELS = {"local": "Local curvature", "factor": "× search factor", "score": "= final score"}
+
+
+def pick_structure(selection: Selection, topology: Topology) -> None:
+    """Two boxes that select a structure without a mouse; they follow clicks in the figures."""
+    at = selection.structure if selection.structure is not None and selection.structure.fits(topology) else None
+    shown = (None, None) if at is None else (at.block, -1 if at.head is None else at.head)
+    left, right = flowing_columns(2, 180, key="structure_pickers")
+    left.selectbox(
+        "Block",
+        range(topology.blocks),
+        format_func=lambda b: f"Block {b + 1}",
+        placeholder="Choose a block",
+        index=None,
+        **controlled("pick_block", shown[0], lambda block: _pick(block, shown[1])),
+    )
+    right.selectbox(
+        "Head or MLP",
+        range(-1, topology.heads),
+        format_func=lambda h: "MLP" if h < 0 else f"Head {h + 1}",
+        placeholder="Choose a head or the MLP",
+        index=None,
+        **controlled("pick_part", shown[1], lambda part: _pick(shown[0], part)),
+    )
+
+
+def _pick(block: int | None, part: int | None) -> None:
+    if block is not None or part is not None:
+        change(structure=Structure(block or 0, None if part == -1 else part or 0))
+
+
+def structure_details(results: RunResults, selection: Selection) -> None:
+    """The selected structure, or how to select one."""
+    topology, structure = results.facts.topology, selection.structure
+    if structure is None or not structure.fits(topology):
+        st.info("Click a head in a map, a curve below, or a row of the table: its story appears here.")
+        return
+    part = "MLP" if structure.head is None else f"head {structure.head + 1}"
+    st.subheader(f"Block {structure.block + 1}, {part}")
+    if structure.head is None:
+        _mlp(results, structure, selection.sparsity)
+    else:
+        _head(results, (structure.block, structure.head))
+
+
+def _head(results: RunResults, head: tuple[int, int]) -> None:
+    topology = results.facts.topology
+    known = measures(results)
+    labels = LABELS if len(known) > 1 else {"score": "Final score, as published"}
+    if results.ranking is None:
+        st.markdown(f"Local curvature {results.curvature.head[head]:.3g}. The ranking comes after the search.")
+        return
+    columns = flowing_columns(len(known) + 1, 170, key="head_numbers")
+    for column, m in zip(columns, known, strict=False):
+        column.metric(labels[m], f"{float(head_values(results, m)[head]):.3g}", border=True)
+    order = results.ranking.head
+    place = int(np.flatnonzero(order == head[0] * topology.heads + head[1])[0]) + 1
+    columns[-1].metric("Leaves as number", f"{place} of {len(order)}", border=True)
+    st.markdown(_why(results, head, place))
+
+
+def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
+    ranking, topology = results.ranking, results.facts.topology
+    if place > len(ranking.head) - ranking.head_protected:
+        best = ranking.head_protected // topology.blocks
+        return (
+            f"This head never goes: it is among the best {best} of its block's {topology.heads} heads, which are "
+            "protected so that no block loses all its attention."
+        )
+    share = float(removal_sparsity(ranking.head, ranking.head_protected, ranking.blocks)[head])
+    position = share + HEAD_LAG
+    where = (
+        f"on the slider's path that is at a sparsity of {position:.1%}"
+        if position <= PATH_END
+        else "the slider's path ends before that, so the slider keeps it"
+    )
+    goes = f"It goes when {share:.1%} of all heads are removed; {where}."
+    if results.curvature is None:
+        return goes
+    local = head_values(results, "local")
+    by_local = int((local.ravel() < local[head]).sum()) + 1
+    moved = place - by_local
+    turn = (
+        "the search left its place as it was"
+        if moved == 0
+        else f"the search's factors moved it {abs(moved)} places {'later' if moved > 0 else 'earlier'}"
+    )
+    return (
+        f"{goes} By local curvature alone it would be number {by_local} of {topology.blocks * topology.heads} to leave "
+        f"(protection aside); {turn}."
+    )
+
+
+def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
+    topology, block = results.facts.topology, structure.block
+    numbers: list[tuple[str, str]] = []
+    if results.curvature is not None:
+        numbers.append(("Local curvature, sum", f"{results.curvature.mlp[block].sum(dtype=np.float64):.3g}"))
+    if results.search is not None:
+        numbers.append(("× search factor", f"{results.search.factors[block]:.3g}"))
+    if results.ranked:
+        label = "= final score, sum" if numbers else "Final score, sum, as published"
+        numbers.append((label, f"{results.final_scores.mlp[block].sum():.3g}"))
+    if results.ranking is not None:
+        numbers.append(("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
+    for column, (label, value) in zip(flowing_columns(len(numbers), 170, key="mlp_numbers"), numbers, strict=True):
+        column.metric(label, value, border=True)
+    if results.ranking is None:
+        st.markdown(f"The sum over its {topology.hidden} neurons. The ranking comes after the search.")
+        return
+    goes = neurons_go_at(results)[block]
+    half = goes[(topology.hidden - 1) // 2]
+    stay = int(np.isnan(goes).sum())
+    halves = "more than half of it never goes" if np.isnan(half) else f"half of it is gone at {half:.1%}"
+    st.markdown(
+        f"An MLP leaves neuron by neuron, because each has a score of its own: the first of its {topology.hidden} goes "
+        f"at a sparsity of {goes[0]:.1%}, {halves}, and its best {stay} are protected. The search's factor moves them "
+        "all together."
+    )
+
+
+def neighbour_table(results: RunResults, selection: Selection) -> None:
+    """What the selected structure's activations are most like, and whether those stay."""
+    topology, structure = results.facts.topology, selection.structure
+    if structure is None or not structure.fits(topology):
+        return
+    st.markdown("**What says nearly the same**")
+    if results.cka is None:
+        st.caption("This run has no CKA map, so nothing is known of which structures are alike.")
+        return
+    near = neighbours(results, structure)
+    columns = {
+        "Structure": [topology.structure_name(n.structure.index(topology)) for n in near],
+        "CKA": [n.cka for n in near],
+    }
+    if results.ranking is not None:
+        goes = leaving(results)
+        columns |= {
+            "This cut": [state_at(results, n.structure, selection.sparsity) for n in near],
+            "Goes at sparsity": [goes[n.structure.index(topology)] for n in near],
+        }
+    table = pd.DataFrame(columns)
+    formats = {
+        "CKA": st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0),
+        "Goes at sparsity": st.column_config.NumberColumn(format="percent"),
+    }
+    st.dataframe(table, hide_index=True, column_config=formats, key="neighbours")
+    st.caption(
+        "The structures whose activations have the greatest linear CKA with this one's, 1 being the same up to "
+        "rotation and scale. Where a neighbour stays, it can stand in for what goes. An MLP goes at the sparsity that "
+        "takes half of its neurons; what the slider's path never takes has no number there."
+    )

@@ -1,0 +1,1 @@
+"""What the CKA and Correlation pages are made of: maps between structures."""

@@ -1,0 +1,206 @@
+"""The correlation page's player, the strongest pairs of the generation it rests at, and the eigenvalues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from snapvit import figures
+from snapvit.artifacts import Floats, NullSearch
+from snapvit.figures import StructureOrder
+from snapvit.method.structure_maps import robust_range, strongest_pairs
+from snapvit.pipeline.map_tasks import NULL_SEARCH
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.components.chart_events import on_frame
+from snapvit.ui.controlled import controlled
+from snapvit.ui.figure import show_figure
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
+from snapvit.ui.resources import store
+from snapvit.ui.selection import Selection, is_new_view, setting
+
+View = Literal["estimate", "change", "cka"]
+VIEWS = {"estimate": "Estimate", "change": "Since the start", "cka": "Less CKA"}
+TITLES = {
+    "estimate": "Factors that move together",
+    "change": "What the search added",
+    "cka": "The estimate less the CKA map",
+}
+READINGS = {
+    "estimate": "Correlation of any two structures' factors in the search distribution (of A A'). Orange: the search "
+    "moves the two factors together, blue: against one another, near white: apart.",
+    "change": "The correlation less that of the search's start. Orange: it rose, blue: it fell.",
+    "cka": "The correlation less the CKA map's value. Where the search has seen nothing yet, this is the CKA map "
+    "turned negative.",
+}
+LABELS = {"estimate": "correlation", "change": "change of correlation", "cka": "correlation − CKA"}
+LAST = "last"
+ROWS = 15
+PLAYER = "correlation_player"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows of a run's search."""
+
+    view: View
+    generation: int  # that the table and the curves below speak of
+    order: StructureOrder
+    null: NullSearch | None  # of as many generations as the search has
+
+
+def controls(results: RunResults) -> Shown:
+    """The page's choices: what is shown, of which structures, in which order, at which generation."""
+    history = results.search
+    columns = [
+        *flowing_columns([5, 3], 300, key="correlation_view", align="bottom"),
+        *flowing_columns([5, 3], 220, key="correlation_order", align="bottom"),
+    ]
+    setting("view_g", tuple(VIEWS), "estimate")
+    views = [name for name in VIEWS if name != "cka" or results.cka is not None]
+    view = columns[0].segmented_control("Show", views, format_func=VIEWS.get, key="view_g", required=True)
+    order = structure_order(results, columns[2], columns[3], page="_g")
+    generation, total = _generation(results), history.generations
+    columns[1].number_input(
+        "Generation",
+        0,
+        total,
+        step=1,
+        help="0 is the start. Step with − and +, or scrub and play in the figure",
+        **controlled("generation_box", generation, lambda chosen: _step(chosen, total)),
+    )
+    null = NULL_SEARCH.load(store(), results.summary.run, history.generations)
+    return Shown(view, generation, order, null)
+
+
+def _generation(results: RunResults) -> int:
+    """The generation shown. Where the figure starts is chosen anew with each visit and each run."""
+    total = results.search.generations
+    chosen = setting("g", (LAST, *map(str, range(total))), LAST)
+    if is_new_view() or st.session_state.get("player_run") != results.summary.run:
+        st.session_state["player_start"] = chosen
+        st.session_state["player_run"] = results.summary.run
+    return total if chosen == LAST else int(chosen)
+
+
+def _name(generation: int, total: int) -> str:
+    return LAST if generation == total else str(generation)
+
+
+def _step(generation: int, total: int) -> None:
+    """The box was used: the figure starts anew at that generation."""
+    name = _name(generation, total)
+    st.session_state["g"] = st.session_state["player_start"] = name
+
+
+def player(results: RunResults, selection: Selection, shown: Shown) -> None:
+    """The matrix by generation above the fitness."""
+    history, order, view = results.search, shown.order, shown.view
+    total, run = history.generations, results.summary.run
+    generations = figures.frame_generations(total, len(order.indices))
+    asked = st.session_state["player_start"]
+    asked = total if asked == LAST or int(asked) > total else int(asked)
+    start = min(generations, key=lambda g: abs(g - asked))
+    maps = np.stack([order.take(_values(results, view, g)) for g in generations])
+    bound = robust_range(maps[-1])
+    if len(generations) <= total:
+        st.caption(f"The figure holds {len(generations)} of the {total + 1} generations, evenly spaced, to stay quick.")
+    show_figure(
+        figures.correlation_player(
+            maps,
+            generations,
+            start,
+            history,
+            order,
+            LABELS[view],
+            TITLES[view],
+            bound,
+            chosen_pair(results, selection),
+        ),
+        key=PLAYER,
+        reading=f"{READINGS[view]} Colours end at ±{bound:.3f}, in all generations alike: 99 % of the pairs stay "
+        f"within that at generation {generations[-1]}; the diagonal does not. Drag the scrubber or press Play; the "
+        "grey line in the fitness below marks the generation.",
+        alt=f"{TITLES[view]}, by generation, with the fitness of every individual, the mean and the best so far",
+        table=matrix_frame(_values(results, view, shown.generation), order),
+        file=f"{run}-correlation-{view}",
+    )
+
+    def rested(name: str) -> None:
+        if name.isdecimal() and int(name) <= total:
+            st.session_state["g"] = _name(int(name), total)
+
+    on_frame(PLAYER, rested)
+
+
+def _values(results: RunResults, view: View, generation: int) -> Floats:
+    """(S, S) of what is shown, at one generation."""
+    history = results.search
+    now = history.correlation(generation)
+    if view == "estimate":
+        return now
+    return now - (history.correlation(0) if view == "change" else results.cka.values)
+
+
+def pair_table(results: RunResults, shown: Shown) -> None:
+    """The strongest pairs of the generation shown; one that is chosen becomes the selection."""
+    history, order, topology = results.search, shown.order, results.facts.topology
+    values = _values(results, shown.view, shown.generation)
+    pairs = strongest_pairs(values, order.indices, ROWS)
+    change = history.correlation(shown.generation) - history.correlation(0)
+    st.subheader(f"Strongest pairs at generation {shown.generation}")
+    label = LABELS[shown.view].capitalize()
+    rows = {
+        "Structure": [topology.structure_name(int(i)) for i in pairs[:, 0]],
+        "With": [topology.structure_name(int(j)) for j in pairs[:, 1]],
+        label: values[pairs[:, 0], pairs[:, 1]],
+    }
+    if results.cka is not None:
+        rows["CKA"] = results.cka.values[pairs[:, 0], pairs[:, 1]]
+    words = "Choose a row to frame the pair in the map and to take it to the CKA page."
+    if shown.null is not None and shown.generation:
+        size = np.abs(change[pairs[:, 0], pairs[:, 1]])
+        p99, limit = shown.null.p99[shown.generation], np.quantile(shown.null.strongest[:, shown.generation], 0.95)
+        rows["Chance"] = np.select([size > limit, size > p99], ["beyond", "top 1 %"], "usual")
+        words += (
+            f" *Chance*: how unusual the pair's change since the start would be if individuals were ranked at random. "
+            f"*Top 1 %*: above {p99:.4f}, as one pair in a hundred is then. *Beyond*: above {limit:.4f}, which in 95 % "
+            "of random replays not even the strongest pair reaches."
+        )
+    numbers = {name: st.column_config.NumberColumn(format="%.3f", width=78) for name in (label, "CKA")}
+    names = {name: st.column_config.TextColumn(width=112) for name in ("Structure", "With")}
+
+    def row_chosen() -> None:
+        for row in st.session_state["pair_table"]["selection"]["rows"]:
+            select_pair(*map(int, pairs[row]), results)
+
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        key="pair_table",
+        on_select=row_chosen,
+        selection_mode="single-row",
+        column_config=numbers | names | {"Chance": st.column_config.TextColumn(width=64)},
+    )
+    st.caption(words)
+
+
+def eigenvalues(results: RunResults, shown: Shown) -> None:
+    """The correlation's eigenvalues at the start and at the generation shown."""
+    history, g, null = results.search, shown.generation, shown.null
+    start, now = (np.linalg.eigvalsh(history.correlation(i).astype(np.float64))[::-1] for i in (0, g))
+    band = (None, None) if null is None else (null.eigen_low[g], null.eigen_high[g])
+    show_figure(
+        figures.spectrum(start, now, g, *band),
+        key="spectrum",
+        reading="Eigenvalues of the correlation matrix of all structures: how much of the search's variety lies in "
+        "each of its directions. A few large ones would mean that structures depend on one another in a few patterns."
+        + ("" if null is None else " Inside the grey band it looks as it does when individuals are ranked at random."),
+        alt=f"Eigenvalues of the correlation at the start and at generation {g}",
+        table=pd.DataFrame({"number": np.arange(1, len(now) + 1), "start": start, f"generation {g}": now}),
+        file=f"{results.summary.run}-eigenvalues",
+    )

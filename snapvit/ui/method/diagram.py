@@ -1,0 +1,170 @@
+"""The four steps in one picture: a card a step, each with a small drawing of the run's own numbers.
+
+Drawings are SVG pictures in colours that stand on light and dark pages; the words beside them are the page's own text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE
+from snapvit.pipeline.results import RunResults
+from snapvit.ui.method.ranking_lesson import Verdict
+
+WIDTH, HEIGHT = 220, 96  # of a drawing, in its own units
+
+
+@dataclass(frozen=True)
+class Step:
+    """One card."""
+
+    title: str
+    anchor: str
+    text: str
+    result: str
+    drawing: str | None  # inside of an SVG; None while the run has not come that far
+    alt: str
+
+
+def method_flow(results: RunResults, v: Verdict | None) -> None:
+    """Draw the four cards; each leads to its step on the page."""
+    cards = []
+    for number, step in enumerate(steps(results, v), start=1):
+        picture = "" if step.drawing is None else _picture(step.drawing, step.alt)
+        cards.append(
+            f'<a class="step" href="#{step.anchor}"><b>{number} · {step.title}</b>{picture}'
+            f"<span>{step.text}</span><em>{step.result}</em></a>"
+        )
+    arrow = '<span class="arrow" aria-hidden="true">→</span>'
+    st.html(f'<style>{STYLE}</style><nav class="flow" aria-label="The four steps">{arrow.join(cards)}</nav>')
+
+
+def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
+    """The four steps with what this run found in each."""
+    topology, search = results.facts.topology, results.search
+    later = "comes later in this run"
+    searched = search is not None and search.generations > 0
+    return (
+        Step(
+            "Local curvature",
+            "step-1",
+            "How strongly is each head and neuron felt by a loss that needs no labels?",
+            f"from {results.curvature.images:,} images",
+            _cells(np.log10(np.maximum(results.curvature.head.astype(np.float64), 1e-30)).T),
+            "Curvature of every head, stronger blue is more, a column a block",
+        ),
+        Step(
+            "CKA map",
+            "step-2",
+            "Which heads and MLPs say the same about images?",
+            f"{topology.structures} × {topology.structures} pairs" if results.cka is not None else later,
+            None
+            if results.cka is None
+            else _cells(results.cka.values[: topology.blocks, : topology.blocks], square=True),
+            "Similarity of the MLPs of all blocks, stronger blue is more alike",
+        ),
+        Step(
+            "Search",
+            "step-3",
+            "Which factors on the curvature keep the cut models' embeddings in place?",
+            f"{search.generations} generations of {search.individuals.shape[1]}" if searched else later,
+            _falling(search.individual_fitness) if searched else None,
+            "Best fitness so far by generation, falling",
+        ),
+        Step(
+            "Ranking and cut",
+            "step-4",
+            "Curvature × factor puts all in one order. Every cut is its beginning.",
+            f"{v.removed} of {v.heads} heads go at {v.sparsity:.0%}" if v else later,
+            _bars(results, v) if v else None,
+            "Heads by final score, those that the cut removes marked",
+        ),
+    )
+
+
+def _picture(drawing: str, alt: str) -> str:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">{drawing}</svg>'
+    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
+
+
+def _cells(table: np.ndarray, square: bool = False) -> str:
+    """Cells of (rows, columns), more opaque where the value is larger."""
+    rows, columns = table.shape
+    low, high = float(table.min()), float(table.max())
+    shade = 0.08 + 0.92 * (table - low) / (high - low if high > low else 1.0)
+    width, height = (HEIGHT if square else WIDTH) / columns, HEIGHT / rows
+    start = (WIDTH - width * columns) / 2
+    return "".join(
+        f'<rect x="{start + c * width:.1f}" y="{r * height:.1f}" width="{0.9 * width:.1f}" height="{0.9 * height:.1f}" '
+        f'fill="{BLUE}" fill-opacity="{shade[r, c]:.2f}"/>'
+        for r in range(rows)
+        for c in range(columns)
+    )
+
+
+def _falling(fitness: np.ndarray) -> str:
+    """Every individual as a dot, and the best so far as a line."""
+    finite = np.where(np.isfinite(fitness), fitness, np.nan)
+    if np.isnan(finite).all():
+        return ""
+    best = np.fmin.accumulate(np.nanmin(np.where(np.isnan(finite), np.inf, finite), axis=1))
+    low, high = float(np.nanmin(finite)), float(np.nanquantile(finite, 0.95))
+    span = high - low if high > low else 1.0
+
+    def y(value: float) -> float:
+        return float(np.clip(HEIGHT - 8 - (HEIGHT - 16) * (value - low) / span, 4, HEIGHT - 4))
+
+    def x(generation: int) -> float:
+        return 8 + (WIDTH - 16) * generation / max(1, len(fitness) - 1)
+
+    dots = "".join(
+        f'<circle cx="{x(g):.1f}" cy="{y(value):.1f}" r="1.8" fill="{GREY}" fill-opacity="0.6"/>'
+        for g, row in enumerate(finite)
+        for value in row[~np.isnan(row)]
+    )
+    line = " ".join(f"{x(g):.1f},{y(value):.1f}" for g, value in enumerate(best) if np.isfinite(value))
+    return f'{dots}<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="3"/>'
+
+
+def _bars(results: RunResults, v: Verdict) -> str:
+    """A bar a head in ranking order: removed, kept, protected; the head that the page follows outlined."""
+    scores = results.final_scores.head.ravel()[results.ranking.head]
+    heights = _heights(scores)
+    width = WIDTH / len(scores)
+    bars = []
+    for i, height in enumerate(heights):
+        colour = ORANGE if i < v.removed else GREEN if i >= v.heads - v.protected else BLUE
+        bars.append(
+            f'<rect x="{i * width:.2f}" y="{HEIGHT - height:.1f}" width="{0.8 * width:.2f}" height="{height:.1f}" '
+            f'fill="{colour}"/>'
+        )
+    cut = v.removed * width - 0.1 * width
+    ends = f'x1="{cut:.1f}" x2="{cut:.1f}" y1="0" y2="{HEIGHT}"'
+    return "".join(bars) + f'<line {ends} stroke="{GREY}" stroke-width="2" stroke-dasharray="5 4"/>'
+
+
+def _heights(scores: Sequence[float]) -> np.ndarray:
+    """Heights of bars on a logarithmic scale, the lowest still to be seen."""
+    log = np.log10(np.maximum(scores, 1e-30))
+    low, high = float(log.min()), float(log.max())
+    return 8 + (HEIGHT - 12) * (log - low) / (high - low if high > low else 1.0)
+
+
+STYLE = """
+.flow { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: stretch; margin: 0.25rem 0 0.5rem; }
+.flow .arrow { align-self: center; font-size: 1.5rem; opacity: 0.6; }
+.flow a.step {
+  flex: 1 1 190px; display: flex; flex-direction: column; gap: 0.5rem; padding: 0.75rem 0.9rem; color: inherit;
+  text-decoration: none; border: 1px solid rgba(128, 128, 128, 0.4); border-radius: 0.6rem;
+}
+.flow a.step:hover, .flow a.step:focus-visible { border-color: #2E86C9; outline: 2px solid #2E86C9; }
+.flow img { width: 100%; height: 96px; object-fit: contain; }
+.flow span { font-size: 0.95rem; line-height: 1.4; }
+.flow em { margin-top: auto; font-style: normal; font-size: 0.85rem; opacity: 0.8; }
+@media (max-width: 1100px) { .flow .arrow { display: none; } .flow a.step { flex-basis: 220px; } }
+"""

@@ -1,0 +1,67 @@
+"""The list of runs in the cache: open one, go on with one, delete one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import streamlit as st
+
+from snapvit.errors import InputError
+from snapvit.pipeline.results import IMPORTED, RunSummary, list_runs, load_results
+from snapvit.pipeline.tasks import RunTask
+from snapvit.ui.job_panel import STAGE_NAMES, minutes, start
+from snapvit.ui.page import run_title
+from snapvit.ui.resources import jobs, store
+from snapvit.ui.selection import change
+
+
+def past_runs(selected: str | None) -> None:
+    """A row a run, newest first."""
+    summaries = list_runs(store())
+    if not summaries:
+        st.info("Nothing here yet.")
+        return
+    for summary in summaries:
+        _row(summary, summary.run == selected)
+
+
+def _row(summary: RunSummary, is_selected: bool) -> None:
+    active = {job.task.run for job in jobs().snapshots() if job.state.active}
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{summary.run}"):
+        st.markdown(
+            f"**{run_title(summary)}**  \n{_state(summary)}, begun "
+            f"{datetime.fromtimestamp(summary.created):%d %b %Y %H:%M}  \n:gray[{summary.run}]",
+            width="stretch",
+        )
+        st.button(
+            "Shown" if is_selected else "Show",
+            key=f"show_{summary.run}",
+            disabled=is_selected,
+            on_click=change,
+            kwargs={"run": summary.run},
+        )
+        if summary.state == "unfinished" and st.button("Go on", key=f"go_on_{summary.run}", disabled=bool(active)):
+            start(RunTask(load_results(store(), summary.run).request))
+            st.rerun()
+        with st.popover("Delete", disabled=summary.run in active):
+            st.markdown(f"Delete **{summary.run}** and its files? This cannot be undone.")
+            if st.button("Delete for good", key=f"delete_{summary.run}"):
+                _delete(summary.run)
+
+
+def _state(summary: RunSummary) -> str:
+    if summary.state == "finished":
+        return f":material/check_circle: finished, {minutes(summary.seconds)} of work"
+    if summary.state == IMPORTED:
+        return ":material/description: imported scores, nothing measured"
+    done = ", ".join(STAGE_NAMES[stage].lower() for stage in summary.done) or "nothing finished yet"
+    return f":material/pending: unfinished ({done})"
+
+
+def _delete(run: str) -> None:
+    try:
+        store().delete(run)
+    except InputError as error:
+        st.error(str(error))
+    else:
+        st.rerun()

@@ -1,0 +1,1 @@
+"""What the Sparsity page is made of."""

@@ -1,0 +1,96 @@
+"""The selected cut in words and as a table, and the button that measures one the grid does not have."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from snapvit.artifacts import Measurement
+from snapvit.elastic.ranking import cut_at
+from snapvit.evaluation.knn import wilson_interval
+from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.tasks import MeasureTask
+from snapvit.ui.offer import offer
+from snapvit.ui.path import measured_on_path, never_seen, no_accuracy
+from snapvit.ui.sparsity.early import early_answer, warm_up
+from snapvit.ui.tables import table_to_keep
+
+
+def cut_details(results: RunResults, sparsity: float) -> None:
+    """What is known of the cut at `sparsity`, measured or not, and all measured cuts as a table."""
+    pair = path_pair(sparsity)
+    measured = None if results.measurements is None else results.measurements.find(*pair)
+    st.subheader(f"The cut at {sparsity:.1%}")
+    if measured is not None:
+        st.markdown(sentence(measured, no_accuracy(results)))
+    else:
+        task = MeasureTask(results.summary.run, *pair)
+        warm_up(task.run)
+        offer(
+            task,
+            "This cut lies between measured ones: what is above of accuracy, cosine and latency is interpolated. "
+            "Parameters, multiply-accumulates and kept structures are exact.",
+            "Measure this cut",
+            icon=":material/straighten:",
+            key="measure",
+        )
+        early_answer(task)
+    cut = cut_at(results.ranking, *pair)
+    topology = results.facts.topology
+    kept = pd.DataFrame(
+        {
+            "Block": range(1, topology.blocks + 1),
+            f"Neurons kept (of {topology.hidden})": cut.kept_neurons,
+            f"Heads kept (of {topology.heads})": cut.kept_heads,
+        }
+    )
+    run = results.summary.run
+    table_to_keep("Kept structures by block, as a table", kept, f"{run}-kept-{sparsity:.3f}.csv")
+    rows = measured_on_path(results)
+    measured_cuts = pd.DataFrame([_row(m) for m in rows])
+    table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts.csv")
+
+
+def accuracy_note(results: RunResults) -> str:
+    """What the accuracy on the page is of, or why there is none and what would change that."""
+    missing = no_accuracy(results)
+    if missing is None and never_seen(results):
+        return "Accuracy is that of k-NN on images the model was never trained on."
+    if missing is None:
+        return "Accuracy is that of k-NN on images that had no part in choosing what goes."
+    return (
+        f"{missing}, so k-NN has no accuracy to give; shown instead is how close the embeddings stay to the full "
+        "model's. For an accuracy, run on a folder with a folder of images for each of at least two classes."
+    )
+
+
+def sentence(m: Measurement, missing: str | None) -> str:
+    """What was measured of one cut, for people; `missing` says why there is no accuracy, where there is none."""
+    accuracy = f"no accuracy ({missing})"
+    if m.hits is not None:
+        low, high = wilson_interval(m.hits, m.queries)
+        accuracy = (
+            f"of {m.queries:,} query images k-NN (k = {m.k}, {m.gallery:,} gallery images) names **{m.top1:.1%}** "
+            f"right, 95 % interval {low:.1%} to {high:.1%}"
+        )
+    return (
+        f"Measured: {accuracy}. Its embeddings keep a cosine of **{m.cosine:.3f}** to the full model's. It has "
+        f"**{m.params / 1e6:.2f} M** parameters, needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image, "
+        f"and took **{m.latency_ms:.1f} ms** for one image on one thread of this computer when it was measured."
+    )
+
+
+def _row(m: Measurement) -> dict[str, float]:
+    low, high = wilson_interval(m.hits, m.queries) if m.hits is not None else (None, None)
+    return {
+        "MLP sparsity": m.cut.mlp,
+        "Head sparsity": m.cut.heads,
+        "Top-1": m.top1,
+        "95 % low": low,
+        "95 % high": high,
+        "Cosine": m.cosine,
+        "Parameters": m.params,
+        "MACs": m.macs,
+        "Latency (ms)": m.latency_ms,
+    }
