@@ -1,12 +1,22 @@
-"""Settings of torch's own libraries. They are read when torch is first imported, so they come before it."""
+"""What a process sets up for itself: torch's own libraries, before its first import, and the garbage collector."""
 
+import gc
 import os
 
 
 def prepare() -> None:
-    """Set them, unless the person did."""
+    """Settings that torch's libraries read when they are first imported, unless the person made them."""
     # Waiting OpenMP threads spin by default: beside another busy process on a two-core laptop that costs more than
     # half the speed, against a tenth when alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Every cut has shapes of its own, and oneDNN keeps compiled kernels for a thousand of them.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
+def settle() -> None:
+    """Take everything that is loaded by now out of the garbage collector's sight.
+
+    Streamlit has all garbage collected after each run of a page, a timer's included. With torch loaded that looks at
+    half a million objects while every other thread waits, twice a second where progress is shown.
+    """
+    gc.freeze()

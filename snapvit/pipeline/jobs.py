@@ -9,7 +9,9 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
+from snapvit.environment import settle
 from snapvit.errors import Cancelled, InputError
 from snapvit.pipeline.progress import Event, Progress, Reporter
 from snapvit.pipeline.store import Store
@@ -59,6 +61,13 @@ class _Job:
         return JobSnapshot(
             self.id, self.task, self.state, reporter.progress, reporter.events, self.error, self.submitted
         )
+
+
+@cache
+def _load_engine() -> None:
+    """Import torch and all that computes, so that what a job leaves in memory afterwards is its own."""
+    import snapvit.pipeline.measure
+    import snapvit.pipeline.stages  # noqa: F401
 
 
 class JobManager:
@@ -133,6 +142,8 @@ class JobManager:
     def _run(self, job: _Job) -> JobState:
         self._bench.reporter = job.reporter
         try:
+            _load_engine()
+            settle()
             job.task.perform(self._bench)
         except Cancelled:
             return JobState.CANCELLED

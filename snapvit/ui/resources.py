@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.environment import settle
 from snapvit.errors import InputError
 from snapvit.pipeline.jobs import JobManager
 from snapvit.pipeline.results import RunResults, load_results
@@ -29,6 +30,7 @@ def jobs() -> JobManager:
 
 @st.cache_resource(show_spinner=False)
 def _jobs(root: str) -> JobManager:
+    settle()  # the first page of this server has loaded what all of them need
     return JobManager(_store(root))
 
 
