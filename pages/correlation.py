@@ -29,11 +29,6 @@ with left:
     player(results, selection, shown)
 with right:
     pair_table(results, shown)
-    st.page_link(
-        "pages/cka.py",
-        label="The selected pair on the CKA page",
-        icon=":material/grid_on:",
-        query_params=selection.query(),
-    )
+    ui.onward("pages/cka.py", "The selected pair on the CKA page", selection)
     eigenvalues(results, shown)
 chance(results, shown)

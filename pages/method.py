@@ -66,14 +66,14 @@ if results.cka is None:
     not_yet("CKA map")
 else:
     cka_lesson(results)
-    st.page_link("pages/cka.py", label="The whole map", query_params=selection.query())
+    ui.onward("pages/cka.py", "The whole map", selection)
 
 st.header("3 · Search", anchor="step-3")
 if results.search is None or not results.search.generations:
     not_yet("search")
 else:
     search_lesson(results, head)
-    st.page_link("pages/correlation.py", label="The estimate, generation by generation", query_params=selection.query())
+    ui.onward("pages/correlation.py", "The estimate, generation by generation", selection)
     check(
         "Why does the search not simply try every combination of structures?",
         f"There are {results.facts.topology.structures} structures; keeping or removing each gives "
@@ -86,8 +86,8 @@ if found is None:
     not_yet("ranking")
 else:
     ranking_lesson(results, found)
-    st.page_link("pages/heads.py", label="All heads on one map", query_params=selection.query())
-    st.page_link("pages/sparsity.py", label="What each cut costs in accuracy", query_params=selection.query())
+    ui.onward("pages/heads.py", "All heads on one map", selection)
+    ui.onward("pages/sparsity.py", "What each cut costs in accuracy", selection)
     check(
         "The slider moves from 40 % to 60 %. What has to be computed to know which heads go?",
         "Nothing: the order is fixed. A cut at 60 % removes everything that the cut at 40 % removes, and more.",

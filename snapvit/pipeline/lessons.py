@@ -43,6 +43,9 @@ class GradientsTask:
         from snapvit.method.curvature import head_gradients
         from snapvit.pipeline.stages import curvature_batches
 
+        known = HEAD_GRADIENTS.load(bench.store, self.run)
+        if known is not None and len(known.ids) >= self.images:
+            return
         started = time.monotonic()
         workspace = bench.workspace(self.run)
         ids = workspace.curvature_ids[: self.images]

@@ -8,7 +8,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, page_title, prose, term, whole_glossary
 from snapvit.ui.offer import offer
-from snapvit.ui.page import open_page, results_with
+from snapvit.ui.page import onward, open_page, results_with
 from snapvit.ui.resources import chosen_live_data, chosen_results
 from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 from snapvit.ui.sparsity_slider import sparsity_slider
@@ -22,6 +22,7 @@ __all__ = [
     "chosen_results",
     "flowing_columns",
     "offer",
+    "onward",
     "open_page",
     "page_title",
     "prose",

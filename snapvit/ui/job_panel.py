@@ -90,10 +90,10 @@ def _draw_panel(job_id: int, was_active: bool) -> None:
 
 
 def _draw_active(job: JobSnapshot) -> None:
-    title, button = st.columns([5, 1], vertical_alignment="center")
-    title.subheader(f"Running: {job.task.run}")
-    if button.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
-        jobs().cancel(job.id)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.subheader(f"Running: {job.task.run}", width="content")
+        if st.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:"):
+            jobs().cancel(job.id)
     st.progress(job.progress.share, text=progress_text(job))
     began = [event.text.removesuffix(" begins") for event in job.events if event.kind == "stage"]
     cached = {event.text.removesuffix(" is in the cache") for event in job.events if event.kind == "cached"}
@@ -103,8 +103,9 @@ def _draw_active(job: JobSnapshot) -> None:
         mark = ":material/progress_activity:" if running else ":material/radio_button_unchecked:"
         if stage in cached or (stage in began and not running):
             mark = ":material/check_circle:"
-        marks.append(f"{mark} {STAGE_NAMES[stage]}" + (" (cached)" if stage in cached else ""))
-    st.markdown(" &nbsp; ".join(marks))
+        name = STAGE_NAMES[stage] + (" (cached)" if stage in cached else "")
+        marks.append(f"{mark}&nbsp;{name.replace(' ', '&nbsp;')}")  # a mark stays with its name
+    st.markdown(" &ensp; ".join(marks))
     generations = [event.values for event in job.events if event.kind == "generation"]
     if generations:
         st.markdown("**Fitness by generation**: mean distance of the cut models' embeddings to the full model's.")

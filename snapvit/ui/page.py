@@ -85,8 +85,13 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     elif results.scores is not None:
         missing = what_scores_lack(results)
     st.info(missing, icon=":material/info:")
-    st.page_link("app.py", label="Go to the Run page", icon=":material/play_circle:", query_params=selection.query())
+    onward("app.py", "Go to the Run page", selection)
     st.stop()
+
+
+def onward(file: str, label: str, selection: Selection) -> None:
+    """A link to another page that takes the selection along."""
+    st.page_link(file, label=label, icon=":material/arrow_forward:", query_params=selection.query())
 
 
 def _menu(selection: Selection) -> None:

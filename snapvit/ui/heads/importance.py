@@ -36,6 +36,7 @@ def head_maps(results: RunResults, selection: Selection) -> None:
     if not known:
         st.info("This run has a ranking but no scores, so there is no map; the table below has the order.")
         return
+    crosses = "" if results.ranking is None else " A cross marks a head that the cut removes."
     kept, table = kept_heads(results, selection.sparsity), head_frame(results, selection.sparsity)
     for column, measure in zip(flowing_columns(len(known), 290, key="head_maps"), known, strict=True):
         look, chart = figures.MEASURES[measure], f"head_map_{measure}"
@@ -43,7 +44,7 @@ def head_maps(results: RunResults, selection: Selection) -> None:
             show_figure(
                 figures.head_map(head_values(results, measure), kept, measure, selection.head),
                 key=chart,
-                reading=f"{look.meaning} A cross marks a head that the cut removes. Click one to see its story.",
+                reading=f"{look.meaning}{crosses} Click one to see its story.",
                 alt=f"Map of {look.label.lower()} of every head, one column a block",
                 table=table,
                 file=f"{selection.run}-heads-{measure}",

@@ -35,7 +35,10 @@ def _similarity(results: RunResults, sparsity: float, pair: tuple[int, int]) -> 
     words = f"Their CKA in the full model is **{before:.3f}**"
     off = np.abs(results.cka.values[np.triu_indices(len(results.cka.values), 1)])
     if pair[0] != pair[1]:
-        words += f", more than that of {(off < before).mean():.1%} of all pairs"
+        share = float((off < before).mean())
+        words += (
+            ", the highest of all pairs" if before >= off.max() else f", more than that of {share:.1%} of all pairs"
+        )
     cut = None
     if results.ranking is not None:
         cut = CUT_CKA.load(store(), results.summary.run, *path_pair(sparsity))

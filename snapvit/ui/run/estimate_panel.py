@@ -29,10 +29,10 @@ def _draw(request: RunRequest, was_active: bool, running: bool) -> None:
     if was_active and not active:
         st.rerun(scope="app")
     if active:
-        text, stop = st.columns([4, 1], vertical_alignment="center")
-        text.progress(job.progress.share, text=progress_text(job))
-        if stop.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:", width="stretch"):
-            jobs().cancel(job.id)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(job.progress.share, text=progress_text(job))
+            if st.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:"):
+                jobs().cancel(job.id)
         return
     if job is not None and job.state is JobState.FAILED:
         st.error(job.error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -46,44 +47,66 @@ def overview(results: RunResults) -> None:
     else:
         st.markdown("**k-NN top-1 accuracy of some cuts**")
         _headlines(measured)
-    left, right = flowing_columns(2, 420, key="overview_figures")
-    with left:
-        if measured:
-            path = accuracy_path(results)
-            show_figure(
-                figures.accuracy_curve(path.sparsity, path.top1, path.low, path.high, chance(results)),
-                key="accuracy_curve",
-                reading="Each dot is a cut that was really made and measured. Read to the right: how far can one cut "
-                "before the curve leaves the band of the full model? Heads are removed too, 15 points behind the "
-                "neurons.",
-                alt="k-NN top-1 accuracy against sparsity with its 95 % interval",
-                table=pd.DataFrame(dataclasses.asdict(path)),
-                file=f"{results.summary.run}-accuracy",
-            )
-        elif missing is not None and rows:
-            sparsity, cosine = [m.cut.mlp for m in rows], [m.cosine for m in rows]
-            show_figure(
-                figures.cosine_curve(np.array(sparsity), np.array(cosine)),
-                key="cosine_curve",
-                reading="Each dot is a cut that was really made and measured: the cosine between its embeddings and "
-                "the full model's, averaged over the queries. 1 means that nothing moved.",
-                alt="Mean cosine between the embeddings of the cut and of the full model against sparsity",
-                table=pd.DataFrame({"sparsity": sparsity, "cosine": cosine}),
-                file=f"{results.summary.run}-cosine",
-            )
-    with right:
-        if results.search is not None and results.search.generations:
-            show_figure(
-                figures.fitness_curve(results.search),
-                key="fitness_curve",
-                reading="Each grey dot is one set of factors that the search tried, judged by how far the embeddings "
-                "of four cut models move from the full model's. Lower is better; the scale is logarithmic.",
-                alt="Fitness of every individual by generation, the generation's mean and the best so far",
-                table=fitness_frame(results.search),
-                file=f"{results.summary.run}-fitness",
-            )
-        elif results.scores is not None:
-            st.info(what_scores_lack(results), icon=":material/info:")
+    drawings = [draw for draw in (_quality(results, rows, measured), _search(results)) if draw is not None]
+    if drawings:
+        for column, draw in zip(flowing_columns(len(drawings), 420, key="overview_figures"), drawings, strict=True):
+            with column:
+                draw()
+
+
+def _quality(results: RunResults, rows: list[Measurement], measured: list[Measurement]) -> Callable[[], None] | None:
+    """What draws the accuracy of the cuts, or their cosine where there is no accuracy; None before any is measured."""
+    if measured:
+        return lambda: _accuracy(results)
+    return (lambda: _cosine(results, rows)) if rows else None
+
+
+def _accuracy(results: RunResults) -> None:
+    path = accuracy_path(results)
+    show_figure(
+        figures.accuracy_curve(path.sparsity, path.top1, path.low, path.high, chance(results)),
+        key="accuracy_curve",
+        reading="Each dot is a cut that was really made and measured. Read to the right: how far can one cut before "
+        "the curve leaves the band of the full model? Heads are removed too, 15 points behind the neurons.",
+        alt="k-NN top-1 accuracy against sparsity with its 95 % interval",
+        table=pd.DataFrame(dataclasses.asdict(path)),
+        file=f"{results.summary.run}-accuracy",
+    )
+
+
+def _cosine(results: RunResults, rows: list[Measurement]) -> None:
+    sparsity, cosine = [m.cut.mlp for m in rows], [m.cosine for m in rows]
+    show_figure(
+        figures.cosine_curve(np.array(sparsity), np.array(cosine)),
+        key="cosine_curve",
+        reading="Each dot is a cut that was really made and measured: the cosine between its embeddings and the full "
+        "model's, averaged over the queries. 1 means that nothing moved.",
+        alt="Mean cosine between the embeddings of the cut and of the full model against sparsity",
+        table=pd.DataFrame({"sparsity": sparsity, "cosine": cosine}),
+        file=f"{results.summary.run}-cosine",
+    )
+
+
+def _search(results: RunResults) -> Callable[[], None] | None:
+    """What draws how the search went, or says why there is none; None before its first generation."""
+    if results.search is not None and results.search.generations:
+        return lambda: _fitness(results)
+    if results.scores is not None:
+        return lambda: st.info(what_scores_lack(results), icon=":material/info:")
+    return None
+
+
+def _fitness(results: RunResults) -> None:
+    show_figure(
+        figures.fitness_curve(results.search),
+        key="fitness_curve",
+        reading="Each grey dot is one set of factors that the search tried, judged by how far the embeddings of "
+        f"{results.search.fitness.shape[2]} cut models move from the full model's. Lower is better; the scale is "
+        "logarithmic.",
+        alt="Fitness of every individual by generation, the generation's mean and the best so far",
+        table=fitness_frame(results.search),
+        file=f"{results.summary.run}-fitness",
+    )
 
 
 def fitness_frame(history: SearchHistory) -> pd.DataFrame:
@@ -103,7 +126,7 @@ def _headlines(measured: list[Measurement]) -> None:
     columns = flowing_columns(len(shown), 200, key="overview_cuts")
     for column, m in zip(columns, dict.fromkeys(shown), strict=False):
         low, high = wilson_interval(m.hits, m.queries)
-        with column.container(border=True):
+        with column.container(border=True, height="stretch"):
             change = "the uncut model" if m is full else f"{100 * (m.top1 - full.top1):+.1f} points"
             st.metric("Full model" if m is full else f"{m.cut.mlp:.0%} sparsity", f"{m.top1:.1%}")
             st.caption(

@@ -29,7 +29,7 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
     active = {job.task.run for job in jobs().snapshots() if job.state.active}
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{summary.run}"):
         st.markdown(
-            f"**{run_title(summary)}**  \n{_state(summary)}, begun "
+            f"**{run_title(summary)}**  \n{_state(summary, summary.run in active)}, begun "
             f"{datetime.fromtimestamp(summary.created):%d %b %Y %H:%M}  \n:gray[{summary.run}]",
             width="stretch",
         )
@@ -49,13 +49,15 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
                 _delete(summary.run)
 
 
-def _state(summary: RunSummary) -> str:
+def _state(summary: RunSummary, is_active: bool) -> str:
+    if is_active:
+        return ":material/progress_activity: under way"
     if summary.state == "finished":
         return f":material/check_circle: finished, {minutes(summary.seconds)} of work"
     if summary.state == IMPORTED:
         return ":material/description: imported scores, nothing measured"
-    done = ", ".join(STAGE_NAMES[stage].lower() for stage in summary.done) or "nothing finished yet"
-    return f":material/pending: unfinished ({done})"
+    done = ", ".join(STAGE_NAMES[stage] for stage in summary.done)
+    return f":material/pending: unfinished ({f'done: {done}' if done else 'no stage done yet'})"
 
 
 def _delete(run: str) -> None:
