@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -288,6 +289,27 @@ def test_the_map_is_saved_as_a_picture(opened, tmp_path):
         assert picture.format == "PNG"
         assert picture.width > 1000
         assert len(picture.convert("RGB").getcolors(1_000_000)) > 20
+
+
+def test_the_map_is_saved_as_a_drawing_with_every_point_where_it_is(opened, found, tmp_path):
+    view = opened()
+    view.page.get_by_test_id("map-way").fill("100")
+    with view.page.expect_download() as download:
+        view.page.get_by_role("button", name="Save the map as SVG").click()
+    assert download.value.suggested_filename.endswith(".svg")
+    download.value.save_as(tmp_path / "map.svg")
+    svg = "{http://www.w3.org/2000/svg}"
+    drawing = ElementTree.parse(tmp_path / "map.svg").getroot()
+    assert "cut at 65 %" in drawing.find(f"{svg}title").text.lower()
+    groups = {group.get("id"): group for group in drawing.iter(f"{svg}g")}
+    assert {text.text for text in groups["legend"].iter(f"{svg}text")} == set(SOURCE.class_names)
+    points = groups["points"].findall(f"{svg}circle")
+    assert len(points) == len(found.ids)
+    frame = json.loads(view.page.get_by_test_id("map-canvas").get_attribute("data-frame"))
+    drawn = [(float(p.get("cx")), float(p.get("cy"))) for p in points]
+    wanted = found.cut_layout.astype(float) * [frame["scale"], -frame["scale"]] + [frame["x"], frame["y"]]
+    np.testing.assert_allclose(drawn, wanted, atol=0.02)
+    assert_calm(view.page)
 
 
 @pytest.fixture(scope="module")

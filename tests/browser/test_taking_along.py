@@ -50,6 +50,34 @@ def test_a_figure_is_saved_as_png_svg_and_csv(heads: Page, tmp_path: Path) -> No
     assert (table["This cut"] == "removed").sum() == 18  # a quarter of the heads at 40 %
 
 
+def test_the_live_charts_are_saved_as_they_stand(
+    serve: Callable[..., str], open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = open_page(f"{serve('app.py', cache=ROOT / 'cache')}/sparsity?s=0.8")
+
+    def taken(name: str) -> Path:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        target = tmp_path / download.value.suggested_filename
+        download.value.save_as(target)
+        return target
+
+    curve = taken("Save the curve as SVG")
+    words = " ".join(ElementTree.parse(curve).getroot().itertext())
+    assert "Accuracy of the cut at 80 % sparsity" in words
+    assert page.get_by_test_id("live-top1").inner_text() in words
+    assert "var(" not in curve.read_text(), "a file has no style sheet to take colours from"
+    kept = " ".join(ElementTree.parse(taken("Save what is kept as SVG")).getroot().itertext())
+    assert "Kept neurons by block at 80 % sparsity: 1,383 of 6,912" in kept
+    assert "Kept heads by block at 80 % sparsity: 26 of 72" in kept
+    for name in ("Save the curve as PNG", "Save what is kept as PNG"):
+        with Image.open(taken(name)) as picture:
+            assert picture.format == "PNG"
+            assert picture.width >= 1000
+            assert len(picture.convert("RGB").getcolors(1_000_000)) > 20
+    assert_calm(page)
+
+
 def test_the_copied_link_opens_the_same_view(heads: Page, open_page: Callable[..., Page]) -> None:
     heads.context.grant_permissions(["clipboard-read", "clipboard-write"])
     heads.get_by_role("button", name="Copy link to this view").click()
