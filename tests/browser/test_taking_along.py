@@ -68,8 +68,8 @@ def test_the_live_charts_are_saved_as_they_stand(
     assert page.get_by_test_id("live-top1").inner_text() in words
     assert "var(" not in curve.read_text(), "a file has no style sheet to take colours from"
     kept = " ".join(ElementTree.parse(taken("Save what is kept as SVG")).getroot().itertext())
-    assert "Kept neurons by block at 80 % sparsity: 1,383 of 6,912" in kept
-    assert "Kept heads by block at 80 % sparsity: 26 of 72" in kept
+    assert "Kept neurons at 80 % sparsity: 1,383 of 6,912" in kept
+    assert "Kept heads at 80 % sparsity: 26 of 72" in kept
     for name in ("Save the curve as PNG", "Save what is kept as PNG"):
         with Image.open(taken(name)) as picture:
             assert picture.format == "PNG"

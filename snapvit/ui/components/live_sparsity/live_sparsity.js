@@ -119,11 +119,12 @@ class LiveSparsity extends Charts {
     const cut = this.hook("live-words").textContent;
     const blocks = ["neurons", "heads"].map((name) => ({
       svg: this.hook(`live-${name}`),
-      heading: `Kept ${name} by block ${at}: ${this.part(`${name}-total`).textContent}`,
-      note: `Green is kept, hatched is cut. ${cut}`,
+      heading: `Kept ${name} ${at}: ${this.part(`${name}-total`).textContent}`,
+      notes: [cut, "Green is kept, hatched is cut."],
     }));
-    const band = this.lead === ACCURACY ? ", the band their 95 % interval" : "";
-    const curve = { svg: this.curve, heading: `${this.lead.heading} ${at}`, note: `Dots are measured${band}. ${cut}` };
+    const band = this.lead === ACCURACY ? ", the band is their 95 % interval" : "";
+    const notes = [cut, `Dots are measured, the line is interpolated${band}.`];
+    const curve = { svg: this.curve, heading: `${this.lead.heading} ${at}`, notes };
     savePicture(what === "curve" ? [curve] : blocks, this.root, `${this.data.file}-${what}`, kind);
   }
 

@@ -4,13 +4,14 @@ const STYLES = [
   ...["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "paint-order"],
   ...["opacity", "font-size", "font-weight", "text-anchor", "display"],
 ];
-const HEAD = 54; // px above each drawing for its heading and note
+const HEAD = 74; // px above each drawing for its heading and two lines of notes
+const LEAST_WIDTH = 460; // px that these take
 const GAP = 12; // px below it
 
-// One picture of several drawings, one below the other; each part is {svg, heading, note}.
+// One picture of several drawings, one below the other; each part is {svg, heading, notes}.
 function picture(parts, root) {
   const look = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const width = Math.max(...parts.map((part) => part.svg.clientWidth));
+  const width = Math.max(LEAST_WIDTH, ...parts.map((part) => part.svg.clientWidth));
   const height = parts.reduce((sum, part) => sum + HEAD + part.svg.clientHeight + GAP, 0);
   const size = { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "sans-serif" };
   const whole = document.createElementNS(SVG, "svg");
@@ -18,9 +19,10 @@ function picture(parts, root) {
   add(whole, "title", {}, parts.map((part) => part.heading).join("; "));
   add(whole, "rect", { width, height, fill: look("--paper") });
   let top = 0;
-  for (const { svg, heading, note } of parts) {
-    add(whole, "text", { x: 10, y: top + 22, fill: look("--ink"), "font-size": 17, "font-weight": 600 }, heading);
-    add(whole, "text", { x: 10, y: top + 42, fill: look("--muted"), "font-size": 13 }, note);
+  for (const { svg, heading, notes } of parts) {
+    add(whole, "text", { x: 10, y: top + 22, fill: look("--ink"), "font-size": 16, "font-weight": 600 }, heading);
+    notes.forEach((note, line) =>
+      add(whole, "text", { x: 10, y: top + 42 + 18 * line, fill: look("--muted"), "font-size": 13 }, note));
     const copy = styled(svg);
     set(copy, { y: top + HEAD, width: svg.clientWidth, height: svg.clientHeight, overflow: "visible" });
     whole.append(copy);
