@@ -15,9 +15,6 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-# As in snapvit/__main__.py: waiting threads must not spin. It must be set before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import torch
 
 from benchmarks import cka, curvature, fitness, knn, memory, slicing, slider, start
