@@ -7,6 +7,7 @@ from pathlib import Path
 from snapvit.pipeline.attention import AttentionTask
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
 from snapvit.pipeline.embedding_map import SHIPPED, EmbeddingTask
+from snapvit.pipeline.grid import FINE, GridTask
 from snapvit.pipeline.lessons import GradientsTask
 from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
 from snapvit.pipeline.store import Store
@@ -16,6 +17,7 @@ REQUEST = RunRequest(config=PRESETS["paper"])
 FIRST_CUT = path_pair(0.5)  # where a first visitor's slider stands
 TASKS = (
     RunTask(REQUEST),
+    GridTask(REQUEST.run, FINE),
     GradientsTask(REQUEST.run, REQUEST.config.curvature.images),
     ProjectionsTask(REQUEST.run),
     NullSearchTask(REQUEST.run),

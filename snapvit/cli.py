@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from snapvit.artifacts import Measurement, RunFacts, SearchHistory
+from snapvit.artifacts import Measurement, Measurements, RunFacts, SearchHistory
 from snapvit.data.sources import canonical_name
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.published import read_scores
@@ -142,8 +142,14 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
         _summary_dict(results.summary) | found | {"measured": sorted(path, key=lambda row: (row["mlp"], row["heads"]))}
     )
     lines = [f"Run {request.run} is finished: {how}."]
-    lines += [_sentence(table.row(i), results.facts) for i in range(min(3, len(table)))]
+    lines += [_sentence(table.row(i), results.facts) for i in _some_cuts(table)]
     return content, "\n".join(lines)
+
+
+def _some_cuts(table: Measurements) -> list[int]:
+    """Rows of at most five measured cuts, from the mildest to the hardest."""
+    order = np.lexsort((table.heads, table.mlp))
+    return order[np.unique(np.linspace(0, len(order) - 1, 5).round().astype(int))].tolist() if len(order) else []
 
 
 def _found(history: SearchHistory) -> Answer:

@@ -17,6 +17,7 @@ from snapvit.evaluation.neighbours import predictions
 from snapvit.pipeline import stages
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair
 from snapvit.pipeline.embedding_map import MAPS, SHIPPED
+from snapvit.pipeline.grid import FINE, grid_pairs
 from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import list_runs, load_results
@@ -85,6 +86,7 @@ def test_the_run_is_finished_and_rich_enough_for_every_page(copy):
     on_path = [i for i in range(len(table)) if (table.mlp[i], table.heads[i]) == path_pair(table.mlp[i])]
     assert len(on_path) >= 33
     assert {round(table.mlp[i], 4) for i in on_path} >= path
+    assert set(grid_pairs(FINE)) <= set(zip(table.mlp.round(4), table.heads.round(4), strict=True))
     assert (table.k, table.gallery, table.queries) == (20, 6000, 2000)
     assert table.find(0.0, 0.0).top1 > 0.85
 

@@ -14,13 +14,13 @@ from snapvit.artifacts import Topology
 from snapvit.method.curvature import estimate_curvature
 from snapvit.models.anatomy import describe
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, with_settings
-from snapvit.pipeline.estimate import Estimate, EstimateTask, find_estimate
+from snapvit.pipeline.estimate import EstimateTask, find_estimate
 from snapvit.pipeline.jobs import JobManager, JobState
 from snapvit.pipeline.progress import Progress, Reporter
 from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.trial import estimate_run
-from snapvit.pipeline.work import Work, backward_token_bytes, forward_batch
+from snapvit.pipeline.work import Estimate, Work, backward_token_bytes, forward_batch
 from snapvit.pipeline.workspace import Workspace
 
 VIT_B = Topology(blocks=12, heads=12, hidden=3072, width=768, head_width=64, tokens=197)

@@ -5,40 +5,14 @@ No torch here, so that pages can hold estimates; `trial` measures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snapvit.pipeline.config import STAGES, RunRequest
+from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.jobs import JobManager, JobSnapshot
 from snapvit.pipeline.tasks import Workbench
+from snapvit.pipeline.work import Estimate
 
 EVENT = "estimate"  # kind of the event that carries the numbers
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Sizes of the model, and what a run of nothing cached takes here."""
-
-    parameters: int
-    tokens: int  # of one image
-    memory: float  # bytes, most that is resident at once
-    seconds: Mapping[str, float]  # by stage
-
-    @property
-    def total(self) -> float:
-        """Seconds of all stages."""
-        return sum(self.seconds.values())
-
-    def as_values(self) -> dict[str, float]:
-        """The numbers of an event."""
-        stages = {f"{stage} seconds": seconds for stage, seconds in self.seconds.items()}
-        return {"parameters": self.parameters, "tokens": self.tokens, "memory": self.memory} | stages
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, float]) -> Estimate:
-        """The other way."""
-        seconds = {stage: values[f"{stage} seconds"] for stage in STAGES if f"{stage} seconds" in values}
-        return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], seconds)
 
 
 @dataclass(frozen=True)

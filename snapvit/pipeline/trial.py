@@ -18,9 +18,8 @@ from snapvit.elastic.cost import measure_latency
 from snapvit.evaluation.features import embeddings
 from snapvit.method.curvature import estimate_curvature
 from snapvit.pipeline.config import RunRequest, path_pair
-from snapvit.pipeline.estimate import Estimate
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.work import forward_batch, pass_share
+from snapvit.pipeline.work import Estimate, forward_batch, pass_share
 from snapvit.pipeline.workspace import Workspace
 
 TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take

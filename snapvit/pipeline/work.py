@@ -6,12 +6,12 @@ work. Numbers alone: no torch here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from snapvit.artifacts import Topology
 from snapvit.method.xnes import default_population
-from snapvit.pipeline.config import RunConfig, path_pair, path_points
+from snapvit.pipeline.config import STAGES, RunConfig, path_pair, path_points
 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
 FORWARD_BATCH = 64  # images, at most
@@ -95,6 +95,32 @@ class Work:
             2 * self.cka_images * structures * FLOAT + 2 * GRAM_BYTES,
             forward,
         )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Sizes of the model, and what a run of nothing cached takes here."""
+
+    parameters: int
+    tokens: int  # of one image
+    memory: float  # bytes, most that is resident at once
+    seconds: Mapping[str, float]  # by stage
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
+
+    def as_values(self) -> dict[str, float]:
+        """The numbers of an event."""
+        stages = {f"{stage} seconds": seconds for stage, seconds in self.seconds.items()}
+        return {"parameters": self.parameters, "tokens": self.tokens, "memory": self.memory} | stages
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, float]) -> Estimate:
+        """The other way."""
+        seconds = {stage: values[f"{stage} seconds"] for stage in STAGES if f"{stage} seconds" in values}
+        return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], seconds)
 
 
 def pass_share(mlp: float, heads: float) -> float:
