@@ -13,7 +13,7 @@ import pytest
 from snapvit.artifacts import CkaMap, CostModel, Curvature, Measurements, Ranking, RunFacts, Scores, Topology
 from snapvit.elastic.ranking import Floors, rank
 from snapvit.pipeline.codec import encode
-from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.config import RunRequest, path_pair, path_points
 from snapvit.pipeline.store import Store
 
 FACTS = RunFacts("a model", "images", Topology(2, 3, 4, 6, 2, 5), CostModel(1, 2, 3, 4, 5, 6), ("a", "b"))
@@ -73,3 +73,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, fake: Cal
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, fake)
         yield
+
+
+def drop_grid(store: Store, run: str) -> None:
+    """Take the shipped run back to before its grid was measured: the cuts on the slider's path alone."""
+    table, entry = store.load(run, "evaluation", Measurements), store.entry(run, "evaluation")
+    few = Measurements.empty(table.kept_neurons.shape[1], table.queries, table.gallery, table.k)
+    for pair in map(path_pair, path_points(39)):
+        few = few.with_row(table.find(*pair))
+    store.save(run, "evaluation", entry.key, few, complete=True, seconds=entry.seconds)

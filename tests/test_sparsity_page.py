@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Measurements
@@ -50,6 +51,12 @@ def unlabelled(shipped: Store) -> Store:
     shipped.save(run, "evaluation", entry.key, bare, complete=True, seconds=1.0)
     shipped.create(run, manifest.request, dataclasses.replace(manifest.facts, classes=()))
     assert encode(shipped.manifest(run).facts)[1]["classes"] == ()
+    return shipped
+
+
+@pytest.fixture
+def without_grid(shipped: Store) -> Store:
+    drop_grid(shipped, shipped.runs()[0])
     return shipped
 
 
@@ -127,9 +134,18 @@ def test_two_ratios_show_a_measured_cut_with_its_numbers(shipped):
     assert metric(app, "Parameters") == f"{row.params / 1e6:.3g} M"
     assert metric(app, "MACs per image") == f"{row.macs / 1e6:.3g} M"
     traces = plane(app)
+    assert len(traces["measured"]["customdata"]) == 39 + 81 - 2  # two corners of the grid are among the path's
+    assert len(traces["not measured yet"]["customdata"]) == 0
+    assert "All 9 × 9 cuts of the grid are measured" in words(app)
+
+
+def test_a_grid_that_is_not_measured_is_shown_hollow_and_offered(without_grid):
+    app = opened(mode="ratios", s="0.65", heads="50")
+    traces = plane(app)
     assert len(traces["measured"]["customdata"]) == 39
     assert len(traces["not measured yet"]["customdata"]) == 25 - 2  # two corners are on the path
     assert "23 of the 5 × 5 cuts" in words(app)
+    assert app.button(key="grid_5")
 
 
 def test_an_unmeasured_pair_has_exact_costs_and_is_offered(shipped):
@@ -153,7 +169,7 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     assert "Set at least one limit" in words(app)
     app.number_input(key="max_params").set_value(1.5).run()
     assert "1.5" in app.query_params["max_params"]
-    (title,) = [s.value for s in app.subheader]
+    title = app.subheader[0].value
     sparsity = float(re.search(r"Cut to ([\d.]+)% sparsity", title)[1]) / 100
     results = load_results(shipped, shipped.runs()[0])
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from store_samples import drop_grid
+
+from snapvit.pipeline.store import Store
 
 from .conftest import ROOT, assert_calm, settle
 
@@ -72,8 +76,13 @@ def test_a_first_answer_comes_before_the_final_one(url: str, open_page: Callable
     assert_calm(page)
 
 
-def test_a_grid_begins_and_is_cancelled(url: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(f"{url}/sparsity?mode=ratios")
+def test_a_grid_begins_and_is_cancelled(
+    serve: Callable[..., str], open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "cache", tmp_path / "cache")
+    store = Store(tmp_path / "cache")
+    drop_grid(store, store.runs()[0])
+    page = open_page(f"{serve('app.py', cache=tmp_path / 'cache')}/sparsity?mode=ratios")
     page.get_by_role("button", name="Measure 5 × 5 cuts").click()
     page.get_by_text(re.compile("Measuring 5 × 5 cuts")).first.wait_for(timeout=WAIT)
     page.get_by_role("button", name="Cancel").click()
