@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 import torch
 
-from benchmarks import cka, curvature, fitness, knn, memory, slicing, slider, start
+from benchmarks import cka, curvature, fitness, knn, memory, pages, slicing, slider, start
 from benchmarks.timing import Line, Spread, Unavailable
 
 LINES: dict[str, Callable[[], Line]] = {
@@ -31,6 +31,7 @@ LINES: dict[str, Callable[[], Line]] = {
     "import": start.app_import,
     "start-first-page": start.first_page,
     "start-sparsity-page": start.sparsity_page,
+    "page-change": pages.change,
     "slider-cached": slider.cached,
     "slider-first-answer": slider.uncached_first,
     "slider-uncached": slider.uncached,

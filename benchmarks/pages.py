@@ -1,0 +1,54 @@
+"""From a click in the menu to the page's first figure, on the shipped run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.browser import chromium, server, shipped_cache
+from benchmarks.timing import Line, Spread
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# label in the menu, and what is on the screen once the page's first figure is
+FIRST = {
+    "Sparsity": '[data-testid="live-curve"]',
+    "Heads and neurons": ".st-key-head_map_local .main-svg",
+    "CKA": ".st-key-block_map .main-svg",
+    "Correlation": ".st-key-correlation_player .main-svg",
+    "Embedding": '[data-testid="map-canvas"][data-frame]',
+    "Method": 'h2:has-text("In one minute") >> visible=true',
+    "Run": ".st-key-accuracy_curve .main-svg",
+}
+
+
+def change(rounds: int = 5) -> Line:
+    """Every page in turn, several times. The value is the slowest page's median; first visits do not count."""
+    with chromium() as browser, shipped_cache() as cache, server(cache) as url:
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page.goto(url)
+        page.locator(FIRST["Run"]).first.wait_for(timeout=60_000)
+        first, *later = [{label: _go(page, label) for label in FIRST} for _ in range(rounds + 1)]
+    spreads = {label: Spread.of([times[label] for times in later]) for label in FIRST}
+    slowest = max(spreads, key=lambda label: spreads[label].median)
+    return Line(
+        subject="page change to first figure",
+        value=spreads[slowest].median,
+        unit="s",
+        target=1.0,
+        times=tuple(spreads.items()),
+        note=f"slowest: {slowest}; median of first visits to a fresh server {statistics.median(first.values()):.2f} s",
+    )
+
+
+def _go(page: Page, label: str) -> float:
+    link = page.get_by_test_id("stSidebar").get_by_role("link", name=label).first
+    page.wait_for_timeout(1500)  # the page before has come to rest
+    start = time.perf_counter()
+    link.click()
+    page.locator(FIRST[label]).first.wait_for(timeout=60_000)
+    seconds = time.perf_counter() - start
+    page.mouse.move(900, 500)  # the link's tooltip would cover its neighbours
+    return seconds
