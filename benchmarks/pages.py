@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from typing import TYPE_CHECKING
 
 from benchmarks.browser import chromium, server, shipped_cache
@@ -19,9 +18,25 @@ FIRST = {
     "CKA": ".st-key-block_map .main-svg",
     "Correlation": ".st-key-correlation_player .main-svg",
     "Embedding": '[data-testid="map-canvas"][data-frame]',
-    "Method": 'h2:has-text("In one minute") >> visible=true',
+    "Method": "#one-minute",
     "Run": ".st-key-accuracy_curve .main-svg",
 }
+
+# Seconds from the click to the frame in which the figure is there. Asked for inside the page: from outside, the
+# answer would have to wait for the figures below it.
+CLICK = """([label, figure]) => new Promise((done, fail) => {
+    setTimeout(() => fail(new Error(`${label} shows no ${figure}`)), 60000);
+    const start = performance.now();
+    const find = (root) => root.querySelector(figure)  // components draw in shadow roots
+        ?? [...root.querySelectorAll('div')].find((node) => node.shadowRoot && find(node.shadowRoot));
+    const look = () => {
+        if (find(document)) done((performance.now() - start) / 1000);
+        else requestAnimationFrame(look);
+    };
+    const links = [...document.querySelectorAll('[data-testid="stSidebar"] a')];
+    links.find((link) => link.textContent.includes(label)).click();
+    look();
+})"""
 
 
 def change(rounds: int = 5) -> Line:
@@ -44,11 +59,5 @@ def change(rounds: int = 5) -> Line:
 
 
 def _go(page: Page, label: str) -> float:
-    link = page.get_by_test_id("stSidebar").get_by_role("link", name=label).first
-    page.wait_for_timeout(1500)  # the page before has come to rest
-    start = time.perf_counter()
-    link.click()
-    page.locator(FIRST[label]).first.wait_for(timeout=60_000)
-    seconds = time.perf_counter() - start
-    page.mouse.move(900, 500)  # the link's tooltip would cover its neighbours
-    return seconds
+    page.wait_for_timeout(2500)  # the page before has come to rest
+    return page.evaluate(CLICK, [label, FIRST[label]])
