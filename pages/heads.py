@@ -23,9 +23,10 @@ results = ui.results_with(
 if results.scores is not None:
     st.info(what_scores_lack(results), icon=":material/info:")
 left, right = ui.flowing_columns([2, 3], 340, key="head_controls", align="bottom")
-with left:
-    ui.sparsity_slider(selection)
-with right:
+if results.ranked:
+    with left:
+        ui.sparsity_slider(selection)
+with right if results.ranked else left:
     pick_structure(selection, results.facts.topology)
 
 head_maps(results, selection)

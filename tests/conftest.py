@@ -273,6 +273,24 @@ def finished_cache(tmp_path_factory: pytest.TempPathFactory, small_request: RunR
 
 
 @pytest.fixture
+def fresh_resources() -> Iterator[None]:
+    """The pages' caches, empty before and after: those of one process outlive a test."""
+    import streamlit as st  # not for the tests that need none
+
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_resources: None) -> Store:
+    """A copy of the cache that the project ships, which the pages show."""
+    root = shutil.copytree(Path(__file__).parents[1] / "cache", tmp_path / "cache")
+    monkeypatch.setenv("SNAPVIT_CACHE", str(root))
+    return Store(root)
+
+
+@pytest.fixture
 def finished(finished_cache: Path, tmp_path: Path) -> Store:
     """A cache of the test's own with the finished small run."""
     return Store(shutil.copytree(finished_cache, tmp_path / "cache"))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
-import pytest
-import streamlit as st
+from page_checks import opened, words
 from streamlit.testing.v1 import AppTest
 
 from snapvit.evaluation.neighbours import NEWLY_WRONG, STILL_RIGHT
@@ -21,36 +17,10 @@ from snapvit.pipeline.store import Store
 from snapvit.ui.embedding.map_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
 from snapvit.ui.resources import jobs
 
-ROOT = Path(__file__).parents[1]
 RUN = "bundled-paper-4204ec40"
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the shipped cache, and fresh resources of the process."""
-    shutil.copytree(ROOT / "cache", tmp_path / "cache")
-    monkeypatch.setenv("SNAPVIT_CACHE", str(tmp_path / "cache"))
-    st.cache_resource.clear()
-    yield tmp_path / "cache"
-    st.cache_resource.clear()
-
-
-def opened(**query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.switch_page("pages/embedding.py")
-    return app.run()
-
-
-def words(app: AppTest) -> str:
-    assert not app.exception
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
-
-
-def without_maps(cache: Path) -> None:
-    store = Store(cache)
+def without_maps(store: Store) -> None:
     for pair in SHIPPED:
         store.forget(RUN, MAPS.entry_name(*pair))
 
@@ -59,9 +29,9 @@ def numbers(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
 
 
-def test_the_shipped_map_is_there_at_the_first_visit(cache):
-    app = opened(s="0.65")
-    text, found = words(app), MAPS.load(Store(cache), RUN, 0.65, 0.5)
+def test_the_shipped_map_is_there_at_the_first_visit(shipped):
+    app = opened("pages/embedding.py", s="0.65")
+    text, found = words(app), MAPS.load(shipped, RUN, 0.65, 0.5)
     assert "not computed yet" not in text
     truth = found.labels[found.gallery :]
     view = view_of(found, (0.65, 0.5), ())
@@ -72,8 +42,8 @@ def test_the_shipped_map_is_there_at_the_first_visit(cache):
     assert "Neighbours in the full model" in text
 
 
-def test_another_sparsity_offers_its_map_and_shows_the_nearest(cache):
-    app = opened(s="0.8")
+def test_another_sparsity_offers_its_map_and_shows_the_nearest(shipped):
+    app = opened("pages/embedding.py", s="0.8")
     assert "The features of the cut at **80 %** are not computed yet" in words(app)
     assert "the nearest computed one, at 95 %" in words(app)
     assert app.button(key="compute_map").disabled is False
@@ -82,17 +52,17 @@ def test_another_sparsity_offers_its_map_and_shows_the_nearest(cache):
     assert app.slider[0].value == 65
 
 
-def test_without_any_map_it_says_what_would_be_computed(cache):
-    without_maps(cache)
-    app = opened(s="0.65")
+def test_without_any_map_it_says_what_would_be_computed(shipped):
+    without_maps(shipped)
+    app = opened("pages/embedding.py", s="0.65")
     assert "not computed yet" in words(app)
     assert app.button(key="compute_map").disabled is False
     assert not app.metric
 
 
-def test_without_a_ranking_it_says_so(cache):
-    Store(cache).forget(RUN, "ranking")
-    assert "no ranking yet" in words(opened(s="0.65"))
+def test_without_a_ranking_it_says_so(shipped):
+    shipped.forget(RUN, "ranking")
+    assert "no ranking yet" in words(opened("pages/embedding.py", s="0.65"))
 
 
 @dataclass(frozen=True)
@@ -107,10 +77,10 @@ class Waiting:
         self.go_on.wait(60)
 
 
-def test_while_it_waits_and_after_it_is_cancelled(cache):
-    without_maps(cache)
+def test_while_it_waits_and_after_it_is_cancelled(shipped):
+    without_maps(shipped)
     go_on = threading.Event()
-    app = opened(s="0.65")
+    app = opened("pages/embedding.py", s="0.65")
     jobs().submit(Waiting(go_on))
     app.button(key="compute_map").click().run()
     assert "Mapping the features of the cut at 65.0%: waiting for the job before it" in words(app)
@@ -122,13 +92,13 @@ def test_while_it_waits_and_after_it_is_cancelled(cache):
     assert "not computed yet" in words(app)
 
 
-def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(cache):
-    without_maps(cache)
-    path = cache / RUN / "manifest.json"
+def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped):
+    without_maps(shipped)
+    path = shipped.root / RUN / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["request"]["data"] = "folder:/nowhere/at/all"
     path.write_text(json.dumps(manifest))
-    app = opened(s="0.65")
+    app = opened("pages/embedding.py", s="0.65")
     app.button(key="compute_map").click().run()
     jobs().close()  # waits for the end
     app.run()
@@ -137,11 +107,11 @@ def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(cache):
     assert app.button(key="compute_map").disabled is False
 
 
-def test_the_address_opens_an_image_and_lists_follow_the_filter(cache):
-    found = MAPS.load(Store(cache), RUN, 0.65, 0.5)
+def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
+    found = MAPS.load(shipped, RUN, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), ())
     image = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[3]])
-    app = opened(s="0.65", image=str(image), only="newly wrong")
+    app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly wrong")
     assert f"{view.stayed[view.query_of(image)]} of 20** neighbours stay" in words(app)
     listed = app.selectbox(key="query_list")
     assert len(listed.options) == (view.outcome == NEWLY_WRONG).sum()
@@ -153,22 +123,22 @@ def test_the_address_opens_an_image_and_lists_follow_the_filter(cache):
     assert next(n for n in app.number_input if n.label == "Image number").value == other
 
 
-def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(cache):
-    found = MAPS.load(Store(cache), RUN, 0.65, 0.5)
+def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
+    found = MAPS.load(shipped, RUN, 0.65, 0.5)
     row = 17
     asked = sum(row in neighbours for neighbours in found.full_neighbours.tolist())
-    text = words(opened(s="0.65", image=str(found.ids[row])))
+    text = words(opened("pages/embedding.py", s="0.65", image=str(found.ids[row])))
     assert "is in the gallery" in text
     assert f"**{asked} queries** in the full model" in text
     outside = next(i for i in range(10_000) if i not in set(found.ids.tolist()))
-    assert "neither in the gallery nor a query" in words(opened(s="0.65", image=str(outside)))
-    assert "neither in the gallery nor a query" in words(opened(s="0.65", image="123456"))
+    assert "neither in the gallery nor a query" in words(opened("pages/embedding.py", s="0.65", image=str(outside)))
+    assert "neither in the gallery nor a query" in words(opened("pages/embedding.py", s="0.65", image="123456"))
 
 
-def test_unlabelled_images_show_neighbours_without_classes_or_answers(cache):
-    store = Store(cache)
+def test_unlabelled_images_show_neighbours_without_classes_or_answers(shipped):
+    store = shipped
     MAPS.save(store, RUN, replace(MAPS.load(store, RUN, 0.65, 0.5), labels=None), 0.0, 0.65, 0.5)
-    app = opened(s="0.65")
+    app = opened("pages/embedding.py", s="0.65")
     text = words(app)
     assert "The images have no labels" in text
     assert "Newly wrong" not in numbers(app)
@@ -176,8 +146,8 @@ def test_unlabelled_images_show_neighbours_without_classes_or_answers(cache):
     assert not [box for box in app.selectbox if box.key == "class"]
 
 
-def test_the_filters_show_what_they_say(cache):
-    found = MAPS.load(Store(cache), RUN, 0.95, 0.8)
+def test_the_filters_show_what_they_say(shipped):
+    found = MAPS.load(shipped, RUN, 0.95, 0.8)
     names = tuple(f"class {i}" for i in range(10))
     view = view_of(found, (0.95, 0.8), names)
     assert shown(view, ALL_CLASSES, ALL_IMAGES).all()
@@ -190,8 +160,8 @@ def test_the_filters_show_what_they_say(cache):
     assert shown(view, "class 0", "queries").sum() == (found.labels[6000:] == 0).sum()
 
 
-def test_the_table_has_every_image_with_its_own_row(cache):
-    found = MAPS.load(Store(cache), RUN, 0.65, 0.5)
+def test_the_table_has_every_image_with_its_own_row(shipped):
+    found = MAPS.load(shipped, RUN, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), tuple(f"class {i}" for i in range(10)))
     table = map_table(view).set_index("Image")
     assert len(table) == 8000

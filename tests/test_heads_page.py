@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
-import streamlit as st
-from streamlit.testing.v1 import AppTest
+from page_checks import array, charts, opened, words
 
 from snapvit import figures
 from snapvit.pipeline.attention import AttentionTask
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.store import Store
 from snapvit.pipeline.tasks import Workbench
 from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure
 
-ROOT = Path(__file__).parents[1]
 MAPS = ("Local curvature", "Search factor", "Final score")
-
-
-@pytest.fixture(autouse=True)
-def fresh_resources() -> Iterator[None]:
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    cache = tmp_path / "cache"
-    shutil.copytree(ROOT / "cache", cache)
-    monkeypatch.setenv("SNAPVIT_CACHE", str(cache))
-    return Store(cache)
-
-
-def opened(**query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.switch_page("pages/heads.py")
-    app.run()
-    assert not app.exception
-    return app
-
-
-def words(app: AppTest) -> str:
-    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
-
-
-def charts(app: AppTest) -> dict[str, dict]:
-    specs = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
-    return {spec["layout"]["title"]["text"]: spec for spec in specs}
-
-
-def numbers(values: list | dict) -> np.ndarray:
-    if isinstance(values, dict):
-        return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"]))
-    return np.array(values, dtype=float)
 
 
 def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
     results = load_results(shipped, shipped.runs()[0])
-    shown = charts(opened(s="0.65"))
+    shown = charts(opened("pages/heads.py", s="0.65"))
     assert list(shown)[:3] == [f"{name} of every head" for name in MAPS]
     expected = (
         np.log10(results.curvature.head),
@@ -77,8 +27,8 @@ def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
     )
     for name, values in zip(MAPS, expected, strict=True):
         heat, crosses, cells = shown[f"{name} of every head"]["data"]
-        np.testing.assert_allclose(numbers(heat["z"]).reshape(6, 12), values.T, rtol=1e-5)
-        assert len(numbers(crosses["x"])) == 36  # half of 72
+        np.testing.assert_allclose(array(heat["z"]).reshape(6, 12), values.T, rtol=1e-5)
+        assert len(array(crosses["x"])) == 36  # half of 72
         assert len(cells["customdata"]) == 72
 
 
@@ -122,7 +72,7 @@ def test_neighbours_are_the_greatest_entries_of_the_row(shipped):
 
 @pytest.mark.parametrize(("at", "title"), [("3-4", "Block 3, head 4"), ("7-mlp", "Block 7, MLP")])
 def test_the_selected_structure_tells_its_story(at, title, shipped):
-    app = opened(s="0.5", at=at)
+    app = opened("pages/heads.py", s="0.5", at=at)
     assert title in words(app)
     assert "What says nearly the same" in words(app)
     assert app.selectbox(key="pick_block").value == int(at.split("-")[0]) - 1
@@ -130,7 +80,7 @@ def test_the_selected_structure_tells_its_story(at, title, shipped):
 
 
 def test_the_boxes_select_a_structure_without_a_mouse(shipped):
-    app = opened()
+    app = opened("pages/heads.py")
     app.selectbox(key="pick_block").set_value(4).run()
     assert "Block 5, head 1" in words(app)
     next(b for b in app.selectbox if b.label == "Head or MLP").set_value(-1).run()
@@ -139,22 +89,22 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
 
 
 def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
-    app = opened(s="0.65", at="9-3")
+    app = opened("pages/heads.py", s="0.65", at="9-3")
     assert app.button(key="compute_attention")
     run = shipped.runs()[0]
     AttentionTask(run, 0.65, 0.5).perform(Workbench(shipped))
-    app = opened(s="0.65", at="9-3")
+    app = opened("pages/heads.py", s="0.65", at="9-3")
     halves = ("Attention of block 9, head 3, removed at 65.0%", "The same on more images")
     for title in halves:
         kinds = [trace["type"] for trace in charts(app)[title]["data"]]
         assert kinds.count("image") == 12
         assert kinds.count("heatmap") == 4  # none of the cut: the head is gone
-    rollout = charts(opened(s="0.65", look="rollout"))
+    rollout = charts(opened("pages/heads.py", s="0.65", look="rollout"))
     assert [t for t in rollout if t.startswith("Attention of")] == ["Attention of the whole model (rollout)"]
     scales = [rollout[t]["layout"]["coloraxis"]["cmax"] for t in ("Attention of the whole model (rollout)", halves[1])]
     assert scales[0] == scales[1]
     assert sum(trace["type"] == "heatmap" for trace in rollout[halves[1]]["data"]) == 8
-    foreign = opened(s="0.65", at="9-3", image="77")
+    foreign = opened("pages/heads.py", s="0.65", at="9-3", image="77")
     assert "Image 77 is none of the examples" in words(foreign)
 
 
@@ -162,16 +112,16 @@ def test_before_the_search_ends_there_is_local_curvature_alone(shipped):
     run = shipped.runs()[0]
     for stage in ("search", "ranking", "evaluation"):
         shipped.forget(run, stage)
-    app = opened(at="2-1")
+    app = opened("pages/heads.py", at="2-1")
     shown = charts(app)
     assert list(shown) == ["Local curvature of every head", "How the neurons' scores fall in each block"]
     assert "The ranking comes after the search" in words(app)
-    assert "The ranking comes after the search" in words(opened(at="2-mlp"))
+    assert "The ranking comes after the search" in words(opened("pages/heads.py", at="2-mlp"))
 
 
 def test_without_a_cka_map_the_page_says_so(shipped):
     shipped.forget(shipped.runs()[0], "cka")
-    assert "no CKA map" in words(opened(at="2-1"))
+    assert "no CKA map" in words(opened("pages/heads.py", at="2-1"))
 
 
 def test_a_wide_and_deep_model_sends_few_points():

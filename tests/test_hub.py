@@ -124,6 +124,6 @@ def test_a_hub_out_of_reach_is_one_sentence(address, tmp_path):
     answer = in_a_process_of_its_own(code, address, tmp_path)
     assert answer.returncode == 2, answer.stderr
     (line,) = [line for line in answer.stderr.splitlines() if line.startswith("snapvit:")]
-    for told in (NAME, f"{address} does not answer", "check the network", "--checkpoint"):
+    for told in (NAME, f"{address} does not answer", "check the network", "checkpoint file"):
         assert told in line
     assert "Traceback" not in answer.stderr

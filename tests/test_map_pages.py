@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 import torch
+from page_checks import array, opened, words
 from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 from timm.models.vision_transformer import VisionTransformer
@@ -27,50 +25,20 @@ from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
 from snapvit.pipeline.tasks import Workbench
 
-ROOT = Path(__file__).parents[1]
 CKA, CORRELATION = "pages/cka.py", "pages/correlation.py"
 LIMIT = 8e6  # bytes to the browser
 
 
-@pytest.fixture(autouse=True)
-def fresh_resources() -> Iterator[None]:
-    st.cache_resource.clear()  # the caches of one process outlive a test
-    yield
-    st.cache_resource.clear()
-
-
 @pytest.fixture
-def shown(finished: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+def shown(finished: Store, monkeypatch: pytest.MonkeyPatch, fresh_resources: None) -> Store:
     monkeypatch.setenv("SNAPVIT_CACHE", str(finished.root))
     return finished
-
-
-def opened(page: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.switch_page(page)
-    app.run()
-    assert not app.exception
-    return app
-
-
-def words(app: AppTest) -> str:
-    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
 def chart(app: AppTest, title: str) -> dict:
     specs = [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
     (found,) = [spec for spec in specs if spec["layout"]["title"]["text"] == title]
     return found
-
-
-def array(value: object) -> np.ndarray:
-    if isinstance(value, dict):
-        shape = [int(n) for n in str(value.get("shape", "-1")).split(",")]
-        return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).reshape(shape)
-    return np.array(value, dtype=float)
 
 
 def payload(app: AppTest) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
+import page_checks
 import pytest
-import streamlit as st
+from page_checks import opened
 from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Curvature
@@ -20,44 +18,15 @@ from snapvit.pipeline.results import RunResults, list_runs, load_results
 from snapvit.pipeline.store import Store
 from snapvit.ui.words import scientific, small
 
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def fresh_resources() -> Iterator[None]:
-    st.cache_resource.clear()  # the caches of one process outlive a test
-    yield
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    cache = tmp_path / "cache"
-    shutil.copytree(ROOT / "cache", cache)
-    monkeypatch.setenv("SNAPVIT_CACHE", str(cache))
-    return Store(cache)
-
 
 @pytest.fixture
 def results(shipped: Store) -> RunResults:
     return load_results(shipped, list_runs(shipped)[0].run)
 
 
-def opened(**query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.switch_page("pages/method.py")
-    app.run()
-    assert not app.exception
-    return app
-
-
 def words(app: AppTest) -> str:
     """All text, without the meanings that open on request."""
-    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.error)
-    text = "\n".join(str(element.value) for kind in kinds for element in kind)
-    text = re.sub(r'<span class="term-meaning".*?</span>', "", text)
+    text = re.sub(r'<span class="term-meaning".*?</span>', "", page_checks.words(app))
     return re.sub(r"<[^>]+>", "", text)
 
 
@@ -82,7 +51,7 @@ def removed_by_sorting(results: RunResults, count: int) -> set[int]:
 
 @pytest.mark.parametrize("head", [(2, 3), (5, 4), (0, 0), (11, 5)])
 def test_why_a_head_was_cut_is_worked_out_from_its_own_numbers(results: RunResults, head: tuple[int, int]) -> None:
-    text = words(opened(at=f"{head[0] + 1}-{head[1] + 1}", s="0.65"))
+    text = words(opened("pages/method.py", at=f"{head[0] + 1}-{head[1] + 1}", s="0.65"))
     index = head[0] * 6 + head[1]
     curvature, factor = float(results.curvature.head[head]), float(results.search.factors[12 + index])
     line = f"curvature {scientific(curvature)} × factor {factor:.3f} = score {scientific(curvature * factor)}"
@@ -94,13 +63,13 @@ def test_why_a_head_was_cut_is_worked_out_from_its_own_numbers(results: RunResul
 
 
 def test_without_a_choice_it_follows_the_last_head_that_the_cut_removes(results: RunResults) -> None:
-    text = words(opened(s="0.5"))
+    text = words(opened("pages/method.py", s="0.5"))
     assert "number 25 of 72" in text
     assert "so it is **cut**" in text
 
 
 def test_the_histogram_s_mean_is_the_stored_curvature(results: RunResults, shipped: Store) -> None:
-    shown = metrics(opened(at="3-4"))
+    shown = metrics(opened("pages/method.py", at="3-4"))
     stored = float(shipped.load(results.summary.run, "curvature", Curvature).head[2, 3])
     assert shown["Local curvature in this run"] == f"{stored:.3e}"
     assert shown["Mean of these 1,000"] == f"{stored:.3e}"
@@ -112,7 +81,7 @@ def test_the_loss_of_the_chosen_image_is_its_artifact_s(results: RunResults, shi
     ids = HEAD_GRADIENTS.load(shipped, results.summary.run).ids
     for image in (int(ids[0]), int(ids[3])):
         lesson = IMAGE_LESSON.load(shipped, results.summary.run, image)
-        text = words(opened(image=str(image)))
+        text = words(opened("pages/method.py", image=str(image)))
         assert f"2 × 11 = 22 such terms is **{lesson.loss:.3f}**" in text
         ideal = sum(11 * -(t * np.log(t)).sum() for t in lesson.shares[:2].astype(np.float64))
         assert f"it would be {ideal:.3f}" in text
@@ -120,7 +89,7 @@ def test_the_loss_of_the_chosen_image_is_its_artifact_s(results: RunResults, shi
 
 @pytest.mark.parametrize(("generation", "rank"), [(1, 1), (7, 3), (30, 17)])
 def test_an_individual_s_fitness_factors_and_rank(results: RunResults, generation: int, rank: int) -> None:
-    app = opened(of_generation=str(generation), of_rank=str(rank), at="3-4")
+    app = opened("pages/method.py", of_generation=str(generation), of_rank=str(rank), at="3-4")
     history = results.search
     order = sorted(range(17), key=lambda i: history.fitness[generation - 1, i].mean())
     row = order[rank - 1]
@@ -133,7 +102,7 @@ def test_an_individual_s_fitness_factors_and_rank(results: RunResults, generatio
 
 
 def test_its_cuts_keep_what_naive_sorting_keeps(results: RunResults, naive_kept) -> None:
-    app = opened(of_generation="4", of_rank="2")
+    app = opened("pages/method.py", of_generation="4", of_rank="2")
     charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
     shown = next(c for c in charts if c["layout"]["title"]["text"] == "Heads that each block keeps")
     history = results.search
@@ -149,7 +118,7 @@ def test_its_cuts_keep_what_naive_sorting_keeps(results: RunResults, naive_kept)
 def test_the_most_alike_structures_are_named(results: RunResults) -> None:
     values = results.cka.values - np.eye(84)
     a, b = divmod(int(values.argmax()), 84)
-    shown = metrics(opened())
+    shown = metrics(opened("pages/method.py"))
     label = f"Most alike: {results.facts.topology.structure_name(a)} and {results.facts.topology.structure_name(b)}"
     assert shown[label] == f"{values[a, b]:.3f}"
 
@@ -158,7 +127,7 @@ def test_without_gradients_the_rest_is_there_and_a_button_computes_them(results:
     for name in list(shipped.manifest(results.summary.run).stages):
         if name.startswith("lesson-"):
             shipped.forget(results.summary.run, name)
-    app = opened()
+    app = opened("pages/method.py")
     assert app.button(key="compute_gradients").disabled is False
     text = words(app)
     assert "1,000 of the run's 1,000 calibration images" in text
@@ -166,7 +135,7 @@ def test_without_gradients_the_rest_is_there_and_a_button_computes_them(results:
 
 
 def test_an_image_without_a_lesson_offers_to_compute_it(shipped: Store) -> None:
-    app = opened(image="77")
+    app = opened("pages/method.py", image="77")
     assert "image 77" in app.selectbox(key="lesson_image").format_func(77)
     assert app.button(key="compute_image").disabled is False
 
@@ -174,7 +143,7 @@ def test_an_image_without_a_lesson_offers_to_compute_it(shipped: Store) -> None:
 def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResults, shipped: Store) -> None:
     for stage in ("cka", "search", "ranking", "evaluation"):
         shipped.forget(results.summary.run, stage)
-    text = words(opened())
+    text = words(opened("pages/method.py"))
     for what in ("CKA map", "search", "ranking"):
         assert f"This run has no {what} yet" in text
     assert "One head's gradient" in text
@@ -182,7 +151,7 @@ def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResu
 
 def test_a_run_without_curvature_says_so(results: RunResults, shipped: Store) -> None:
     shipped.forget(results.summary.run, "curvature")
-    app = opened()
+    app = opened("pages/method.py")
     assert "This run has none" in words(app)
     assert not app.get("plotly_chart")
 
@@ -192,7 +161,7 @@ def test_a_run_without_curvature_says_so(results: RunResults, shipped: Store) ->
     [{"of_generation": "99"}, {"of_rank": "x"}, {"of_view": "-1"}, {"image": "99999999"}, {"at": "3-mlp"}, {"s": "0"}],
 )
 def test_a_foreign_address_falls_back_calmly(query: dict[str, str], shipped: Store) -> None:
-    assert "4 · Ranking and cut" in words(opened(**query))
+    assert "4 · Ranking and cut" in words(opened("pages/method.py", **query))
 
 
 def test_numbers_in_words() -> None:

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-import streamlit as st
+from page_checks import PAGES, opened
 from streamlit.testing.v1 import AppTest
 
 from snapvit.ui.selection import Selection, Structure
 
-ROOT = Path(__file__).parents[1]
-PAGES = ["app.py", "pages/sparsity.py", "pages/heads.py", "pages/cka.py", "pages/correlation.py", "pages/method.py"]
-
-
-@pytest.fixture(autouse=True)
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    st.cache_resource.clear()
-    shutil.copytree(ROOT / "cache", tmp_path / "cache")
-    monkeypatch.setenv("SNAPVIT_CACHE", str(tmp_path / "cache"))
-    yield
-    st.cache_resource.clear()
-
-
-def opened(page: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    if page != "app.py":
-        app.switch_page(page)
-    app.run()
-    assert not app.exception
-    return app
+pytestmark = pytest.mark.usefixtures("shipped")
 
 
 def sidebar(app: AppTest) -> str:

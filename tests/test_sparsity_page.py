@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
+from page_checks import opened, words
 from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
@@ -22,23 +19,7 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.store import Store
 
-ROOT = Path(__file__).parents[1]
 MODES = ("path", "ratios", "budget")
-
-
-@pytest.fixture(autouse=True)
-def fresh_resources() -> Iterator[None]:
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    cache = tmp_path / "cache"
-    shutil.copytree(ROOT / "cache", cache)
-    monkeypatch.setenv("SNAPVIT_CACHE", str(cache))
-    return Store(cache)
 
 
 @pytest.fixture
@@ -60,21 +41,6 @@ def without_grid(shipped: Store) -> Store:
     return shipped
 
 
-def opened(**query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.switch_page("pages/sparsity.py")
-    app.run()
-    assert not app.exception
-    return app
-
-
-def words(app: AppTest) -> str:
-    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
-
-
 def metric(app: AppTest, label: str) -> str:
     return next(m.value for m in app.metric if m.label == label)
 
@@ -87,20 +53,20 @@ def plane(app: AppTest) -> dict[str, dict]:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_without_a_run_says_what_to_do(mode, tmp_path, monkeypatch):
     monkeypatch.setenv("SNAPVIT_CACHE", str(tmp_path / "cache"))
-    assert "no run to show yet" in words(opened(mode=mode))
+    assert "no run to show yet" in words(opened("pages/sparsity.py", mode=mode))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_an_unranked_run_says_what_is_missing(mode, shipped):
     for stage in ("search", "ranking", "evaluation"):
         shipped.forget(shipped.runs()[0], stage)
-    assert "no ranking yet" in words(opened(mode=mode))
+    assert "no ranking yet" in words(opened("pages/sparsity.py", mode=mode))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
     shipped.forget(shipped.runs()[0], "evaluation")
-    app = opened(mode=mode, max_params="1.5")
+    app = opened("pages/sparsity.py", mode=mode, max_params="1.5")
     if mode == "budget":
         assert re.search(r"Cut to \d+\.\d% sparsity", words(app))
         assert metric(app, "k-NN top-1") == "–"
@@ -110,7 +76,7 @@ def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_works_without_labels(mode, unlabelled):
-    app = opened(mode=mode, s="0.65", heads="50", max_params="1.5")
+    app = opened("pages/sparsity.py", mode=mode, s="0.65", heads="50", max_params="1.5")
     if mode != "path":
         assert metric(app, "k-NN top-1") == "–"
         assert float(metric(app, "Cosine to full model")) > 0.8
@@ -118,17 +84,17 @@ def test_every_mode_works_without_labels(mode, unlabelled):
 
 
 def test_the_mode_is_kept_in_the_address(shipped):
-    app = opened()
+    app = opened("pages/sparsity.py")
     assert app.get_by_key("mode").value == "path"
     app.get_by_key("mode").set_value("budget").run()
     assert "budget" in app.query_params["mode"]
-    assert opened(mode="nonsense").get_by_key("mode").value == "path"
+    assert opened("pages/sparsity.py", mode="nonsense").get_by_key("mode").value == "path"
 
 
 def test_two_ratios_show_a_measured_cut_with_its_numbers(shipped):
     run = shipped.runs()[0]
     row = load_results(shipped, run).measurements.find(0.65, 0.5)
-    app = opened(mode="ratios", s="0.65", heads="50")
+    app = opened("pages/sparsity.py", mode="ratios", s="0.65", heads="50")
     assert "The cut at 65.0% of neurons and 50.0% of heads" in words(app)
     assert metric(app, "k-NN top-1") == f"{row.top1:.1%}"
     assert metric(app, "Parameters") == f"{row.params / 1e6:.3g} M"
@@ -140,7 +106,7 @@ def test_two_ratios_show_a_measured_cut_with_its_numbers(shipped):
 
 
 def test_a_grid_that_is_not_measured_is_shown_hollow_and_offered(without_grid):
-    app = opened(mode="ratios", s="0.65", heads="50")
+    app = opened("pages/sparsity.py", mode="ratios", s="0.65", heads="50")
     traces = plane(app)
     assert len(traces["measured"]["customdata"]) == 39
     assert len(traces["not measured yet"]["customdata"]) == 25 - 2  # two corners are on the path
@@ -150,7 +116,7 @@ def test_a_grid_that_is_not_measured_is_shown_hollow_and_offered(without_grid):
 
 def test_an_unmeasured_pair_has_exact_costs_and_is_offered(shipped):
     results = load_results(shipped, shipped.runs()[0])
-    app = opened(mode="ratios", s="0.2", heads="70")
+    app = opened("pages/sparsity.py", mode="ratios", s="0.2", heads="70")
     costs, topology = results.facts.costs, results.facts.topology
     neurons = 12 * topology.hidden - int(0.2 * 12 * topology.hidden)
     params = costs.base_params + costs.neuron_params * neurons + costs.head_params * (72 - int(0.7 * 72))
@@ -161,11 +127,11 @@ def test_an_unmeasured_pair_has_exact_costs_and_is_offered(shipped):
 
 @pytest.mark.parametrize("heads", ["nonsense", "nan", "-5", "700"])
 def test_a_foreign_ratio_in_the_address_falls_back(heads, shipped):
-    assert "% of heads" in words(opened(mode="ratios", heads=heads))
+    assert "% of heads" in words(opened("pages/sparsity.py", mode="ratios", heads=heads))
 
 
 def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shipped):
-    app = opened(mode="budget")
+    app = opened("pages/sparsity.py", mode="budget")
     assert "Set at least one limit" in words(app)
     app.number_input(key="max_params").set_value(1.5).run()
     assert "1.5" in app.query_params["max_params"]
@@ -183,7 +149,7 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
 
 
 def test_a_budget_that_cannot_be_met_says_what_the_least_is(shipped):
-    text = words(opened(mode="budget", max_params="0.1"))
+    text = words(opened("pages/sparsity.py", mode="budget", max_params="0.1"))
     assert "No cut on the slider's path meets this budget" in text
     assert re.search(r"The least that it has is [\d.]+ M parameters, [\d.]+ M MACs an image, [\d.]+ ms", text)
-    assert "Set at least one limit" in words(opened(mode="budget", max_params="nan", max_ms="-3"))
+    assert "Set at least one limit" in words(opened("pages/sparsity.py", mode="budget", max_params="nan", max_ms="-3"))

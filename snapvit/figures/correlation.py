@@ -82,7 +82,7 @@ def correlation_player(
         for g, values in zip(generations, maps, strict=True)
     ]
     last = generations[-1]
-    figure.update_xaxes(range=[-0.3, last + 0.3], row=2, col=1)
+    figure.update_xaxes(range=[-0.3, last + 0.3], nticks=min(last + 1, 10), row=2, col=1)
     # The axis' title, as a note: plotly draws that of a lower panel over its numbers when the page is first laid out.
     figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-38)
     fitness_axis = curve.layout.yaxis

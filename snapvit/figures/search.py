@@ -43,7 +43,7 @@ def fitness_curve(history: SearchHistory) -> go.Figure:
             ),
         ]
     )
-    figure.update_xaxes(title="Generation", rangemode="tozero")
+    figure.update_xaxes(title="Generation", rangemode="tozero", nticks=min(len(fitness) + 1, 10))  # none at halves
     ticks = [t for t in TICKS if np.nanmin(fitness) / 1.5 <= t <= np.nanmax(fitness) * 1.5]
     figure.update_yaxes(
         title="Fitness, 1 − cosine (log scale)", type="log", tickvals=ticks, ticktext=list(map(str, ticks))

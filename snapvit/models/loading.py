@@ -154,7 +154,7 @@ def _create(spec: ModelSpec, pretrained: bool = False) -> nn.Module:
 def _pretrained(spec: ModelSpec, fetched: Fetched | None) -> nn.Module:
     config = timm.get_pretrained_cfg(spec.name)
     if config is None or not config.has_weights:
-        raise InputError(f"timm has no pretrained weights of {spec.name}; give a local file with --checkpoint.")
+        raise InputError(f"timm has no pretrained weights of {spec.name}; give a checkpoint file of it.")
     with hub_or_its_cache() as answers:
         try:
             if config.hf_hub_id and fetched is not None:
@@ -168,7 +168,7 @@ def _pretrained(spec: ModelSpec, fetched: Fetched | None) -> nn.Module:
                 reason = f"{constants.ENDPOINT} does not answer and this computer has no copy of them"
             raise InputError(
                 f"Pretrained weights of {spec.name} could not be fetched ({reason}); check the network, or give a "
-                "local file with --checkpoint."
+                "checkpoint file of it."
             ) from error
 
 

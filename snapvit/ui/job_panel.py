@@ -8,8 +8,9 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.pipeline.jobs import JobSnapshot, JobState
+from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.tasks import RunTask
-from snapvit.ui.resources import jobs, run_stamp
+from snapvit.ui.resources import chosen_results, jobs, run_stamp
 from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
@@ -43,6 +44,12 @@ def progress_text(job: JobSnapshot) -> str:
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
     name = STAGE_NAMES.get(progress.stage, progress.stage) if isinstance(job.task, RunTask) else job.task.label
     return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
+
+
+def failed_run() -> str | None:
+    """Name of the run whose computation failed, unless something was started since."""
+    job = jobs().last_run()
+    return job.task.run if job is not None and job.state is JobState.FAILED else None
 
 
 def job_chip(shown: str | None) -> None:
@@ -127,12 +134,31 @@ def _draw_ended(job: JobSnapshot) -> None:
         st.success(f"Run {job.task.run} is finished, after {minutes(job.progress.elapsed)}.")
         return
     if job.state is JobState.CANCELLED:
-        st.warning(f"Run {job.task.run} was cancelled. What was finished is kept; it goes on from there.")
+        st.warning(f"Run {job.task.run} was cancelled.")
     else:
         st.error(f"Run {job.task.run} failed. {job.error}")
-    if st.button("Go on with this run", key=f"resume_{job.id}", icon=":material/play_arrow:"):
+    kept = what_is_kept(chosen_results(job.task.run))
+    st.markdown(f"Finished and kept: {kept}." if kept else "Nothing was finished yet, so nothing is kept.")
+    if st.button(
+        "Go on with this run" if kept else "Start it again", key=f"resume_{job.id}", icon=":material/play_arrow:"
+    ):
         start(job.task)
         st.rerun(scope="app")
+
+
+def what_is_kept(results: RunResults | None) -> str | None:
+    """What of a run is in the cache: `Local curvature, CKA map, Search (5 of 12 generations)`; None for nothing."""
+    if results is None:
+        return None
+    done, search, measured = results.summary.done, results.search, results.measurements
+    kept = [STAGE_NAMES[stage] for stage in done]
+    if "search" not in done and search is not None and search.generations:
+        kept.append(
+            f"{STAGE_NAMES['search']} ({search.generations} of {results.request.config.search.generations} generations)"
+        )
+    if "evaluation" not in done and measured is not None and len(measured):
+        kept.append(f"{STAGE_NAMES['evaluation']} (cuts measured: {len(measured)})")
+    return ", ".join(kept) or None
 
 
 def start(task: RunTask) -> None:

@@ -12,7 +12,7 @@ from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.image_names import images_in_short
-from snapvit.ui.job_panel import job_chip
+from snapvit.ui.job_panel import failed_run, job_chip
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
@@ -48,10 +48,12 @@ def open_page(title: str, follow: bool = True) -> Selection:
         _menu(selection)
         st.divider()
         _pick_run(summaries, selection)
-        st.markdown(f"**Looking at:** {selection.words}")
-        _clearing(selection)
+        if summaries:
+            st.markdown(f"**Looking at:** {selection.words}")
+            _clearing(selection)
         if follow:
             job_chip(selection.run)
+            _failure(selection)
         if selection.run is not None:
             chosen_results(selection.run)  # read here, so that what is damaged can be named below
         copy_link()
@@ -60,13 +62,17 @@ def open_page(title: str, follow: bool = True) -> Selection:
 
 
 def run_label(summary: RunSummary) -> str:
-    """`bundled · paper · seed 0`, or `dino · published scores`, with what is missing."""
-    missing = {"finished": "", IMPORTED: " (no weights)"}.get(summary.state, " (unfinished)")
-    return f"{run_title(summary)}{missing}"
+    """`bundled · paper · seed 0`, or `dino · published scores (no weights)`, with what is missing."""
+    missing = _missing(summary)
+    return run_title(summary) + (f" ({missing})" if missing else "")
+
+
+def _missing(summary: RunSummary) -> str | None:
+    return {"finished": None, IMPORTED: "no weights"}.get(summary.state, "unfinished")
 
 
 def run_title(summary: RunSummary) -> str:
-    """The same, whatever is missing; images are named where they are not the bundled ones."""
+    """The same without what is missing; images are named where they are not the bundled ones."""
     made = "published scores" if summary.seed is None else f"{summary.preset} · seed {summary.seed}"
     images = [] if summary.data in (BUNDLED, NO_IMAGES) else [images_in_short(summary.data)]
     return " · ".join([summary.model, *images, made])
@@ -117,7 +123,7 @@ def _clearing(selection: Selection) -> None:
 def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
     if not summaries:
         return
-    labels = {summary.run: run_label(summary) for summary in summaries}
+    labels = {summary.run: run_title(summary) for summary in summaries}
     st.selectbox(
         "Run shown",
         list(labels),
@@ -125,6 +131,17 @@ def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
         help="The run that all pages show",
         **controlled("run_picker", selection.run, lambda run: change(run=run)),
     )
+    missing = next((_missing(summary) for summary in summaries if summary.run == selection.run), None)
+    if missing is not None:  # not in the list, which is too narrow for it
+        st.caption(f":material/pending: {missing}")
+
+
+def _failure(selection: Selection) -> None:
+    """That the last run failed, for whoever started it and went to another page."""
+    run = failed_run()
+    if run is not None:
+        st.error(f"Run {run} failed.")
+        onward("app.py", "See why, and what is kept", selection)
 
 
 def _problems() -> None:

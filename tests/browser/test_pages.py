@@ -193,7 +193,7 @@ def test_a_run_is_cancelled_and_goes_on(empty_url: str, open_page: Callable[...,
     panel.get_by_text(re.compile(r"\d+%, \d+:\d\d gone")).first.wait_for(timeout=WAIT)
     panel.get_by_role("button", name="Cancel").click()
     panel.get_by_text("was cancelled").wait_for(timeout=WAIT)
-    panel.get_by_role("button", name="Go on with this run").click()
+    panel.get_by_role("button", name=re.compile("Go on with this run|Start it again")).click()
     panel.get_by_text("Running:").wait_for(timeout=WAIT)
     panel.get_by_role("button", name="Cancel").click()
     panel.get_by_text("was cancelled").wait_for(timeout=WAIT)

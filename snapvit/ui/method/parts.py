@@ -31,8 +31,9 @@ def followed_head(results: RunResults, selection: Selection) -> tuple[int, int]:
         help="Without a choice, the last head that the cut removes",
         **controlled("followed_head", head, lambda chosen: change(structure=Structure(*chosen))),
     )
-    with right:
-        sparsity_slider(selection)
+    if results.ranked:
+        with right:
+            sparsity_slider(selection)
     return head
 
 
