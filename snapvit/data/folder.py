@@ -24,7 +24,7 @@ def open_folder(path: Path, name: str, cache: Path | None = None, check: Check =
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise InputError(
-            f"The image folder {shown(path)} {found}; name a folder of images, or one with a folder a class."
+            f"The image folder {shown(path)} {found}; put it there, or name a folder of images or of a folder a class."
         )
     entries, skipped = _scan(path)
     pictures = [file for file in entries if file.suffix.lower() in SUFFIXES]

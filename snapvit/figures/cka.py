@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats
 from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, mark_pair, matrix_trace, structure_axes
-from snapvit.figures.style import BLUE, DIVERGING, SEQUENTIAL, finish
+from snapvit.figures.style import BLUE, DIVERGING, NUMBERED_BLOCKS, SEQUENTIAL, cell_numbers, finish
 
 View = Literal["before", "after", "difference"]
 TITLES = {
@@ -17,7 +17,6 @@ TITLES = {
     "after": "How alike what is left is",
     "difference": "What the cut changes",
 }
-NUMBERED_BLOCKS = 14  # up to so many blocks there is room for the numbers
 
 
 def block_map(means: Doubles) -> go.Figure:
@@ -33,11 +32,11 @@ def block_map(means: Doubles) -> go.Figure:
         ygap=1,
         hoverongaps=False,
         hovertemplate="block %{y} with block %{x}<br>mean CKA %{z:.3f}<extra></extra>",
-        texttemplate="%{z:.2f}" if blocks <= NUMBERED_BLOCKS else None,
-        textfont={"size": 11},
         colorbar=bar_above("mean CKA"),
     )
     figure = go.Figure(trace)
+    if blocks <= NUMBERED_BLOCKS:
+        figure.add_trace(cell_numbers(figure.data[0], np.vectorize("{:.2f}".format)(means)))
     axis = {"type": "category", "showgrid": False, "constrain": "domain"}
     figure.update_xaxes(title="Block (1 is nearest the image)", **axis)
     figure.update_yaxes(title="Block", autorange="reversed", scaleanchor="x", **axis)

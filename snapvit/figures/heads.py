@@ -116,12 +116,6 @@ def _above_zero(values: Doubles) -> Doubles:
     return np.maximum(values, above.min() if len(above) else 1.0)
 
 
-def _above_zero(values: Doubles) -> Doubles:
-    """Zeros become the least value above it, which alone a logarithmic scale can show."""
-    above = values[values > 0]
-    return np.maximum(values, above.min() if len(above) else 1.0)
-
-
 def _colour_bar(colour: np.ndarray, look: Measure) -> dict[str, object]:
     bar: dict[str, object] = {
         "orientation": "h",

@@ -8,9 +8,18 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats, Ints
-from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, finish
+from snapvit.figures.style import (
+    BLUE,
+    DIVERGING,
+    GREEN,
+    GREY,
+    NUMBERED_BLOCKS,
+    ORANGE,
+    SEQUENTIAL,
+    cell_numbers,
+    finish,
+)
 
-DIVERGING = "RdBu_r"  # blue below its middle, red above
 STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
 
 
@@ -114,8 +123,6 @@ def factor_map(factors: Doubles, blocks: int, selected: tuple[int, int] | None =
             zmax=np.log2(STRONGEST),
             xgap=2,
             ygap=2,
-            text=np.vectorize("{:.1f}".format)(table),
-            texttemplate="%{text}" if blocks <= 16 else None,
             customdata=table,
             hovertemplate="block %{x}, %{y}<br>factor %{customdata:.3f}<extra></extra>",
             colorbar={
@@ -126,6 +133,8 @@ def factor_map(factors: Doubles, blocks: int, selected: tuple[int, int] | None =
             },
         )
     )
+    if blocks <= NUMBERED_BLOCKS:
+        figure.add_trace(cell_numbers(figure.data[0], np.vectorize("{:.1f}".format)(table)))
     if selected is not None:
         _frame(figure, selected[0] + 1, selected[1] + 1)
     figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1, showgrid=False)
@@ -143,16 +152,16 @@ def kept_map(kept: Ints, most: int, what: str, shares: Sequence[float]) -> go.Fi
             y=[f"{share:.0%}" for share in shares],
             zmin=0,
             zmax=most,
-            colorscale="Viridis",
+            colorscale=SEQUENTIAL,
             xgap=2,
             ygap=2,
-            text=kept,
-            texttemplate="%{text}" if blocks <= 16 else None,
             hovertemplate="block %{x}, %{y} removed<br>%{z} kept<extra></extra>",
             colorbar={"title": {"text": "kept"}, "thickness": 16},
         )
     )
-    figure.update_xaxes(title="Block", dtick=1 if blocks <= 16 else 4, showgrid=False)
+    if blocks <= NUMBERED_BLOCKS:
+        figure.add_trace(cell_numbers(figure.data[0], kept.astype(str)))
+    figure.update_xaxes(title="Block", dtick=1 if blocks <= NUMBERED_BLOCKS else 4, showgrid=False)
     figure.update_yaxes(title=f"{what} removed", type="category", autorange="reversed", showgrid=False)
     return finish(figure, f"{what} that each block keeps", height=150 + 44 * len(kept))
 

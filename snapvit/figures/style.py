@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 # The blue is lighter than the palette's, so that it stands out on a dark page too.
 BLUE, ORANGE, GREEN, GREY = "#2E86C9", "#D55E00", "#009E73", "#8C8C8C"
@@ -22,6 +24,39 @@ DIVERGING = [
     [0.875, "#B35806"],
     [1.0, "#6B3003"],
 ]
+
+NUMBERED_BLOCKS = 14  # up to so many blocks there is room for numbers in a map's cells
+EQUAL_CONTRAST = 0.179  # luminance that black and white stand out from alike: sqrt(1.05 * 0.05) - 0.05
+
+
+def cell_numbers(heat: go.Heatmap, text: np.ndarray) -> go.Scatter:
+    """Write `text` into the cells of a heat map, black or white, whichever its cell's colour shows better.
+
+    Plotly's own choice for `texttemplate` is dark grey on middle colours, which is hard to read.
+    """
+    values = np.asarray(heat.z, float)
+    low = np.nanmin(values) if heat.zmin is None else heat.zmin
+    high = np.nanmax(values) if heat.zmax is None else heat.zmax
+    row, column = np.nonzero(np.isfinite(values))
+    shares = np.clip((values[row, column] - low) / max(high - low, 1e-12), 0, 1)
+    scale = [[share, colour] for share, colour in heat.colorscale]
+    black = [_luminance(colour) > EQUAL_CONTRAST for colour in sample_colorscale(scale, shares)]
+    return go.Scatter(
+        x=np.asarray(heat.x)[column],
+        y=np.asarray(heat.y)[row],
+        mode="text",
+        text=text[row, column],
+        textfont={"color": np.where(black, "black", "white"), "size": 11},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2) of `rgb(r, g, b)`, 0 black to 1 white."""
+    part = np.array(unlabel_rgb(colour)) / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def finish(figure: go.Figure, title: str, height: int = 380) -> go.Figure:

@@ -100,8 +100,8 @@ def _factors(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None
     show_figure(
         figures.factor_map(chosen.factors, topology.blocks, head),
         key="factor_map",
-        reading=f"Red lifts a structure above its curvature, blue lets it go earlier, white leaves it as it is. This "
-        f"individual multiplies the curvature of {head_name(head)} (framed) by {mine:.3f}.",
+        reading="Orange lifts a structure above its curvature, blue lets it go earlier, white leaves it as it is. "
+        f"This individual multiplies the curvature of {head_name(head)} (framed) by {mine:.3f}.",
         alt=f"Factors of individual {chosen.rank + 1} of generation {chosen.generation + 1}, by block",
         table=pd.DataFrame(
             {
