@@ -120,11 +120,11 @@ def _colour_bar(colour: np.ndarray, look: Measure) -> dict[str, object]:
     bar: dict[str, object] = {
         "orientation": "h",
         "thickness": 12,
-        "y": -0.28,
+        "y": -0.3,
         "yanchor": "top",
         "title": {
             "text": look.label.lower() + (" (log scale)" if look.logarithmic else ""),
-            "side": "bottom",
+            "side": "top",
             "font": {"size": 13},
         },
     }
