@@ -23,12 +23,13 @@ PAGES = {
     "run": ("/", ".st-key-fitness_curve .main-svg"),
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
     "embedding": ("/embedding?s=0.65", '[data-testid="map-canvas"][data-frame]'),
-    "heads": ("/heads?s=0.65&at=9-3", ".st-key-head_map_score .main-svg"),
+    "heads": ("/heads?s=0.5&at=9-5", ".st-key-head_map_score .main-svg"),
     "cka": ("/cka?at=5-mlp&with=9-mlp", ".st-key-pair_scatter .main-svg"),
     "correlation": ("/correlation", ".st-key-chance_curve .main-svg"),
     "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
 }
 WIDTHS = (1440, 800)
+HEIGHT = "() => document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
 
 
 def take(browser: Browser, url: str, name: str, width: int, scheme: str, out: Path) -> Path:
@@ -37,12 +38,16 @@ def take(browser: Browser, url: str, name: str, width: int, scheme: str, out: Pa
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(url + address)
     page.locator(mark).first.wait_for(timeout=60_000)
-    height = page.evaluate("() => document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": int(height)})
-    page.wait_for_timeout(1500)  # figures fit themselves to the new size
+    height = 0
+    while (now := page.evaluate(HEIGHT)) != height:  # the last parts of a page come after its mark
+        height = now
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(2000)  # figures fit themselves to the new size
     path = out / f"{name}_{width}_{scheme}.png"
     picture = Image.open(BytesIO(page.screenshot()))
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the size
+    # A third of the size; the least used colours, which frames and marks have, are kept by this method.
+    few = picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     page.close()
     return path
 

@@ -89,10 +89,15 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
 
 
 def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
-    app = opened("pages/heads.py", s="0.65", at="9-3")
-    assert app.button(key="compute_attention")
-    run = shipped.runs()[0]
-    AttentionTask(run, 0.65, 0.5).perform(Workbench(shipped))
+    def offers(**query: str) -> bool:
+        app = opened("pages/heads.py", s="0.65", **query)
+        return any(button.key == "compute_attention" for button in app.button)
+
+    assert offers(at="9-5")
+    assert offers(at="9-3", look="rollout")
+    assert not offers(at="9-3")  # removed by this cut, which therefore has nothing to add
+    AttentionTask(shipped.runs()[0], 0.65, 0.5).perform(Workbench(shipped))
+    assert not offers(at="9-5")
     app = opened("pages/heads.py", s="0.65", at="9-3")
     halves = ("Attention of block 9, head 3, removed at 65.0%", "The same on more images")
     for title in halves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,33 @@ from snapvit.ui.offer import offer
 from snapvit.ui.resources import store
 from snapvit.ui.selection import Selection, change, setting
 
+Maps = tuple[AttentionMaps | None, AttentionMaps | None]  # of the full and the cut model; None where not computed
 WAYS = {"head": "The selected head", "rollout": "Rollout through the whole model"}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Whose attention is shown: a head's, or the whole model's by rollout."""
+
+    way: str
+    head: tuple[int, int] | None
+    kept: bool  # by the cut
+    what: str  # in words
+
+    def lacks(self, maps: Maps) -> bool:
+        """Whether something is to be computed for it; of a head that is gone the cut model has nothing."""
+        full, cut = maps
+        return full is None or (cut is None and self.kept)
+
+    def heats(self, maps: Maps) -> tuple[Doubles, Doubles]:
+        """(N, R, C) in the full and the cut model; NaN where it is not computed or the head is gone."""
+        full, cut = maps
+        seen = self._seen(full)
+        return seen, np.full(seen.shape, np.nan) if cut is None else self._seen(cut)
+
+    def _seen(self, maps: AttentionMaps) -> Doubles:
+        seen = maps.rollout if self.way == "rollout" else maps.heads[:, *self.head]
+        return seen.astype(np.float64)
 
 
 def attention_panel(results: RunResults, selection: Selection) -> None:
@@ -44,62 +71,59 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
         help="A number from 0 on, in the order of the run's image source; a click on an example fills it in",
         **controlled("any_image", "" if selection.image is None else str(selection.image), _image_typed),
     )
-    pair, run = path_pair(selection.sparsity), selection.run
-    full, cut = (stored_attention(store(), run, p) for p in (FULL, pair))
-    if full is None or cut is None:
-        what = "The full model's attention is not computed yet" if full is None else "Not computed yet for this cut"
+    if way == "head" and head is None:
+        st.info("Select a head to see where it looks, or choose the rollout of the whole model.")
+        return
+    look = _look(results, selection, way, head)
+    maps = _stored(selection)
+    if look.lacks(maps):
+        what = "The full model's attention is not computed yet" if maps[0] is None else "Not computed yet for this cut"
         offer(
-            AttentionTask(run, *pair),
+            AttentionTask(selection.run, *path_pair(selection.sparsity)),
             f"{what}: it takes eight images through the full and the cut model, for all heads at once.",
             "Compute attention",
             icon=":material/visibility:",
             key="compute_attention",
         )
-        if full is None:
-            return
-    if way == "head" and head is None:
-        st.info("Select a head to see where it looks, or choose the rollout of the whole model.")
+    if maps[0] is None:
         return
-    what, kept = _what(results, selection, way, head)
-    _examples(full, cut, results, selection, (way, head, what))
-    _one_image(full, cut, results, selection, (way, head, what))
-    st.caption(_reading(full, way, kept))
+    _examples(maps, look, results, selection)
+    _one_image(maps, look, results, selection)
+    st.caption(_reading(maps[0], look))
 
 
-def _what(results: RunResults, selection: Selection, way: str, head: tuple[int, int] | None) -> tuple[str, bool]:
+def _stored(selection: Selection, image: int | None = None) -> Maps:
+    """What is computed for the example images, or for one image."""
+    pairs = (FULL, path_pair(selection.sparsity))
+    return tuple(stored_attention(store(), selection.run, pair, image) for pair in pairs)
+
+
+def _look(results: RunResults, selection: Selection, way: str, head: tuple[int, int] | None) -> _Look:
     if way == "rollout":
-        return "the whole model (rollout)", True
+        return _Look(way, head, True, "the whole model (rollout)")
     kept = bool(kept_heads(results, selection.sparsity)[head])
     state = "kept" if kept else "removed"
-    return f"block {head[0] + 1}, head {head[1] + 1}, {state} at {selection.sparsity:.1%}", kept
+    return _Look(way, head, kept, f"block {head[0] + 1}, head {head[1] + 1}, {state} at {selection.sparsity:.1%}")
 
 
-def _reading(maps: AttentionMaps, way: str, kept: bool) -> str:
+def _reading(maps: AttentionMaps, look: _Look) -> str:
     reader = (
         "the class token, which becomes the embedding,"
         if maps.by_class_token
         else "the patches, taken as queries and averaged,"
     )
-    if way == "rollout":
+    if look.way == "rollout":
         return (
             f"How much of each patch reaches {reader.rstrip(',')} through all blocks, by attention rollout (Abnar and "
             "Zuidema, 2020): heads averaged, the residual connection counted as much as the attention, blocks "
             "multiplied. It follows attention alone, not the MLPs, so it is a rough guide."
         )
-    gone = "" if kept else " This cut removes the head, so it looks nowhere there any more."
+    gone = "" if look.kept else " This cut removes the head, so it looks nowhere there any more."
     return (
         f"Share of its attention that {reader} gives to each patch, from the exact softmax weights. What is missing to "
         "100 % goes to tokens that are no patches. The cut model's head looks elsewhere only because the blocks before "
         f"it are cut too.{gone}"
     )
-
-
-def _heat(maps: AttentionMaps | None, like: AttentionMaps, way: str, head: tuple[int, int] | None) -> Doubles:
-    """(N, R, C) of the chosen way; NaN where it is not computed or the head is gone."""
-    if maps is None:
-        return np.full(like.rollout.shape, np.nan)
-    chosen = maps.rollout if way == "rollout" else maps.heads[:, head[0], head[1]]
-    return chosen.astype(np.float64)
 
 
 def _names(maps: AttentionMaps, results: RunResults) -> list[str]:
@@ -110,21 +134,14 @@ def _names(maps: AttentionMaps, results: RunResults) -> list[str]:
     ]
 
 
-def _examples(
-    full: AttentionMaps,
-    cut: AttentionMaps | None,
-    results: RunResults,
-    selection: Selection,
-    shown: tuple[str, tuple[int, int] | None, str],
-) -> None:
-    way, head, what = shown
-    heats = (_heat(full, full, way, head), _heat(cut, full, way, head))
+def _examples(maps: Maps, look: _Look, results: RunResults, selection: Selection) -> None:
+    full, heats = maps[0], look.heats(maps)
     names, half = [_short(name) for name in _names(full, results)], -(-len(full.images) // 2)
     columns = flowing_columns(2, 420, key="attention_halves")
     for column, (chart, title, part) in zip(
         columns,
         (
-            ("attention_examples", f"Attention of {what}", slice(half)),
+            ("attention_examples", f"Attention of {look.what}", slice(half)),
             ("attention_examples_2", "The same on more images", slice(half, None)),
         ),
         strict=True,
@@ -145,7 +162,7 @@ def _examples(
                 key=chart,
                 reading="Top: the picture, with its class and id. Below: the share of attention that each patch gets, "
                 "in the full model and in this cut, on one scale of colours. Click a picture to see it large.",
-                alt=f"Attention of {what} on {len(full.images[part])} images, full model and cut model",
+                alt=f"Attention of {look.what} on {len(full.images[part])} images, full model and cut model",
                 table=_frame(full.images[part], tuple(heat[part] for heat in heats)),
                 file=f"{selection.run}-{chart.replace('_', '-')}",
                 on_click=_image_clicked(chart),
@@ -170,42 +187,34 @@ def _frame(images: Ints, heats: tuple[Doubles, ...]) -> pd.DataFrame:
     return pd.DataFrame(table | {"full model": heats[0].ravel(), "this cut": heats[1].ravel()})
 
 
-def _one_image(
-    full: AttentionMaps,
-    cut: AttentionMaps | None,
-    results: RunResults,
-    selection: Selection,
-    shown: tuple[str, tuple[int, int] | None, str],
-) -> None:
+def _one_image(maps: Maps, look: _Look, results: RunResults, selection: Selection) -> None:
     """The chosen image, large; computed on request where it is none of the examples."""
-    way, head, what = shown
-    image, pair = selection.image, path_pair(selection.sparsity)
+    image, row = selection.image, [0]
     if image is None:
         return
-    if image in full.images:
-        row = [int(np.flatnonzero(full.images == image)[0])]
+    if image in maps[0].images:
+        row = [int(np.flatnonzero(maps[0].images == image)[0])]
     else:
-        row = [0]
-        full, cut = (stored_attention(store(), selection.run, p, image) for p in (FULL, pair))
-        if full is None or cut is None:
+        maps = _stored(selection, image)
+        if look.lacks(maps):
             offer(
-                AttentionTask(selection.run, *pair, image=image),
+                AttentionTask(selection.run, *path_pair(selection.sparsity), image=image),
                 f"Image {image} is none of the examples.",
                 "Compute it",
                 icon=":material/visibility:",
                 key="compute_image",
             )
-        if full is None:
+        if maps[0] is None:
             return
-    heats = tuple(_heat(maps, full, way, head)[row] for maps in (full, cut))
+    full, heats = maps[0], tuple(heat[row] for heat in look.heats(maps))
     name = _names(full, results)[row[0]]
     show_figure(
         figures.attention_overlay(
-            full.pictures[row], *heats, [name], [image], f"{name}: attention of {what}", _most(heats)
+            full.pictures[row], *heats, [name], [image], f"{name}: attention of {look.what}", _most(heats)
         ),
         key="attention_image",
         reading="The same for one image: point at a patch to read its share.",
-        alt=f"Attention of {what} on image {image}, full model and cut model",
+        alt=f"Attention of {look.what} on image {image}, full model and cut model",
         table=_frame(full.images[row], heats),
         file=f"{selection.run}-attention-image-{image}",
     )
