@@ -45,8 +45,8 @@ def take(browser: Browser, url: str, name: str, width: int, scheme: str, out: Pa
         page.wait_for_timeout(2000)  # figures fit themselves to the new size
     path = out / f"{name}_{width}_{scheme}.png"
     picture = Image.open(BytesIO(page.screenshot()))
-    # A third of the size; the least used colours, which frames and marks have, are kept by this method.
-    few = picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    # A third of the size; this method keeps the colours of small marks, and the means those of wide areas.
+    few = picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
     page.close()
     return path

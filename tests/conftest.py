@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from command_line import Cli
 from timm.layers import Attention, AttentionRope, GluMlp, SwiGLU, SwiGLUPacked
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva, EvaAttention
@@ -294,3 +295,9 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_resources: No
 def finished(finished_cache: Path, tmp_path: Path) -> Store:
     """A cache of the test's own with the finished small run."""
     return Store(shutil.copytree(finished_cache, tmp_path / "cache"))
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture, finished: Store) -> Cli:
+    """Commands on a cache of the test's own with the finished small run."""
+    return Cli(capsys, finished.root)

@@ -189,13 +189,14 @@ def _moves(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None:
     off = np.abs(np.triu(history.correlation(g + 1), 1))
     a, b = (int(i) for i in np.unravel_index(off.argmax(), off.shape))
     columns = flowing_columns(4, 200, key="search_moves")
-    columns[0].metric("Weight of this individual", f"{chosen.weights[chosen.rank]:+.3f}", border=True)
+    columns[0].metric("Weight of this individual", f"{chosen.weights[chosen.rank]:+.3f}", border=True, height="stretch")
     columns[1].metric(
         f"Mean for {head_name(head)}",
         f"{after[index]:.3f}",
         f"{after[index] - before[index]:+.3f} in this generation",
         delta_color="off",
         border=True,
+        height="stretch",
     )
     columns[2].metric(
         "Its spread",
@@ -203,12 +204,14 @@ def _moves(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None:
         f"{spread[1] - spread[0]:+.4f} in this generation",
         delta_color="off",
         border=True,
+        height="stretch",
         help="Standard deviation of this head's factor in the search distribution",
     )
     columns[3].metric(
         "Whole mean moved by",
         f"{np.linalg.norm(after - before):.3f}",
         border=True,
+        height="stretch",
         help="Euclidean length of the step of all factors together",
     )
     name = results.facts.topology.structure_name
