@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.subjects import FLOORS, VIT_S, bundled, bundled_split, random_curvature, random_vit
@@ -17,7 +16,7 @@ from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.fitness import Fitness
 from snapvit.method.search import start_mean
-from snapvit.models.embedding import embed, normalise_pixels
+from snapvit.models.embedding import embed_batch, normalise_pixels
 from snapvit.models.loading import LoadedModel
 from snapvit.pipeline.work import FORWARD_BATCH
 
@@ -76,9 +75,8 @@ def _evaluation(subject: str, loaded: LoadedModel, images: int, pairs: int) -> L
 
 
 def _passes(elastic: ElasticViT, batches: list[Tensor]) -> Callable[[], None]:
-    @torch.inference_mode()
     def run() -> None:
         for images in batches:
-            embed(elastic.model, images)
+            embed_batch(elastic.model, images)
 
     return run

@@ -14,7 +14,7 @@ from torch import Tensor
 from snapvit.artifacts import Curvature, Doubles, Pairs
 from snapvit.elastic.ranking import Floors, cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
-from snapvit.models.embedding import embed
+from snapvit.models.embedding import embed_batch
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Fitness:
         self._elastic, self._curvature, self._floors = elastic, curvature, floors
         self._pairs, self._batches = pairs, batches
         with torch.inference_mode():
-            full = torch.cat([embed(elastic.model, images) for images in batches()])
+            full = torch.cat([embed_batch(elastic.model, images) for images in batches()])
             self.projection = fit_projection(full, components)
             self._target = F.normalize(self.projection(full), dim=1)  # (N, C)
 
@@ -79,7 +79,7 @@ class Fitness:
     def _distance(self) -> float:
         total, row = 0.0, 0
         for images in self._batches():
-            projected = self.projection(embed(self._elastic.model, images))
+            projected = self.projection(embed_batch(self._elastic.model, images))
             target = self._target[row : row + len(images)]
             total += float((1 - F.cosine_similarity(projected, target, dim=1)).sum(dtype=torch.float64))
             row += len(images)
