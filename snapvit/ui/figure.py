@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from snapvit.ui.components.page_tools import picture_buttons
+from snapvit.ui.tables import csv_button
 
 CONFIG = {"displaylogo": False, "displayModeBar": True}
 
@@ -41,12 +42,4 @@ def show_figure(
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"take_{key}"):
         picture_buttons(key, file)
         if table is not None:
-            st.download_button(
-                "CSV",
-                table.to_csv(index=False),
-                f"{file}.csv",
-                "text/csv",
-                on_click="ignore",
-                key=f"csv_{key}",
-                help="The numbers of this figure",
-            )
+            csv_button(table, file, key=f"csv_{key}", help="The numbers of this figure")

@@ -56,7 +56,7 @@ def describe_scores(results: RunResults) -> None:
     said = {name: json.dumps(value) for name, value in published.metadata.items()}
     said |= {"floor of neurons": f"{published.floors.neurons:.0%}", "floor of heads": f"{published.floors.heads:.0%}"}
     table = pd.DataFrame({"Entry": list(said), "Value": list(said.values())})
-    table_to_keep("What the file says of itself", table, f"{results.summary.run}-metadata.csv")
+    table_to_keep("What the file says of itself", table, f"{results.summary.run}-metadata")
 
 
 def cuts_of_scores(results: RunResults, selection: Selection) -> None:
@@ -138,4 +138,4 @@ def published_accuracy(results: RunResults, sparsity: float) -> None:
     )
     wide = table.pivot(index="Data set", columns="MLP sparsity", values="Top-1").reset_index()
     wide.columns = [c if isinstance(c, str) else f"top-1 at {c:.0%}" for c in wide.columns]
-    table_to_keep("The authors' numbers, as a table", wide, f"{results.summary.run}-published-table.csv")
+    table_to_keep("The authors' numbers, as a table", wide, f"{results.summary.run}-published-table")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
@@ -12,12 +14,17 @@ def table_to_keep(title: str, table: pd.DataFrame, file: str) -> None:
     with st.expander(title):
         formats = {name: st.column_config.NumberColumn(format="%.4g") for name in numbers}
         st.dataframe(table, hide_index=True, column_config=formats)
-        st.download_button(
-            "Download as CSV",
-            table.to_csv(index=False),
-            file,
-            "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-            key=f"download_{file}",
-        )
+        csv_button(table, file, key=f"download_{file}", help="This table")
+
+
+def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], file: str, key: str, help: str) -> None:
+    """A button that downloads `table` as `file`.csv; one that takes long to make is given as what makes it."""
+    st.download_button(
+        "CSV",
+        (lambda: table().to_csv(index=False)) if callable(table) else table.to_csv(index=False),
+        f"{file}.csv",
+        "text/csv",
+        on_click="ignore",
+        key=key,
+        help=help,
+    )

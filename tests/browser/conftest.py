@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,18 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
     for server in servers:
         server.stop()
     assert not deaths, "\n\n".join(deaths)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the cache that the project ships."""
+    return shutil.copytree(ROOT / "cache", tmp_path_factory.mktemp("shipped") / "cache")
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., str], shipped: Path) -> str:
+    """The whole app on that copy."""
+    return serve("app.py", cache=shipped)
 
 
 @pytest.fixture

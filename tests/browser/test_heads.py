@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import ROOT, assert_calm, settle
+from .conftest import assert_calm, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 WAIT = 180_000  # ms, for work that the worker does
-
-
-@pytest.fixture(scope="module")
-def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    cache = tmp_path_factory.mktemp("shipped") / "cache"
-    shutil.copytree(ROOT / "cache", cache)
-    return serve("app.py", cache=cache)
 
 
 def click_in(page: Page, chart: str, across: float, down: float, number: int = 0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 WAIT = 180_000  # ms, for work that the worker does
-
-
-@pytest.fixture(scope="module")
-def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    cache = tmp_path_factory.mktemp("shipped") / "cache"
-    shutil.copytree(ROOT / "cache", cache)
-    return serve("app.py", cache=cache)
 
 
 def choose(page: Page, label: str, typed: str, option: re.Pattern[str]) -> None:

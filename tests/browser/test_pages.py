@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,18 +17,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 SHIPPED = ROOT / "cache"
 WAIT = 180_000  # ms, for work that the worker does
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = tmp_path_factory.mktemp("shipped") / "cache"
-    shutil.copytree(SHIPPED, cache)
-    return cache
-
-
-@pytest.fixture(scope="module")
-def url(serve: Callable[..., str], shipped: Path) -> str:
-    return serve("app.py", cache=shipped)
 
 
 @pytest.fixture(scope="module")

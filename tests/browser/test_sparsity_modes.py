@@ -22,13 +22,6 @@ pytestmark = pytest.mark.browser
 WAIT = 240_000  # ms, for work that the worker does
 
 
-@pytest.fixture(scope="module")
-def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    cache = tmp_path_factory.mktemp("shipped") / "cache"
-    shutil.copytree(ROOT / "cache", cache)
-    return serve("app.py", cache=cache)
-
-
 def test_a_click_on_a_measured_cut_chooses_it(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity?mode=ratios&s=0.2&heads=70")
     page.get_by_role("heading", name="The cut at 20.0% of neurons and 70.0% of heads").wait_for()

@@ -32,6 +32,7 @@ from snapvit.ui.offer import offer
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.selection import Selection, change, put_setting, setting, setting_key
 from snapvit.ui.sparsity_slider import sparsity_slider
+from snapvit.ui.tables import csv_button
 
 COLOURS = ("class", "outcome")
 CHOSEN = "chosen_images"  # session key: the run, and image ids of the last lasso
@@ -192,15 +193,7 @@ def show_map(view: MapView, results: RunResults, mask: NDArray, choice: Choice, 
         "close together have similar features; the axes and the distances between far groups mean little. A point that "
         f"travels far got other neighbours.{repeat}"
     )
-    st.download_button(
-        "CSV",
-        lambda: map_table(view).to_csv(index=False),
-        f"{file}.csv",
-        "text/csv",
-        on_click="ignore",
-        key="csv_map",
-        help="Every image with its places, class and answers",
-    )
+    csv_button(lambda: map_table(view), file, "csv_map", help="Every image with its places, class and answers")
     with st.expander("How this map is made"):
         st.markdown(HOW)
     return chosen

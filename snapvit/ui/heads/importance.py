@@ -25,6 +25,7 @@ from snapvit.ui.heads.structures import (
     structure_frame,
 )
 from snapvit.ui.selection import Selection, Structure, change
+from snapvit.ui.tables import csv_button
 
 PLAIN = ("Search factor", "CKA with it")  # columns of numbers near 1
 SHARE_STEPS = 96  # sparsities of the map of kept neurons
@@ -135,15 +136,7 @@ def structure_table(results: RunResults, selection: Selection) -> None:
         "MLP goes at the sparsity that takes half of its neurons; nothing is shown for what the slider's path never "
         "takes."
     )
-    st.download_button(
-        "Download as CSV",
-        table.to_csv(index=False),
-        f"{selection.run}-structures.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        key="structures_csv",
-    )
+    csv_button(table, f"{selection.run}-structures", "structures_csv", help="All MLPs and heads")
 
 
 def _row_chosen(topology: Any) -> Callable[[], None]:

@@ -46,10 +46,10 @@ def cut_details(results: RunResults, sparsity: float) -> None:
         }
     )
     run = results.summary.run
-    table_to_keep("Kept structures by block, as a table", kept, f"{run}-kept-{sparsity:.3f}.csv")
+    table_to_keep("Kept structures by block, as a table", kept, f"{run}-kept-{sparsity:.3f}")
     rows = measured_on_path(results)
     measured_cuts = pd.DataFrame([_row(m) for m in rows])
-    table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts.csv")
+    table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts")
 
 
 def accuracy_note(results: RunResults) -> str:
