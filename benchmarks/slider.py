@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ANSWERS = {"preliminary answer": "Preliminary:", "final numbers": "Measured:"}  # what comes, and how it begins
 KNOB = 26  # px; the thumb's centre travels that much less than its input is wide
-GRID = sorted(path_points(39))  # the measured points of the shipped run
+GRID = sorted(path_points(39))  # the measured points on the shipped run's path
 BETWEEN = [round(s + 0.01, 4) for s in GRID[:-1]]  # steps of the slider that are not among them
 
 # From the event named to a page that shows the sparsity and the words wanted, and whose script has ended.

@@ -51,6 +51,9 @@ st.markdown(
 )
 live = ui.chosen_live_data(results)
 sparsity = live.snap(selection.sparsity)
+if sparsity != selection.sparsity:  # from an address or the other modes; sidebar, links and page speak of one cut
+    ui.change(sparsity=sparsity)
+    st.rerun()
 live_sparsity(
     live, sparsity, "live", on_release=lambda released: ui.change(sparsity=released), file=f"{selection.run}-sparsity"
 )

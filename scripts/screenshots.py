@@ -38,11 +38,9 @@ def take(browser: Browser, url: str, name: str, width: int, scheme: str, out: Pa
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(url + address)
     page.locator(mark).first.wait_for(timeout=60_000)
-    height = 0
-    while (now := page.evaluate(HEIGHT)) != height:  # the last parts of a page come after its mark
-        height = now
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(2000)  # figures fit themselves to the new size
+    for _ in range(3):  # the last parts of a page come after its mark, and figures fit themselves to the new size
+        page.set_viewport_size({"width": width, "height": page.evaluate(HEIGHT)})
+        page.wait_for_timeout(1500)
     path = out / f"{name}_{width}_{scheme}.png"
     picture = Image.open(BytesIO(page.screenshot()))
     # A third of the size; this method keeps the colours of small marks, and the means those of wide areas.

@@ -14,9 +14,11 @@ def prepare() -> None:
 
 
 def settle() -> None:
-    """Take everything that is loaded by now out of the garbage collector's sight.
+    """Take everything that is loaded by now out of the garbage collector's sight, for good.
 
     Streamlit has all garbage collected after each run of a page, a timer's included. With torch loaded that looks at
-    half a million objects while every other thread waits, twice a second where progress is shown.
+    half a million objects while every other thread waits, twice a second where progress is shown. Not for times when
+    pages have figures and sessions in memory: what of them is in a circle would never be let go.
     """
+    gc.collect()
     gc.freeze()

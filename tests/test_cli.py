@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import signal
@@ -10,9 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from command_line import Cli, end, settings_of, start
 
 from snapvit import cli
+from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline import measure as measure_module
 from snapvit.pipeline.results import load_ranking, load_results
@@ -75,6 +78,19 @@ def test_run_prints_its_numbers_and_speaks_of_progress_elsewhere(command, small_
     for said in ("curvature is in the cache", "search begins", "generation 3 of 3", "sparsity 95.0%"):
         assert said in err
     assert all(line.startswith("snapvit: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize(("count", "named"), [(0, 0), (1, 1), (4, 4), (5, 5), (23, 5)])
+def test_at_most_five_cuts_are_named_from_the_mildest_to_the_hardest(count, named):
+    rng = np.random.default_rng(count)
+    table = Measurements.empty(2, 10, 20, 5)
+    mlp, heads = rng.permutation(count) / 50, rng.permutation(count) / 60
+    table = dataclasses.replace(table, mlp=mlp, heads=heads)
+    rows = cli._some_cuts(table)
+    assert len(set(rows)) == len(rows) == named
+    assert mlp[rows].tolist() == sorted(mlp[rows].tolist())
+    if count:
+        assert (mlp[rows[0]], mlp[rows[-1]]) == (mlp.min(), mlp.max())
 
 
 def test_run_without_json_is_for_people(command, small_settings, small_request):

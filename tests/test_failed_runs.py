@@ -62,6 +62,9 @@ def test_a_full_disk_during_the_search_leaves_what_was_finished(
     assert "Go on with this run" in [button.label for button in app.button]
     for page in PAGES[1:]:
         assert [f"Run {small_request.run} failed."] == [error.value for error in opened(page).sidebar.error]
+    seen = opened("pages/method.py")
+    next(button for button in seen.sidebar.button if button.label == "Dismiss").click().run()
+    assert not seen.sidebar.error
     assert ended(small_request) is JobState.FINISHED
     for page in PAGES:
         assert not opened(page).error

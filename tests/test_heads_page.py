@@ -86,6 +86,9 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
     next(b for b in app.selectbox if b.label == "Head or MLP").set_value(-1).run()
     assert "Block 5, MLP" in words(app)
     assert "5-mlp" in app.query_params["at"]
+    next(b for b in app.selectbox if b.label == "Block").set_value(None).run()
+    assert "at" not in app.query_params
+    assert "Click a head in a map" in words(app)
 
 
 def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -37,6 +38,17 @@ def ended(manager: JobManager, job: int) -> JobSnapshot:
         return None if snapshot.state.active else snapshot
 
     return wait_for(over)
+
+
+def test_a_job_leaves_what_pages_have_in_memory_to_the_garbage_collector(manage, finished, small_request):
+    """What is frozen is never let go, so only the first job of a process, which loads torch, may freeze anything."""
+    manager = manage(finished)
+    ended(manager, manager.submit(MeasureTask(small_request.run, 0.0, 0.0)))
+    frozen = gc.get_freeze_count()
+    page = [list(range(5)) for _ in range(1000)]
+    ended(manager, manager.submit(MeasureTask(small_request.run, 0.95, 0.8)))
+    assert len(page) == 1000
+    assert gc.get_freeze_count() <= frozen
 
 
 def workers() -> set[threading.Thread]:

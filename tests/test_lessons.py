@@ -104,6 +104,17 @@ def test_a_run_s_lesson_means_its_stored_curvature(criterion, finished, small_se
         assert one.loss == pytest.approx(loss, rel=1e-6)
 
 
+def test_a_lesson_that_is_missing_is_made_without_the_gradients_anew(finished, small_request, monkeypatch):
+    bench, run = Workbench(finished), small_request.run
+    GradientsTask(run, 3).perform(bench)
+    gone = int(HEAD_GRADIENTS.load(finished, run).ids[1])
+    finished.forget(run, IMAGE_LESSON.entry_name(gone))
+    assert IMAGE_LESSON.load(finished, run, gone) is None
+    monkeypatch.setattr(GradientsTask, "_gradients", lambda *_: pytest.fail("computed although they are there"))
+    GradientsTask(run, 3).perform(bench)
+    assert IMAGE_LESSON.load(finished, run, gone).loss > 0
+
+
 @pytest.fixture(scope="module")
 def opened(small_request) -> Workspace:
     return Workspace.open(small_request)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from page_checks import PAGES, opened, words
 
 from snapvit.pipeline.store import Store
+from snapvit.ui.resources import jobs
 
 
 @pytest.fixture
@@ -67,6 +70,28 @@ def test_the_address_chooses_sparsity_and_head(shipped: Store) -> None:
 def test_a_foreign_address_falls_back_calmly(page: str, query: dict[str, str], shipped: Store) -> None:
     app = opened(page, **query)
     assert "no run to show yet" not in words(app)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Work on a run, until it may go on."""
+
+    run: str
+    go_on: threading.Event = field(compare=False)
+    label: str = "Waiting"
+
+    def perform(self, bench: object) -> None:
+        self.go_on.wait(60)
+
+
+def test_a_finished_run_stays_finished_while_something_is_added_to_it(shipped: Store) -> None:
+    go_on = threading.Event()
+    jobs().submit(Waiting(shipped.runs()[0], go_on))
+    text = words(opened("app.py"))
+    go_on.set()
+    jobs().close()
+    assert ":material/check_circle: finished, " in text
+    assert "under way" not in text
 
 
 def test_crosses_follow_the_sparsity(shipped: Store) -> None:

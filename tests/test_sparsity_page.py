@@ -50,6 +50,14 @@ def plane(app: AppTest) -> dict[str, dict]:
     return {trace["name"]: trace for trace in json.loads(chart.proto.spec)["data"]}
 
 
+@pytest.mark.parametrize(("asked", "shown"), [("0.333", 33.5), ("0.1188", 12.0), ("0.5", 50.0)])
+def test_page_sidebar_and_address_speak_of_one_cut(asked, shown, shipped):
+    app = opened("pages/sparsity.py", s=asked)
+    assert f"The cut at {shown:.1f}%" in words(app)
+    assert any(f"Sparsity {shown:.4g} %" in element.value for element in app.sidebar.markdown)
+    assert app.query_params["s"] == f"{shown / 100:.4g}"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_without_a_run_says_what_to_do(mode, tmp_path, monkeypatch):
     monkeypatch.setenv("SNAPVIT_CACHE", str(tmp_path / "cache"))

@@ -81,14 +81,14 @@ def test_shapes_and_counts_are_those_asked_for(finished, small_request):
 
 
 def sklearn_hits(
-    k: int, gallery: np.ndarray, queries: np.ndarray, votes: np.ndarray, truth: np.ndarray, plain: bool = False
+    k: int, gallery: np.ndarray, queries: np.ndarray, votes: np.ndarray, truth: np.ndarray, own_ties: bool = False
 ) -> int:
     """Queries named right by a majority whose ties go to the nearest: all bonuses together are less than one vote.
 
-    `plain`: ties go to the class that is first in order, which is what scikit-learn does by itself.
+    `own_ties`: they go to the class that is first in order, which is what scikit-learn does by itself.
     """
     bonus = 0.5 ** (1 + np.arange(k))
-    weights = "uniform" if plain else lambda d: 1 + bonus + 0 * d
+    weights = "uniform" if own_ties else lambda d: 1 + bonus + 0 * d
     classifier = KNeighborsClassifier(k, algorithm="brute", metric="cosine", weights=weights)
     classifier.fit(gallery.astype(np.float64), votes)
     return int((classifier.predict(queries.astype(np.float64)) == truth).sum())
@@ -124,7 +124,7 @@ def test_top1_of_the_shipped_run_is_that_of_plain_scikit_learn(opened, plain, em
     pictures = embedding(plain, own), embedding(plain, asked), labels[own], labels[asked]
     shipped = find_measurement(Store(Path(__file__).parents[1] / "cache"), request.run, 0.0, 0.0)
     assert shipped.queries == len(asked) == 2000
-    assert shipped.hits == sklearn_hits(sizes.k, *pictures) == sklearn_hits(sizes.k, *pictures, plain=True)
+    assert shipped.hits == sklearn_hits(sizes.k, *pictures) == sklearn_hits(sizes.k, *pictures, own_ties=True)
 
 
 def test_a_cut_measures_like_a_plain_model_with_its_lost_structures_masked(

@@ -161,7 +161,7 @@ def kept_map(kept: Ints, most: int, what: str, shares: Sequence[float]) -> go.Fi
     )
     if blocks <= NUMBERED_BLOCKS:
         figure.add_trace(cell_numbers(figure.data[0], kept.astype(str)))
-    figure.update_xaxes(title="Block", dtick=1 if blocks <= NUMBERED_BLOCKS else 4, showgrid=False)
+    figure.update_xaxes(title="Block", dtick=1 if blocks <= 16 else 4, showgrid=False)
     figure.update_yaxes(title=f"{what} removed", type="category", autorange="reversed", showgrid=False)
     return finish(figure, f"{what} that each block keeps", height=150 + 44 * len(kept))
 

@@ -182,7 +182,7 @@ class _Accumulated:
 
 
 def _row_squares(grad: Tensor, x: Tensor) -> Tensor:
-    """(n, out) in double precision: of n images' weight gradients G'X, the sum of squares along each row.
+    """(n, out) as doubles: of n images' weight gradients G'X, the sum of squares along each row, summed as they are.
 
     grad (n, T, out), x (n, T, D). A norm reads the gradients once; squaring and summing them takes half as long as
     the product itself where the layer is small.

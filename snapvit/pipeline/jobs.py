@@ -69,6 +69,8 @@ def _load_engine() -> None:
     import snapvit.pipeline.measure
     import snapvit.pipeline.stages  # noqa: F401
 
+    settle()
+
 
 class JobManager:
     """Owns the pipeline of this process. All methods may be called from any thread."""
@@ -143,7 +145,6 @@ class JobManager:
         self._bench.reporter = job.reporter
         try:
             _load_engine()
-            settle()
             job.task.perform(self._bench)
         except Cancelled:
             return JobState.CANCELLED
@@ -153,8 +154,6 @@ class JobManager:
         except Exception as error:  # a thread's exception would otherwise be seen by nobody
             log.exception("job %d failed", job.id)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            job.error = (
-                f"The job stopped on an error the explorer did not foresee ({reason}); what was finished is kept."
-            )
+            job.error = f"The job stopped on an error the explorer did not foresee ({reason})."
             return JobState.FAILED
         return JobState.FINISHED

@@ -39,13 +39,18 @@ class GradientsTask:
         return f"Gradients of {self.images:,} single images"
 
     def perform(self, bench: Workbench) -> None:
-        """Compute them and keep them."""
+        """Compute what of them is missing, and the first images' lessons."""
+        known = HEAD_GRADIENTS.load(bench.store, self.run)
+        if known is None or len(known.ids) < self.images:
+            known = self._gradients(bench)
+        for image in known.ids[:READY_IMAGES]:
+            if IMAGE_LESSON.load(bench.store, self.run, int(image)) is None:
+                ImageTask(self.run, int(image)).perform(bench)
+
+    def _gradients(self, bench: Workbench) -> HeadGradients:
         from snapvit.method.curvature import head_gradients
         from snapvit.pipeline.stages import curvature_batches
 
-        known = HEAD_GRADIENTS.load(bench.store, self.run)
-        if known is not None and len(known.ids) >= self.images:
-            return
         started = time.monotonic()
         workspace = bench.workspace(self.run)
         ids = workspace.curvature_ids[: self.images]
@@ -60,8 +65,7 @@ class GradientsTask:
         found = head_gradients(loaded.model, loaded.anatomy, counted(), workspace.views.global_views)
         lesson = HeadGradients(ids, _labels(workspace, ids), *found)
         HEAD_GRADIENTS.save(bench.store, self.run, lesson, time.monotonic() - started)
-        for image in ids[:READY_IMAGES]:
-            ImageTask(self.run, int(image)).perform(bench)
+        return lesson
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ STAGE_NAMES = {
     "evaluation": "Accuracy along the path",
 }
 STARTED = "started_job"  # session key: the job that this tab began
+WAVED_AWAY = "waved_away_job"  # session key: the failed job that this tab has seen enough of
 
 
 def minutes(seconds: float) -> str:
@@ -46,10 +47,16 @@ def progress_text(job: JobSnapshot) -> str:
     return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
 
 
-def failed_run() -> str | None:
-    """Name of the run whose computation failed, unless something was started since."""
+def failed_run() -> JobSnapshot | None:
+    """The newest job that computes a run, where it failed and this tab did not wave that away."""
     job = jobs().last_run()
-    return job.task.run if job is not None and job.state is JobState.FAILED else None
+    failed = job is not None and job.state is JobState.FAILED and st.session_state.get(WAVED_AWAY) != job.id
+    return job if failed else None
+
+
+def wave_away(job: JobSnapshot) -> None:
+    """Speak no more of this failure on the other pages, to be called in a callback."""
+    st.session_state[WAVED_AWAY] = job.id
 
 
 def job_chip(shown: str | None) -> None:

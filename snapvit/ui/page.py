@@ -12,7 +12,7 @@ from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.image_names import images_in_short
-from snapvit.ui.job_panel import failed_run, job_chip
+from snapvit.ui.job_panel import failed_run, job_chip, wave_away
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
@@ -138,10 +138,11 @@ def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
 
 def _failure(selection: Selection) -> None:
     """That the last run failed, for whoever started it and went to another page."""
-    run = failed_run()
-    if run is not None:
-        st.error(f"Run {run} failed.")
+    job = failed_run()
+    if job is not None:
+        st.error(f"Run {job.task.run} failed.")
         onward("app.py", "See why, and what is kept", selection)
+        st.button("Dismiss", type="tertiary", icon=":material/close:", on_click=wave_away, args=(job,))
 
 
 def _problems() -> None:

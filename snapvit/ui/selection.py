@@ -17,7 +17,7 @@ from snapvit.pipeline.config import PATH_END
 DEFAULT_SPARSITY = 0.5
 SESSION_KEY = "selection"
 PAGE = "page_open"  # session key: title of the page that is or was drawn
-NEW_VIEW = "new_view"  # session key: whether the address was asked in this run
+VISIT = "visit"  # session key: how often the address had the last word
 SETTINGS = "settings_kept"  # session key: {(page, name): value} of pages that one may come back to
 VERSIONS = "setting_versions"  # session key: {name: how often `put_setting` changed it}
 NAMES = ("run", "s", "at", "with", "image")  # of the selection's parts in an address
@@ -116,9 +116,8 @@ def current(runs: list[str], page: str) -> Selection:
     if _went_through_history():  # to an address that was written here, whole
         before = Selection(run=before.run)
     elif st.session_state.get(PAGE) == page:
-        st.session_state[NEW_VIEW] = False
         return remember(replace(before, run=before.run if before.run in runs else _first(runs)))
-    st.session_state[PAGE], st.session_state[NEW_VIEW] = page, True
+    st.session_state[PAGE], st.session_state[VISIT] = page, visit() + 1
     query = st.query_params
     run = query.get("run", before.run)
     selection = Selection(
@@ -131,19 +130,22 @@ def current(runs: list[str], page: str) -> Selection:
     return remember(selection)
 
 
-def remember(selection: Selection) -> Selection:
-    """Keep the selection for the session and write it into the address, beside the page's own settings."""
+def remember(selection: Selection, **settings: str) -> Selection:
+    """Keep the selection for the session and write it into the address, beside the page's own settings.
+
+    `settings`: those that change with it. What is written at once is one step for Back.
+    """
     st.session_state[SESSION_KEY] = selection
     own = {name: value for name, value in dict(st.query_params).items() if name not in NAMES}
-    wanted = own | selection.query()
+    wanted = own | settings | selection.query()
     if dict(st.query_params) != wanted:
         st.query_params.from_dict(wanted)
     return selection
 
 
-def is_new_view() -> bool:
-    """Whether this run opens the page, or goes Back or Forward on it."""
-    return st.session_state.get(NEW_VIEW, True)
+def visit() -> int:
+    """Another number each time that a page is opened, or gone to by Back or Forward."""
+    return st.session_state.get(VISIT, 0)
 
 
 def _first(runs: list[str]) -> str | None:
@@ -161,7 +163,11 @@ def change(**parts: object) -> Selection:
 
     To be called in a widget's callback, or before a rerun: what the page has drawn so far shows the old selection.
     """
-    return remember(replace(st.session_state.get(SESSION_KEY, Selection()), **parts))
+    return remember(_changed(parts))
+
+
+def _changed(parts: dict[str, object]) -> Selection:
+    return replace(st.session_state.get(SESSION_KEY, Selection()), **parts)
 
 
 def setting_key(name: str) -> str:
@@ -170,15 +176,25 @@ def setting_key(name: str) -> str:
     return f"{name}-{version}" if version else name
 
 
-def put_setting(name: str, value: str | float) -> None:
-    """Change a page's own setting in a callback that is not its widget's; a new widget shows it, see `controlled`."""
+def put_setting(name: str, value: str | float, **parts: object) -> None:
+    """Change a page's own setting, and parts of the selection with it, in a callback that is not its widget's.
+
+    A new widget shows it, see `controlled`.
+    """
     versions = st.session_state.setdefault(VERSIONS, {})
     versions[name] = versions.get(name, 0) + 1
     st.session_state[setting_key(name)] = value
+    remember(_changed(parts), **{name: _text(value)})
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def setting(name: str, options: Sequence[str], default: str) -> str:
-    """One of this page's own settings, to be called before the widget with `key=setting_key(name)` that shows it.
+    """One of this page's own settings, to be called before the widget that shows it.
+
+    Its key is the name, or `setting_key(name)` where `put_setting` may change it.
 
     The address has the first word, then what it was when the person left the page, then the widget, whose `on_change`
     needs nothing: the next run writes it back.
@@ -202,7 +218,7 @@ def number_setting(name: str, least: float, most: float, default: float) -> floa
             asked = default
         st.session_state[key] = min(most, max(least, asked)) if asked == asked else default
     value = float(st.session_state[key])
-    _keep(name, f"{value:.6g}", f"{default:.6g}")
+    _keep(name, _text(value), _text(default))
     return value
 
 

@@ -37,7 +37,7 @@ def pick_structure(selection: Selection, topology: Topology) -> None:
         format_func=lambda b: f"Block {b + 1}",
         placeholder="Choose a block",
         index=None,
-        **controlled("pick_block", shown[0], lambda block: _pick(block, shown[1])),
+        **controlled("pick_block", shown[0], lambda block: _pick(block, block, shown[1])),
     )
     right.selectbox(
         "Head or MLP",
@@ -45,12 +45,15 @@ def pick_structure(selection: Selection, topology: Topology) -> None:
         format_func=lambda h: "MLP" if h < 0 else f"Head {h + 1}",
         placeholder="Choose a head or the MLP",
         index=None,
-        **controlled("pick_part", shown[1], lambda part: _pick(shown[0], part)),
+        **controlled("pick_part", shown[1], lambda part: _pick(part, shown[0], part)),
     )
 
 
-def _pick(block: int | None, part: int | None) -> None:
-    if block is not None or part is not None:
+def _pick(chosen: int | None, block: int | None, part: int | None) -> None:
+    """`chosen` is what one box says now, None where it was cleared; a box that was empty takes the first there is."""
+    if chosen is None:
+        change(structure=None)
+    else:
         change(structure=Structure(block or 0, None if part == -1 else part or 0))
 
 

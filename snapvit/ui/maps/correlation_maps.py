@@ -21,7 +21,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
 from snapvit.ui.resources import store
-from snapvit.ui.selection import Selection, is_new_view, setting
+from snapvit.ui.selection import Selection, setting, visit
 
 View = Literal["estimate", "change", "cka"]
 VIEWS = {"estimate": "Estimate", "change": "Since the start", "cka": "Less CKA"}
@@ -81,9 +81,9 @@ def _generation(results: RunResults) -> int:
     """The generation shown. Where the figure starts is chosen anew with each visit and each run."""
     total = results.search.generations
     chosen = setting("g", (LAST, *map(str, range(total))), LAST)
-    if is_new_view() or st.session_state.get("player_run") != results.summary.run:
-        st.session_state["player_start"] = chosen
-        st.session_state["player_run"] = results.summary.run
+    here = visit(), results.summary.run
+    if st.session_state.get("player_began") != here:
+        st.session_state["player_start"], st.session_state["player_began"] = chosen, here
     return total if chosen == LAST else int(chosen)
 
 

@@ -26,10 +26,12 @@ def past_runs(selected: str | None) -> None:
 
 
 def _row(summary: RunSummary, is_selected: bool) -> None:
-    active = {job.task.run for job in jobs().snapshots() if job.state.active}
+    at_work = [job.task for job in jobs().snapshots() if job.state.active]
+    active = {task.run for task in at_work}
+    computing = {task.run for task in at_work if isinstance(task, RunTask)}  # others only add to a run
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{summary.run}"):
         st.markdown(
-            f"**{run_title(summary)}**  \n{_state(summary, summary.run in active)}, begun "
+            f"**{run_title(summary)}**  \n{_state(summary, summary.run in computing)}, begun "
             f"{datetime.fromtimestamp(summary.created):%d %b %Y %H:%M}  \n:gray[{summary.run}]",
             width="stretch",
         )
@@ -49,8 +51,8 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
                 _delete(summary.run)
 
 
-def _state(summary: RunSummary, is_active: bool) -> str:
-    if is_active:
+def _state(summary: RunSummary, under_way: bool) -> str:
+    if under_way:
         return ":material/progress_activity: under way"
     if summary.state == "finished":
         return f":material/check_circle: finished, {minutes(summary.seconds)} of work"

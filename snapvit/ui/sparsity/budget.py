@@ -10,7 +10,7 @@ from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import measured_on_path, measured_rows
 from snapvit.ui.resources import chosen_live_data
-from snapvit.ui.selection import Selection, change, put_setting
+from snapvit.ui.selection import Selection, put_setting
 from snapvit.ui.sparsity.cut_tiles import amount, cut_tiles
 
 LIMITS = ("max_params", "max_macs", "max_ms")  # keys of the boxes and names in the address
@@ -84,8 +84,7 @@ def _show(results: RunResults, choice: Choice, selection: Selection) -> None:
 
 
 def _to_slider(sparsity: float) -> None:
-    put_setting("mode", "path")
-    change(sparsity=round(sparsity, 4))
+    put_setting("mode", "path", sparsity=round(sparsity, 4))
 
 
 def _cannot(answer: Answer, budget: Budget) -> None:

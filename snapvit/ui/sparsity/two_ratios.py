@@ -18,7 +18,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
 from snapvit.ui.path import measured_rows
-from snapvit.ui.selection import Selection, change, number_setting, put_setting, setting_key
+from snapvit.ui.selection import Selection, number_setting, put_setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles
 from snapvit.ui.sparsity.early import early_answer, warm_up
 from snapvit.ui.sparsity_slider import sparsity_slider
@@ -110,8 +110,7 @@ def _point_clicked() -> None:
     for point in st.session_state[PLANE]["selection"]["points"]:
         pair = point.get("customdata")
         if isinstance(pair, list) and len(pair) == 2:
-            change(sparsity=round(float(pair[0]), 4))
-            put_setting(HEADS, round(100 * float(pair[1]), 2))
+            put_setting(HEADS, round(100 * float(pair[1]), 2), sparsity=round(float(pair[0]), 4))
 
 
 def _grid_offer(run: str, rows: list[Measurement]) -> None:

@@ -90,7 +90,7 @@ class Saver extends Painter {
 <rect y="${-ABOVE}" width="${width}" height="${height}" fill="${this.paper}"/>
 <text x="10" y="-16" font-size="17" font-weight="600">${plain(this.heading)}</text>
 <g clip-path="url(#map)">
-<g id="points" opacity="${this.opacity}">
+<g id="points" fill-opacity="${this.opacity}" stroke-opacity="${this.opacity}">
 ${points.join("\n")}
 </g>
 <g id="chosen">${chosen.join("\n")}</g>
