@@ -124,7 +124,7 @@ def test_top1_of_the_shipped_run_is_that_of_plain_scikit_learn(opened, plain, em
     pictures = embedding(plain, own), embedding(plain, asked), labels[own], labels[asked]
     shipped = find_measurement(Store(Path(__file__).parents[1] / "cache"), request.run, 0.0, 0.0)
     assert shipped.queries == len(asked) == 2000
-    assert shipped.hits == sklearn_hits(sizes.k, *pictures) == sklearn_hits(sizes.k, *pictures, own_ties=True)
+    assert shipped.hits == sklearn_hits(sizes.k, *pictures, own_ties=True)
 
 
 def test_a_cut_measures_like_a_plain_model_with_its_lost_structures_masked(
