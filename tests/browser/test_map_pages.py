@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages import run_pipeline
 from snapvit.pipeline.store import Store
 
-from .conftest import ROOT, assert_calm, settle
+from .conftest import assert_calm, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 WAIT = 180_000  # ms, for work that the worker does
 PLOT = ".st-key-{} .js-plotly-plot[data-events=on]"
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shutil.copytree(ROOT / "cache", tmp_path_factory.mktemp("shipped") / "cache")
-
-
-@pytest.fixture(scope="module")
-def url(serve: Callable[..., str], shipped: Path) -> str:
-    return serve("app.py", cache=shipped)
 
 
 def click_cell(page: Page, chart: str, row: int, column: int, cells: int) -> None:

@@ -64,7 +64,7 @@ def run_form() -> None:
         "Start", type="primary", icon=":material/play_arrow:", disabled=running or request is None, key="start"
     )
     if running:
-        st.caption("A run is under way; the next can start when it is finished or cancelled.")
+        st.caption("A run is under way, at the top of this page; the next can start when it is finished or cancelled.")
     elif pressed and request is not None:
         start(RunTask(request))
         st.rerun()
