@@ -11,26 +11,16 @@ from snapvit.ui.run.score_import import score_import
 
 selection = ui.open_page("Run", follow=False)
 ui.page_title(
-    "See how a Vision Transformer can be cut down",
+    "How a Vision Transformer can be cut down",
     terms=(
-        *(
-            "CKA",
-            "factor",
-            "fitness",
-            "floor",
-            "gallery",
-            "generation",
-            "head",
-            "individual",
-            "k-NN",
-            "local curvature",
-        ),
-        *("MLP", "neuron", "parameters", "query", "ranking", "sparsity", "top-1", "view", "Wilson interval", "xNES"),
+        *("block", "CKA", "cosine", "cut", "embedding", "factor", "fitness", "floor", "gallery", "generation", "head"),
+        *("individual", "k-NN", "latency", "local curvature", "MACs", "MLP", "neuron", "parameters", "query"),
+        *("ranking", "sparsity", "top-1", "view", "Wilson interval", "xNES"),
     ),
 )
 st.markdown(
-    "SnapViT ranks every MLP neuron and attention head of a pretrained model once, without labels or retraining. "
-    "From then on any share of them can be cut out at once. Here is what that costs."
+    "SnapViT ranks all neurons and heads of a pretrained model once, without labels or retraining; then any share of "
+    "them can be cut out at once."
 )
 
 job_panel()
@@ -39,7 +29,7 @@ results = ui.chosen_results(selection.run) if selection.run else None
 if results is None:
     st.info("There is no run to show yet. Start one below; the quick preset takes about two minutes.")
 else:
-    overview(results)
+    overview(results, selection)
 
 st.header("Start a run")
 run_form()

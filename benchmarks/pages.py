@@ -19,7 +19,7 @@ FIRST = {
     "Correlation": ".st-key-correlation_player .main-svg",
     "Embedding": '[data-testid="map-canvas"][data-frame]',
     "Method": "#one-minute",
-    "Run": ".st-key-accuracy_curve .main-svg",
+    "Run": '[data-testid="live-curve"]',
 }
 
 # Seconds from the click to the frame in which the figure is there. Asked for inside the page: from outside, the

@@ -3,10 +3,9 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.ui.components.live_sparsity import live_sparsity
 from snapvit.ui.published import cuts_of_scores, describe_scores, published_accuracy
 from snapvit.ui.sparsity.budget import budget_mode
-from snapvit.ui.sparsity.cut_details import accuracy_note, cut_details
+from snapvit.ui.sparsity.cut_details import cut_details
 from snapvit.ui.sparsity.two_ratios import two_ratios
 
 MODES = {"path": "Slider along the path", "ratios": "Two ratios", "budget": "For a budget"}
@@ -44,17 +43,5 @@ if mode == "ratios":
 if mode == "budget":
     budget_mode(results, selection)
     st.stop()
-st.markdown(
-    "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. "
-    + accuracy_note(results)
-    + " What stays and what goes was decided once, without labels."
-)
-live = ui.chosen_live_data(results)
-sparsity = live.snap(selection.sparsity)
-if sparsity != selection.sparsity:  # from an address or the other modes; sidebar, links and page speak of one cut
-    ui.change(sparsity=sparsity)
-    st.rerun()
-live_sparsity(
-    live, sparsity, "live", on_release=lambda released: ui.change(sparsity=released), file=f"{selection.run}-sparsity"
-)
-cut_details(results, sparsity)
+st.markdown(ui.how_to_read(results) + " What stays and what goes was decided once, without labels.")
+cut_details(results, ui.live_cut(results, selection))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_checks import array, charts, opened, words
+from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Scores
 from snapvit.elastic.published import PublishedScores, write_scores
@@ -118,10 +119,18 @@ def test_damaged_scores_are_named_and_the_pages_stay_up(store: Store) -> None:
         assert "cannot be used" in words(app), page
 
 
+def form() -> AppTest:
+    """The Run page with the form unfolded."""
+    app = opened("app.py")
+    assert not app.get("file_uploader"), "it waits until it is asked for"
+    app.session_state["published"] = True
+    return app.run()
+
+
 def test_a_file_becomes_the_run_shown(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "scores.pt"
     write_scores(deit3(), path)
-    app = opened("app.py")
+    app = form()
     assert app.button(key="import_scores").disabled
     app.text_input(key="scores_path").set_value(str(path)).run()
     app.button(key="import_scores").click().run()
@@ -140,7 +149,7 @@ def test_a_bad_file_gets_its_sentence_and_the_page_stays(
     path = tmp_path / "scores.pt"
     if content is not None:
         path.write_bytes(content)
-    app = opened("app.py")
+    app = form()
     app.text_input(key="scores_path").set_value(str(path)).run()
     app.button(key="import_scores").click().run()
     assert any(sentence in error.value for error in app.error)
@@ -150,7 +159,7 @@ def test_a_bad_file_gets_its_sentence_and_the_page_stays(
 
 def test_an_upload_is_read_from_memory(store: Store, tmp_path: Path) -> None:
     write_scores(deit3("my-vit"), tmp_path / "mine.pt")
-    app = opened("app.py")
+    app = form()
     app.get("file_uploader")[0].set_value(("mine.pt", (tmp_path / "mine.pt").read_bytes(), "")).run()
     app.button(key="import_scores").click().run()
     assert [summary.model for summary in list_runs(store)] == ["my-vit"]

@@ -12,7 +12,6 @@ from snapvit.figures.neurons import kept_share, neuron_profile
 from snapvit.figures.published import published_curves
 from snapvit.figures.ratios import CostGrid, ratio_plane
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.sparsity import accuracy_curve, cosine_curve
 from snapvit.figures.structures import StructureOrder
 
 __all__ = [
@@ -21,13 +20,11 @@ __all__ = [
     "OUTCOMES",
     "CostGrid",
     "StructureOrder",
-    "accuracy_curve",
     "attention_overlay",
     "block_map",
     "chance_curve",
     "cka_map",
     "correlation_player",
-    "cosine_curve",
     "cost_curves",
     "factor_map",
     "fitness_curve",

@@ -9,7 +9,6 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 # The blue is lighter than the palette's, so that it stands out on a dark page too.
 BLUE, ORANGE, GREEN, GREY = "#2E86C9", "#D55E00", "#009E73", "#8C8C8C"
 YELLOW, PURPLE, SKY = "#E69F00", "#CC79A7", "#56B4E9"
-BAND = "rgba(46, 134, 201, 0.25)"
 SEQUENTIAL = "Viridis"
 # Blue, near white, orange red: told apart with every kind of colour blindness. Centre it at 0 with `zmid` or a
 # symmetric range.

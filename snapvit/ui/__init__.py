@@ -7,9 +7,10 @@ prepare()
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, page_title, prose, term, whole_glossary
+from snapvit.ui.live_cut import how_to_read, live_cut
 from snapvit.ui.offer import offer
 from snapvit.ui.page import onward, open_page, results_with
-from snapvit.ui.resources import chosen_live_data, chosen_results
+from snapvit.ui.resources import chosen_results
 from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 from snapvit.ui.sparsity_slider import sparsity_slider
 
@@ -18,9 +19,10 @@ __all__ = [
     "Structure",
     "about",
     "change",
-    "chosen_live_data",
     "chosen_results",
     "flowing_columns",
+    "how_to_read",
+    "live_cut",
     "offer",
     "onward",
     "open_page",

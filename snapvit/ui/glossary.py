@@ -204,12 +204,12 @@ TERMS: dict[str, Term] = {
     "MACs": Term(
         "Multiply-accumulates: how many multiplications followed by an addition one image needs. A count, the same on "
         "every computer.",
-        "Sparsity",
+        "Run, Sparsity",
     ),
     "latency": Term(
         "The time that one image takes, measured on one thread of this computer. It depends on the computer, unlike "
         "MACs.",
-        "Sparsity",
+        "Run, Sparsity",
     ),
     "UMAP": Term(
         "A drawing of many-dimensional points on a plane that keeps near ones near. Distances between far groups mean "
@@ -258,6 +258,7 @@ def whole_glossary() -> None:
 
 # The meaning stands under its word's line, as wide as its paragraph at most, so that no edge cuts it off.
 STYLE = """
+[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }  /* Streamlit's 6 push figures off the screen */
 [data-testid="stMarkdownContainer"] :is(p, li):has(.term) { position: relative; }
 .term { border-bottom: 1px dotted currentColor; cursor: help; border-radius: 2px; }
 .term:focus-visible { outline: 2px solid var(--st-primary-color, #2E86C9); outline-offset: 2px; }

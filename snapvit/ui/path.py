@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-
-from snapvit.artifacts import Floats, Measurement
+from snapvit.artifacts import Measurement
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
@@ -16,16 +12,6 @@ from snapvit.pipeline.results import RunResults
 from snapvit.ui.components.live_sparsity import LivePoint, LiveSparsity, LiveStep
 
 STEPS = 190  # of half a percent
-
-
-@dataclass(frozen=True)
-class AccuracyPath:
-    """Measured accuracy along the path, sorted by sparsity; all (M,) shares."""
-
-    sparsity: Floats
-    top1: Floats
-    low: Floats
-    high: Floats
 
 
 def measured_rows(results: RunResults) -> list[Measurement]:
@@ -40,18 +26,6 @@ def measured_on_path(results: RunResults) -> list[Measurement]:
         m for m in measured_rows(results) if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END
     ]
     return sorted(on_path, key=lambda m: m.cut.mlp)
-
-
-def accuracy_path(results: RunResults) -> AccuracyPath:
-    """Accuracy of the labelled measurements on the path."""
-    rows = [m for m in measured_on_path(results) if m.hits is not None]
-    bounds = [wilson_interval(m.hits, m.queries) for m in rows]
-    return AccuracyPath(
-        np.array([m.cut.mlp for m in rows]),
-        np.array([m.top1 for m in rows]),
-        np.array([low for low, _ in bounds]),
-        np.array([high for _, high in bounds]),
-    )
 
 
 def chance(results: RunResults) -> float | None:

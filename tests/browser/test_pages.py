@@ -25,7 +25,7 @@ def empty_url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactor
 
 
 FIRST_VISITS = [
-    ("", "See how a Vision Transformer can be cut down", ".st-key-accuracy_curve .main-svg"),
+    ("", "How a Vision Transformer can be cut down", '[data-testid="live-curve"]'),
     ("/sparsity", "How far can this model be cut?", '[data-testid="live-curve"]'),
     ("/heads", "What matters, and what goes first", ".st-key-head_map_score .main-svg"),
     ("/cka", "Which structures say the same?", ".st-key-pair_scatter .main-svg"),
@@ -70,6 +70,7 @@ def test_an_empty_cache_says_what_to_do(address: str, empty_url: str, open_page:
 
 
 def thumb_at(page: Page, percent: float) -> tuple[float, float]:
+    page.get_by_test_id("live-thumb").scroll_into_view_if_needed()
     box = page.get_by_test_id("live-thumb").bounding_box()
     knob = 26  # px wide
     return box["x"] + knob / 2 + (box["width"] - knob) * percent / 95, box["y"] + box["height"] / 2
@@ -94,6 +95,25 @@ def test_numbers_follow_the_held_thumb_and_the_page_follows_its_release(
     page.mouse.up()
     page.get_by_role("heading", name="The cut at 95.0%").wait_for()
     page.wait_for_url(re.compile(r"s=0\.95"))
+    assert_calm(page)
+
+
+def test_the_first_page_is_live_too_and_the_next_page_stands_there(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(url)
+    sidebar = page.get_by_test_id("stSidebar")
+    page.mouse.move(*thumb_at(page, 50))
+    page.mouse.down()
+    page.mouse.move(*thumb_at(page, 80), steps=4)
+    assert page.get_by_test_id("live-sparsity").inner_text() == "80 %"
+    assert sidebar.get_by_text("Sparsity 50 %").is_visible(), "Python heard of it too early"
+    page.mouse.up()
+    sidebar.get_by_text("Sparsity 80 %").wait_for()
+    page.wait_for_url(re.compile(r"s=0\.8"))
+    settle(page)
+    assert page.get_by_test_id("live-sparsity").inner_text() == "80 %"
+    sidebar.get_by_role("link", name="Sparsity").click()
+    page.get_by_role("heading", name="The cut at 80.0%").wait_for()
+    page.get_by_test_id("live-sparsity").get_by_text("80 %").wait_for()
     assert_calm(page)
 
 
@@ -162,7 +182,7 @@ def test_a_run_is_started_seen_by_a_second_tab_and_shown_when_finished(
     other.locator(".st-key-job_panel").wait_for()
     panel.get_by_text(re.compile("is finished, after")).wait_for(timeout=WAIT)
     other.locator(".st-key-job_panel").get_by_text(re.compile("is finished, after")).wait_for(timeout=WAIT)
-    page.locator(".st-key-accuracy_curve .main-svg").first.wait_for()
+    page.get_by_test_id("live-curve").wait_for()
     page.get_by_test_id("stSidebar").get_by_role("link", name="Sparsity").click()
     page.get_by_test_id("live-curve").wait_for()
     assert_calm(page)

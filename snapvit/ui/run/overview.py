@@ -1,9 +1,6 @@
-"""What a run found, on one screen: its sizes and accuracies, the curve, and how the search went."""
+"""What a run found, on one screen: every cut at the live slider, some of them in numbers, and how the search went."""
 
 from __future__ import annotations
-
-import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -14,98 +11,74 @@ from snapvit.artifacts import Measurement, SearchHistory
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import show_figure
-from snapvit.ui.flow import flowing_columns
 from snapvit.ui.image_names import images_in_words
-from snapvit.ui.page import run_label
-from snapvit.ui.path import accuracy_path, chance, measured_on_path, never_seen, no_accuracy
+from snapvit.ui.live_cut import how_to_read, live_cut
+from snapvit.ui.page import onward, run_label
+from snapvit.ui.path import measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
+from snapvit.ui.selection import Selection
 
 HEADLINES = (0.0, 0.35, 0.65, 0.95)
 
 
-def overview(results: RunResults) -> None:
-    """Headline cuts, the accuracy curve and the fitness curve of whatever is finished."""
-    st.header(f"The run shown: {run_label(results.summary)}")
+def overview(results: RunResults, selection: Selection) -> None:
+    """Whatever is finished of the selected run, the slider first: it needs no Plotly, so it is there soonest."""
+    st.subheader(f"The run shown: {run_label(results.summary)}")
     if results.imported:
         describe_scores(results)
         return
     topology = results.facts.topology
-    st.markdown(
-        f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, "
-        f"measured on {images_in_words(results.facts.data)}"
-        + (", which it was never trained on." if never_seen(results) else ".")
+    about = (
+        f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, on "
+        f"{images_in_words(results.facts.data)}."
     )
-    rows, missing = measured_on_path(results), no_accuracy(results)
-    measured = [m for m in rows if m.hits is not None]
-    if missing is not None:
-        st.info(
-            f"{missing}, so there is no accuracy. What is measured is how close each cut stays to the full model.",
-            icon=":material/info:",
-        )
-    elif not measured:
-        st.info("No accuracy is measured yet; the curve appears as soon as the first cuts are.")
-    else:
-        st.markdown("**k-NN top-1 accuracy of some cuts**")
-        _headlines(measured)
-    drawings = [draw for draw in (_quality(results, rows, measured), _search(results)) if draw is not None]
-    if drawings:
-        for column, draw in zip(flowing_columns(len(drawings), 420, key="overview_figures"), drawings, strict=True):
-            with column:
-                draw()
+    searched = results.search is not None and bool(results.search.generations)
+    if results.ranking is None:
+        st.markdown(about)
+        st.info("Nothing can be cut yet: the ranking comes after the search.", icon=":material/info:")
+        if searched:
+            _fitness(results.summary.run, results.search)
+        return
+    st.markdown(f"{about} {how_to_read(results)}")
+    live_cut(results, selection)
+    _headlines(results)
+    onward("pages/sparsity.py", "This cut in detail, both ratios apart, or the least cut for a budget", selection)
+    if searched:
+        with st.expander("How the search went", key=f"search_{selection.run}", on_change="rerun") as fold:
+            if fold.open:
+                _fitness(results.summary.run, results.search)
+    elif results.scores is not None:
+        st.info(what_scores_lack(results), icon=":material/info:")
 
 
-def _quality(results: RunResults, rows: list[Measurement], measured: list[Measurement]) -> Callable[[], None] | None:
-    """What draws the accuracy of the cuts, or their cosine where there is no accuracy; None before any is measured."""
-    if measured:
-        return lambda: _accuracy(results)
-    return (lambda: _cosine(results, rows)) if rows else None
+def _headlines(results: RunResults) -> None:
+    """Some measured cuts as a table; nothing before there are any with an accuracy."""
+    measured = [m for m in measured_on_path(results) if m.hits is not None]
+    if not measured:
+        return
+    shown = [min(measured, key=lambda m, s=s: abs(m.cut.mlp - s)) for s in HEADLINES]
+    rows = [_headline(m, measured[0] if measured[0].cut.mlp == 0 else None) for m in dict.fromkeys(shown)]
+    head = "| Neurons, heads removed | Parameters | k-NN top-1 (95 % interval) | Difference |"  # has to fit 800 pixels
+    st.markdown("\n".join(["**Some cuts in numbers**\n", head, "|--:|--:|--:|--:|", *rows]))
 
 
-def _accuracy(results: RunResults) -> None:
-    path = accuracy_path(results)
+def _headline(m: Measurement, full: Measurement | None) -> str:
+    low, high = wilson_interval(m.hits, m.queries)
+    removed = "none" if m is full else f"{m.cut.mlp:.0%}, {m.cut.heads:.0%}"
+    change = "" if full in (m, None) else f"{100 * (m.top1 - full.top1):+.1f} points"
+    return f"| {removed} | {m.params / 1e6:.2f} M | **{m.top1:.1%}** ({low:.1%} to {high:.1%}) | {change} |"
+
+
+def _fitness(run: str, history: SearchHistory) -> None:
     show_figure(
-        figures.accuracy_curve(path.sparsity, path.top1, path.low, path.high, chance(results)),
-        key="accuracy_curve",
-        reading="Each dot is a cut that was really made and measured. Read to the right: how far can one cut before "
-        "the curve leaves the band of the full model? Heads are removed too, 15 points behind the neurons.",
-        alt="k-NN top-1 accuracy against sparsity with its 95 % interval",
-        table=pd.DataFrame(dataclasses.asdict(path)),
-        file=f"{results.summary.run}-accuracy",
-    )
-
-
-def _cosine(results: RunResults, rows: list[Measurement]) -> None:
-    sparsity, cosine = [m.cut.mlp for m in rows], [m.cosine for m in rows]
-    show_figure(
-        figures.cosine_curve(np.array(sparsity), np.array(cosine)),
-        key="cosine_curve",
-        reading="Each dot is a cut that was really made and measured: the cosine between its embeddings and the full "
-        "model's, averaged over the queries. 1 means that nothing moved.",
-        alt="Mean cosine between the embeddings of the cut and of the full model against sparsity",
-        table=pd.DataFrame({"sparsity": sparsity, "cosine": cosine}),
-        file=f"{results.summary.run}-cosine",
-    )
-
-
-def _search(results: RunResults) -> Callable[[], None] | None:
-    """What draws how the search went, or says why there is none; None before its first generation."""
-    if results.search is not None and results.search.generations:
-        return lambda: _fitness(results)
-    if results.scores is not None:
-        return lambda: st.info(what_scores_lack(results), icon=":material/info:")
-    return None
-
-
-def _fitness(results: RunResults) -> None:
-    show_figure(
-        figures.fitness_curve(results.search),
+        figures.fitness_curve(history),
         key="fitness_curve",
         reading="Each grey dot is one set of factors that the search tried, judged by how far the embeddings of "
-        f"{results.search.fitness.shape[2]} cut models move from the full model's. Lower is better; the scale is "
+        f"{history.fitness.shape[2]} cut models move from the full model's. Lower is better; the scale is "
         "logarithmic.",
         alt="Fitness of every individual by generation, the generation's mean and the best so far",
-        table=fitness_frame(results.search),
-        file=f"{results.summary.run}-fitness",
+        table=fitness_frame(history),
+        file=f"{run}-fitness",
     )
 
 
@@ -118,18 +91,3 @@ def fitness_frame(history: SearchHistory) -> pd.DataFrame:
     }
     columns |= {f"pair {p + 1}": history.fitness[:, :, p].ravel() for p in range(pairs)}
     return pd.DataFrame(columns)
-
-
-def _headlines(measured: list[Measurement]) -> None:
-    shown = [min(measured, key=lambda m, s=s: abs(m.cut.mlp - s)) for s in HEADLINES]
-    full = measured[0]
-    columns = flowing_columns(len(shown), 200, key="overview_cuts")
-    for column, m in zip(columns, dict.fromkeys(shown), strict=False):
-        low, high = wilson_interval(m.hits, m.queries)
-        with column.container(border=True, height="stretch"):
-            change = "the uncut model" if m is full else f"{100 * (m.top1 - full.top1):+.1f} points"
-            st.metric("Full model" if m is full else f"{m.cut.mlp:.0%} sparsity", f"{m.top1:.1%}")
-            st.caption(
-                f"**{change}**, 95 % interval {low:.1%} to {high:.1%}  \n{m.params / 1e6:.2f} M parameters; "
-                f"{m.cut.mlp:.0%} of neurons and {m.cut.heads:.0%} of heads removed"
-            )

@@ -21,7 +21,9 @@ IMPORTED_KEY = "imported_scores"  # session key: the run that was just made, to 
 def score_import() -> None:
     """A folded section that takes a file's path or an upload, and makes a run of it."""
     made = st.session_state.pop(IMPORTED_KEY, None)
-    with st.expander("Use published scores", icon=":material/file_open:", expanded=made is not None):
+    with st.expander("Use published scores", icon=":material/file_open:", key="published", on_change="rerun") as fold:
+        if not fold.open:
+            return
         st.markdown(
             "The authors of SnapViT publish the scores of their models as files (`.pt`). One alone shows what every "
             "cut keeps and what it costs, without weights or images. Nothing in the file is run."

@@ -12,7 +12,7 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.tasks import MeasureTask
 from snapvit.ui.offer import offer
-from snapvit.ui.path import measured_on_path, never_seen, no_accuracy
+from snapvit.ui.path import measured_on_path, no_accuracy
 from snapvit.ui.sparsity.early import early_answer, warm_up
 from snapvit.ui.tables import table_to_keep
 
@@ -50,19 +50,6 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     rows = measured_on_path(results)
     measured_cuts = pd.DataFrame([_row(m) for m in rows])
     table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts")
-
-
-def accuracy_note(results: RunResults) -> str:
-    """What the accuracy on the page is of, or why there is none and what would change that."""
-    missing = no_accuracy(results)
-    if missing is None and never_seen(results):
-        return "Accuracy is that of k-NN on images the model was never trained on."
-    if missing is None:
-        return "Accuracy is that of k-NN on images that had no part in choosing what goes."
-    return (
-        f"{missing}, so k-NN has no accuracy to give; shown instead is how close the embeddings stay to the full "
-        "model's. For an accuracy, run on a folder with a folder of images for each of at least two classes."
-    )
 
 
 def sentence(m: Measurement, missing: str | None) -> str:
