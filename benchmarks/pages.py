@@ -11,10 +11,11 @@ from benchmarks.timing import Line, Spread
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# label in the menu, and what is on the screen once the page's first figure is
+# label in the menu, and what is on the screen once the page's first figure is; no two in a row show the same, nor does
+# the first show what the Run page does, where it begins
 FIRST = {
-    "Sparsity": '[data-testid="live-curve"]',
     "Heads and neurons": ".st-key-head_map_local .main-svg",
+    "Sparsity": '[data-testid="live-curve"]',
     "CKA": ".st-key-block_map .main-svg",
     "Correlation": ".st-key-correlation_player .main-svg",
     "Embedding": '[data-testid="map-canvas"][data-frame]',
