@@ -23,7 +23,7 @@ st.markdown(
     "them can be cut out at once."
 )
 
-job_panel()
+job_panel(selection.run)
 
 results = ui.chosen_results(selection.run) if selection.run else None
 if results is None:

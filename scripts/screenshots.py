@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # address and something that is there once the page is whole
 PAGES = {
-    "run": ("/", '[data-testid="live-curve"]'),
+    "run": ("/?s=0.8", '[data-testid="live-curve"]'),
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
     "embedding": ("/embedding?s=0.65", '[data-testid="map-canvas"][data-frame]'),
     "heads": ("/heads?s=0.5&at=9-5", ".st-key-head_map_score .main-svg"),

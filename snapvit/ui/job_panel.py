@@ -80,19 +80,24 @@ def _draw_chip(was_active: bool, shown: str | None, stamp: int | None, early: in
         st.rerun(scope="app")
 
 
-def job_panel() -> None:
-    """The newest run job in full: stages, progress, what the search finds, cancel; or how it ended."""
+def job_panel(shown: str | None) -> None:
+    """The newest run job in full: stages, progress, what the search finds, cancel; or how it ended.
+
+    The page below follows what the job adds to the run `shown`.
+    """
     job = jobs().last_run()
     if job is not None:
         active = job.state.active
-        st.fragment(_draw_panel, run_every=REFRESH_SECONDS if active else None)(job.id, active)
+        stamp = run_stamp(shown) if shown else None
+        st.fragment(_draw_panel, run_every=REFRESH_SECONDS if active else None)(job.id, active, shown, stamp)
 
 
-def _draw_panel(job_id: int, was_active: bool) -> None:
+def _draw_panel(job_id: int, was_active: bool, shown: str | None, stamp: int | None) -> None:
     job = jobs().snapshot(job_id)
-    if was_active and not job.state.active:
-        if job.state is JobState.FINISHED and st.session_state.get(STARTED) == job_id:
-            change(run=job.task.run)
+    ended = was_active and not job.state.active
+    if ended and job.state is JobState.FINISHED and st.session_state.get(STARTED) == job_id:
+        change(run=job.task.run)
+    if ended or (was_active and shown is not None and run_stamp(shown) != stamp):
         st.rerun(scope="app")
     with st.container(border=True, key="job_panel"):
         if job.state.active:

@@ -161,7 +161,7 @@ def generation_shown(page: Page) -> int:
     return int(heading.inner_text().split()[-1])
 
 
-def test_the_page_follows_a_search_that_runs(
+def test_pages_follow_a_search_that_runs(
     serve: Callable[..., str], tmp_path: Path, small_settings: tuple[str, ...], open_page: Callable[..., Page]
 ) -> None:
     settings = [*small_settings, "search.generations=60", "search.images=64"]
@@ -172,6 +172,10 @@ def test_the_page_follows_a_search_that_runs(
     page = open_page(serve("app.py", cache=tmp_path))
     page.locator(f".st-key-go_on_{request.run} button").click()
     page.locator(".st-key-job_panel").get_by_text("Running:").wait_for(timeout=WAIT)
+    page.wait_for_function(
+        "() => (document.querySelector('.st-key-fitness_curve .js-plotly-plot')?._fullData[2].x.length ?? 0) > 2",
+        timeout=WAIT,
+    )
     page.get_by_test_id("stSidebar").get_by_role("link", name="Correlation").click()
     page.get_by_role("heading", name=re.compile("Strongest pairs at generation")).wait_for(timeout=WAIT)
     first = generation_shown(page)

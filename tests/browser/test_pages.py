@@ -49,7 +49,7 @@ def test_the_first_visit_to_any_page_shows_the_whole_page(
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", ["", "/sparsity", "/heads?at=3-4", "/embedding?s=0.65", "/method"])
+@pytest.mark.parametrize("address", ["", "/sparsity", "/embedding?s=0.65", "/method"])  # others in their own tests
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_at_800_pixels(address: str, dark: bool, url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url + address, width=800, dark=dark)
