@@ -1,8 +1,7 @@
 """A page around the live slider with made-up, smooth numbers, for test_live_sparsity.py.
 
 Points come as the query parameter says: `?points=0`, `1`, `6` or `39` (the default); `?s=0.4` is a deep link;
-`?unlabelled=1` has no accuracy; `?ticking=1` finds one more point each half second, and with `&ask=0.2` asks for
-another sparsity meanwhile.
+`?unlabelled=1` has no accuracy; `?ticking=1` finds one more point each half second.
 """
 
 import math
@@ -16,7 +15,6 @@ BLOCKS = int(st.query_params.get("blocks", 12))
 HEADS = int(st.query_params.get("heads", 6))
 HIDDEN = 576
 MISSING = "The images have no labels" if "unlabelled" in st.query_params else None
-ASK_AT = 6  # points; by then the test holds the thumb
 
 
 def step(s: float) -> LiveStep:
@@ -56,19 +54,22 @@ def more() -> None:
     st.session_state.count = 39
 
 
-@st.fragment(run_every=0.5 if "ticking" in st.query_params else None)
-def explorer() -> None:
-    points = grid(st.session_state.count)
-    if "ticking" in st.query_params:  # a job that finds one more point at each tick
-        st.session_state.count = min(39, st.session_state.count + 1)
-        if st.session_state.count == ASK_AT and "ask" in st.query_params:
-            select(float(st.query_params["ask"]))
-    chance = None if MISSING else 0.1
-    data = LiveSparsity(steps, points, HIDDEN, HEADS, chance, k=20, queries=2000, accuracy_missing=MISSING)
-    live_sparsity(data, st.session_state.selected, key="live", on_release=select)
-    st.write(f"Python has {st.session_state.selected} at {time.monotonic_ns()}")
+@st.fragment(run_every=0.5)
+def ticker() -> None:
+    """A job that finds one more point at each tick, upon which the page is drawn anew as by the sidebar's timer."""
+    if st.session_state.pop("drawn", False):
+        return
+    st.session_state.count = min(39, st.session_state.count + 1)
+    st.session_state.drawn = True
+    st.rerun(scope="app")
 
 
-explorer()
+if "ticking" in st.query_params:
+    ticker()
+chance = None if MISSING else 0.1
+points = grid(st.session_state.count)
+data = LiveSparsity(steps, points, HIDDEN, HEADS, chance, k=20, queries=2000, accuracy_missing=MISSING)
+live_sparsity(data, st.session_state.selected, key="live", on_release=select)
+st.write(f"Python has {st.session_state.selected} at {time.monotonic_ns()}")
 st.button("More points", on_click=more)
 st.button("Go to 35 %", on_click=select, args=(0.35,))
