@@ -64,7 +64,7 @@ def _headlines(results: RunResults) -> None:
 
 def _headline(m: Measurement, full: Measurement | None) -> str:
     low, high = wilson_interval(m.hits, m.queries)
-    removed = "none" if m is full else f"{m.cut.mlp:.0%}, {m.cut.heads:.0%}"
+    removed = "none" if m is full else f"{100 * m.cut.mlp:.3g}%, {100 * m.cut.heads:.3g}%"
     change = "" if full in (m, None) else f"{100 * (m.top1 - full.top1):+.1f} points"
     return f"| {removed} | {m.params / 1e6:.2f} M | **{m.top1:.1%}** ({low:.1%} to {high:.1%}) | {change} |"
 
