@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from snapvit.artifacts import Measurement
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
@@ -26,6 +28,26 @@ def measured_on_path(results: RunResults) -> list[Measurement]:
         m for m in measured_rows(results) if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END
     ]
     return sorted(on_path, key=lambda m: m.cut.mlp)
+
+
+def cuts_table(results: RunResults) -> pd.DataFrame:
+    """A row for each measured cut on the path, by sparsity; no accuracy where the images allow none."""
+    return pd.DataFrame([_row(m) for m in measured_on_path(results)])
+
+
+def _row(m: Measurement) -> dict[str, float]:
+    low, high = wilson_interval(m.hits, m.queries) if m.hits is not None else (None, None)
+    return {
+        "MLP sparsity": m.cut.mlp,
+        "Head sparsity": m.cut.heads,
+        "Top-1": m.top1,
+        "95 % low": low,
+        "95 % high": high,
+        "Cosine": m.cosine,
+        "Parameters": m.params,
+        "MACs": m.macs,
+        "Latency (ms)": m.latency_ms,
+    }
 
 
 def chance(results: RunResults) -> float | None:

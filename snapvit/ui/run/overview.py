@@ -14,9 +14,10 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
 from snapvit.ui.page import onward, run_label
-from snapvit.ui.path import measured_on_path
+from snapvit.ui.path import cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
 from snapvit.ui.selection import Selection
+from snapvit.ui.tables import csv_button
 
 HEADLINES = (0.0, 0.35, 0.65, 0.95)
 
@@ -60,6 +61,7 @@ def _headlines(results: RunResults) -> None:
     rows = [_headline(m, measured[0] if measured[0].cut.mlp == 0 else None) for m in dict.fromkeys(shown)]
     head = "| Neurons, heads removed | Parameters | k-NN top-1 (95 % interval) | Difference |"  # has to fit 800 pixels
     st.markdown("\n".join(["**Some cuts in numbers**\n", head, "|--:|--:|--:|--:|", *rows]))
+    csv_button(lambda: cuts_table(results), f"{results.summary.run}-cuts", key="csv_cuts", help="All measured cuts")
 
 
 def _headline(m: Measurement, full: Measurement | None) -> str:

@@ -12,7 +12,7 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.tasks import MeasureTask
 from snapvit.ui.offer import offer
-from snapvit.ui.path import measured_on_path, no_accuracy
+from snapvit.ui.path import cuts_table, no_accuracy
 from snapvit.ui.sparsity.early import early_answer, warm_up
 from snapvit.ui.tables import table_to_keep
 
@@ -47,9 +47,8 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     )
     run = results.summary.run
     table_to_keep("Kept structures by block, as a table", kept, f"{run}-kept-{sparsity:.3f}")
-    rows = measured_on_path(results)
-    measured_cuts = pd.DataFrame([_row(m) for m in rows])
-    table_to_keep(f"All {len(rows)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts")
+    measured_cuts = cuts_table(results)
+    table_to_keep(f"All {len(measured_cuts)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts")
 
 
 def sentence(m: Measurement, missing: str | None) -> str:
@@ -66,18 +65,3 @@ def sentence(m: Measurement, missing: str | None) -> str:
         f"**{m.params / 1e6:.2f} M** parameters, needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image, "
         f"and took **{m.latency_ms:.1f} ms** for one image on one thread of this computer when it was measured."
     )
-
-
-def _row(m: Measurement) -> dict[str, float]:
-    low, high = wilson_interval(m.hits, m.queries) if m.hits is not None else (None, None)
-    return {
-        "MLP sparsity": m.cut.mlp,
-        "Head sparsity": m.cut.heads,
-        "Top-1": m.top1,
-        "95 % low": low,
-        "95 % high": high,
-        "Cosine": m.cosine,
-        "Parameters": m.params,
-        "MACs": m.macs,
-        "Latency (ms)": m.latency_ms,
-    }
