@@ -23,7 +23,7 @@ def fitness_curve(history: SearchHistory) -> go.Figure:
                 y=fitness.ravel(),
                 mode="markers",
                 marker={"color": GREY, "size": 5, "opacity": 0.6},
-                name="an individual",
+                name="individual",
                 hovertemplate="generation %{x}<br>fitness %{y:.4f}<extra></extra>",
             ),
             go.Scatter(
@@ -32,7 +32,7 @@ def fitness_curve(history: SearchHistory) -> go.Figure:
                 mode="lines+markers",
                 line={"color": ORANGE, "width": 2, "dash": "dash"},
                 marker={"symbol": "diamond", "size": 7},
-                name="mean of the generation",
+                name="mean",
             ),
             go.Scatter(
                 x=generations,

@@ -76,8 +76,8 @@ def _fitness(run: str, history: SearchHistory) -> None:
         figures.fitness_curve(history),
         key="fitness_curve",
         reading="Each grey dot is one set of factors that the search tried, judged by how far the embeddings of "
-        f"{history.fitness.shape[2]} cut models move from the full model's. Lower is better; the scale is "
-        "logarithmic.",
+        f"{history.fitness.shape[2]} cut models move from the full model's; diamonds are a generation's mean. "
+        "Lower is better; the scale is logarithmic.",
         alt="Fitness of every individual by generation, the generation's mean and the best so far",
         table=fitness_frame(history),
         file=f"{run}-fitness",
