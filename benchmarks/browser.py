@@ -13,7 +13,7 @@ from benchmarks.timing import Unavailable
 from scripts import browser
 from snapvit.models.spec import BUNDLED
 from snapvit.pipeline.results import list_runs
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -7,7 +7,7 @@ import torch
 from benchmarks.subjects import VIT_S, random_images, random_vit
 from benchmarks.timing import Line, compare, seconds
 from snapvit.method.cka import collect_structures, estimate_cka
-from snapvit.pipeline.work import FORWARD_BATCH
+from snapvit.pipeline.effort import FORWARD_BATCH
 
 IMAGES, IMAGE_SIZE = 500, 112
 

@@ -18,7 +18,7 @@ from snapvit.method.fitness import Fitness
 from snapvit.method.search import start_mean
 from snapvit.models.embedding import embed_batch, normalise_pixels
 from snapvit.models.loading import LoadedModel
-from snapvit.pipeline.work import FORWARD_BATCH
+from snapvit.pipeline.effort import FORWARD_BATCH
 
 COMPONENTS = 192  # of the PCA, the paper's number
 SPREAD = 0.2  # of random factors around the search's start

@@ -25,8 +25,8 @@ from snapvit.pipeline.config import (
 )
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.stages import Pipeline
-from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace, default_device
+from snapvit.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 FEW = RunConfig(  # enough images to fill one batch of every stage

@@ -7,10 +7,10 @@ import timm
 import torch
 from torch import Tensor
 
-from snapvit.artifacts import Curvature, Preprocess, Ranking, Topology
+from snapvit.artifacts import Curvature, Floors, Preprocess, Ranking, Topology
 from snapvit.data.sources import open_source
 from snapvit.data.splits import Split, split_source
-from snapvit.elastic.ranking import Floors, final_scores, rank
+from snapvit.elastic.ranking import final_scores, rank
 from snapvit.models.anatomy import describe
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.models.spec import ModelSpec

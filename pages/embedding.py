@@ -3,9 +3,9 @@
 import streamlit as st
 
 from snapvit import figures, ui
-from snapvit.ui.embedding.map_panel import cut_to_show, headline, narrow, show_map
-from snapvit.ui.embedding.map_view import query_table
 from snapvit.ui.embedding.neighbour_panel import choose_query, chosen_images, neighbours
+from snapvit.ui.embedding.projection_panel import cut_to_show, headline, narrow, show_map
+from snapvit.ui.embedding.projection_view import query_table
 
 selection = ui.open_page("Embedding")
 ui.page_title(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from snapvit.jobs.tasks import RunTask, Workbench
 from snapvit.pipeline.attention import AttentionTask
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
-from snapvit.pipeline.embedding_map import SHIPPED, EmbeddingTask
+from snapvit.pipeline.embedding_projection import SHIPPED, EmbeddingTask
 from snapvit.pipeline.grid import FINE, GridTask
 from snapvit.pipeline.lessons import GradientsTask
 from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import RunTask, Workbench
+from snapvit.store.store import Store
 
 REQUEST = RunRequest(config=PRESETS["paper"])
 FIRST_CUT = path_pair(0.5)  # where a first visitor's slider stands

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from snapvit.errors import InputError
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -91,7 +93,7 @@ class CutCkaMap:
 
 
 @dataclass(frozen=True)
-class StructureProjections:
+class MainDirections:
     """Every structure's activations on the direction in which they vary most, over N images."""
 
     scores: Floats  # (S, N) mean 0 and variance 1, or 0 where a structure does not vary; the sign means nothing
@@ -150,6 +152,19 @@ class NullSearch:
     above: Ints  # (R, G+1) how many of a replay's pairs lie above p99
     eigen_low: Floats  # (G+1, S) 2.5th percentile over the replays of the correlation's eigenvalues, largest first
     eigen_high: Floats  # (G+1, S) 97.5th percentile
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Share of its best structures that every block keeps whatever the sparsity, rounded down."""
+
+    neurons: float = 0.05
+    heads: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, share in (("neurons", self.neurons), ("heads", self.heads)):
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise InputError(f"The floor for {name} is {share!r}; it must be a number between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -301,7 +316,7 @@ class Measurements:
 
 
 @dataclass(frozen=True)
-class AttentionMaps:
+class AttentionShares:
     """Shares of attention that one cut model gives to each patch of N images; R x C patches.
 
     They are the class token's, or those of the mean over all patches where there is none. What is missing to 1 goes
@@ -317,7 +332,7 @@ class AttentionMaps:
 
 
 @dataclass(frozen=True)
-class EmbeddingMap:
+class EmbeddingProjection:
     """Where one cut moves the images: full and cut features laid out in one plane, and the neighbours behind them.
 
     N images, the gallery first and then the M queries; k neighbours of each query, nearest first. Kept small, as it

@@ -18,7 +18,6 @@ import numpy as np
 from snapvit.artifacts import Measurement, Measurements, RunFacts, SearchHistory
 from snapvit.data.sources import canonical_name
 from snapvit.data.torchvision_sets import SETS
-from snapvit.elastic.published import read_scores
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
 from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
@@ -28,7 +27,8 @@ from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_set
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
 from snapvit.pipeline.results import known_run, list_runs, load_ranking, load_results
-from snapvit.pipeline.store import Store
+from snapvit.published.scores import read_scores
+from snapvit.store.store import Store
 
 RUN_HELP = "name of a run, as listed by `runs`"
 Answer = tuple[dict[str, Any], str]  # for --json, for people

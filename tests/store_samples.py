@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snapvit.artifacts import CkaMap, CostModel, Curvature, Measurements, Ranking, RunFacts, Scores, Topology
-from snapvit.elastic.ranking import Floors, rank
-from snapvit.pipeline.codec import encode
+from snapvit.artifacts import CkaMap, CostModel, Curvature, Floors, Measurements, Ranking, RunFacts, Scores, Topology
+from snapvit.elastic.ranking import rank
 from snapvit.pipeline.config import RunRequest, path_pair, path_points
-from snapvit.pipeline.store import Store
+from snapvit.store.codec import encode
+from snapvit.store.store import Store
 
 FACTS = RunFacts("a model", "images", Topology(2, 3, 4, 6, 2, 5), CostModel(1, 2, 3, 4, 5, 6), ("a", "b"))
 REQUEST = encode(RunRequest())[1]

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snapvit.evaluation.neighbours import predictions
 from snapvit.pipeline import stages
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair
-from snapvit.pipeline.embedding_map import MAPS, SHIPPED
+from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
 from snapvit.pipeline.grid import FINE, grid_pairs
 from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import list_runs, load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
+from snapvit.store.store import Store
+from snapvit.ui.embedding.neighbours import predictions
 
 CACHE = Path(__file__).parents[1] / "cache"
 REQUEST = RunRequest(config=PRESETS["paper"])

@@ -19,7 +19,7 @@ from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline import measure as measure_module
 from snapvit.pipeline.results import load_ranking, load_results
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 RUNS_KEYS = {"run", "model", "data", "preset", "seed", "state"}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from snapvit import cli
 from snapvit.models.loading import BUNDLED_CHECKPOINT
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 
 def assert_refused(answer: tuple[int, str, str], *told: str) -> None:

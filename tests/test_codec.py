@@ -13,30 +13,31 @@ import safetensors.numpy
 
 from snapvit import artifacts
 from snapvit.artifacts import (
-    AttentionMaps,
+    AttentionShares,
     CkaMap,
     CostModel,
     Curvature,
     Cut,
     CutCkaMap,
-    EmbeddingMap,
+    EmbeddingProjection,
+    Floors,
     HeadGradients,
     ImageLesson,
+    MainDirections,
     Measurement,
     Measurements,
     NullSearch,
     Preprocess,
     Ranking,
     RunFacts,
-    StructureProjections,
     Topology,
 )
 from snapvit.elastic.ranking import final_scores, rank
 from snapvit.method.search import SearchState, search, start_search
 from snapvit.method.xnes import XnesState
 from snapvit.models.spec import ModelSpec
-from snapvit.pipeline.codec import decode, encode
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
+from snapvit.store.codec import decode, encode
 
 RNG = np.random.default_rng(0)
 TOPOLOGY = Topology(2, 3, 4, 6, 2, 5)
@@ -66,14 +67,15 @@ def noise(*shape: int, dtype: type = np.float32) -> np.ndarray:
     return (200 * RNG.random(shape)).astype(dtype)
 
 
-def embedding_map(labels: np.ndarray | None) -> EmbeddingMap:
+def embedding_projection(labels: np.ndarray | None) -> EmbeddingProjection:
     places, rows, cosines = noise(6, 2, dtype=np.float16), noise(2, 3, dtype=np.uint8), noise(2, 3)
-    return EmbeddingMap(noise(6, dtype=np.uint16), 4, labels, places, places, rows, rows, cosines, cosines)
+    return EmbeddingProjection(noise(6, dtype=np.uint16), 4, labels, places, places, rows, rows, cosines, cosines)
 
 
 SAMPLES = [
+    Floors(),
     CutCkaMap(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), 16),
-    StructureProjections(noise(9, 16), noise(9)),
+    MainDirections(noise(9, 16), noise(9)),
     NullSearch(
         noise(4, dtype=np.float64),
         *(noise(3, 4) for _ in range(3)),
@@ -82,7 +84,7 @@ SAMPLES = [
         noise(5, 3, dtype=np.int64),
         *(noise(3, 9) for _ in range(2)),
     ),
-    AttentionMaps(
+    AttentionShares(
         noise(2, dtype=np.int64),
         noise(2, dtype=np.int64),
         noise(2, 3, 8, 8, dtype=np.uint8),
@@ -90,8 +92,8 @@ SAMPLES = [
         noise(2, 4, 4, dtype=np.float16),
         True,
     ),
-    embedding_map(noise(6, dtype=np.int16)),
-    embedding_map(None),
+    embedding_projection(noise(6, dtype=np.int16)),
+    embedding_projection(None),
     ImageLesson(
         7,
         -1,

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snapvit.artifacts import PAPER_PAIRS
-from snapvit.elastic.ranking import Floors
+from snapvit.artifacts import PAPER_PAIRS, Floors
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import (

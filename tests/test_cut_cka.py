@@ -10,8 +10,8 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from snapvit.artifacts import Curvature, Cut, Ranking
-from snapvit.elastic.ranking import Floors, cut_at, final_scores, rank
+from snapvit.artifacts import Curvature, Cut, Floors, Ranking
+from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import collect_structures, estimate_cka, estimate_cut_cka, main_directions
 from snapvit.models.anatomy import Anatomy, describe

@@ -8,8 +8,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from snapvit.artifacts import Cut, Ranking, Scores
-from snapvit.elastic.ranking import Floors, cut_at, rank
+from snapvit.artifacts import Cut, Floors, Ranking, Scores
+from snapvit.elastic.ranking import cut_at, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import describe
 from snapvit.models.embedding import embed

@@ -11,10 +11,10 @@ import numpy as np
 from page_checks import opened, words
 from streamlit.testing.v1 import AppTest
 
-from snapvit.evaluation.neighbours import NEWLY_WRONG, STILL_RIGHT
-from snapvit.pipeline.embedding_map import MAPS, SHIPPED
-from snapvit.pipeline.store import Store
-from snapvit.ui.embedding.map_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
+from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
+from snapvit.store.store import Store
+from snapvit.ui.embedding.neighbours import NEWLY_WRONG, STILL_RIGHT
+from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
 from snapvit.ui.resources import jobs
 
 RUN = "bundled-paper-4204ec40"

@@ -11,25 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Topology
+from snapvit.jobs.estimate import EstimateTask, find_estimate
+from snapvit.jobs.manager import JobManager, JobState
 from snapvit.method.curvature import estimate_curvature
 from snapvit.models.anatomy import describe
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, with_settings
-from snapvit.pipeline.estimate import EstimateTask, find_estimate
-from snapvit.pipeline.jobs import JobManager, JobState
+from snapvit.pipeline.effort import Effort, Estimate, backward_token_bytes, forward_batch
 from snapvit.pipeline.progress import Progress, Reporter
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
 from snapvit.pipeline.trial import estimate_run
-from snapvit.pipeline.work import Estimate, Work, backward_token_bytes, forward_batch
 from snapvit.pipeline.workspace import Workspace
+from snapvit.store.store import Store
 
 VIT_B = Topology(blocks=12, heads=12, hidden=3072, width=768, head_width=64, tokens=197)
 FASHION = Topology(blocks=12, heads=6, hidden=576, width=144, head_width=24, tokens=17)
 GIANT = Topology(blocks=40, heads=24, hidden=4096, width=1536, head_width=64, tokens=1370)
 
 
-def work_of(topology: Topology) -> Work:
-    return Work(topology, PRESETS["paper"], 1000, 1000, 1000, 8000)
+def work_of(topology: Topology) -> Effort:
+    return Effort(topology, PRESETS["paper"], 1000, 1000, 1000, 8000)
 
 
 def test_the_run_does_exactly_the_units_that_are_counted(small_request, tmp_path):
@@ -44,7 +44,7 @@ def test_the_run_does_exactly_the_units_that_are_counted(small_request, tmp_path
     workspace = run_pipeline(small_request, Store(tmp_path), reporter)
     for stage in STAGES:
         done = sum(units for name, units in seen if name == stage)
-        assert done == pytest.approx(workspace.work.stage_units(stage)), stage
+        assert done == pytest.approx(workspace.effort.stage_units(stage)), stage
     final: Progress = reporter.progress
     assert final.overall_done == pytest.approx(final.overall_total)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from page_checks import PAGES, opened, words
 
+from snapvit.jobs.manager import JobState
+from snapvit.jobs.tasks import RunTask
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import RunRequest
-from snapvit.pipeline.jobs import JobState
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import RunTask
+from snapvit.store.store import Store
 from snapvit.ui.resources import jobs
 
 

@@ -18,9 +18,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Cut, Ranking, Scores, Topology
+from snapvit.artifacts import Cut, Floors, Ranking, Scores, Topology
 from snapvit.elastic.cost import cost_model
-from snapvit.elastic.ranking import Floors, cut_at, rank
+from snapvit.elastic.ranking import cut_at, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import estimate_cka
 from snapvit.method.curvature import estimate_curvature

@@ -10,8 +10,8 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from snapvit.artifacts import PAPER_PAIRS, Curvature, Scores
-from snapvit.elastic.ranking import Floors, rank
+from snapvit.artifacts import PAPER_PAIRS, Curvature, Floors, Scores
+from snapvit.elastic.ranking import rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.fitness import Fitness, fit_projection
 from snapvit.models.anatomy import Anatomy, describe

@@ -10,14 +10,14 @@ import pytest
 from snapvit.artifacts import Cut, Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled
+from snapvit.evaluation.budget import Budget, PathCosts, meet, quality_at
+from snapvit.jobs.tasks import WarmTask, Workbench
 from snapvit.pipeline import measure
 from snapvit.pipeline import workspace as workspaces
-from snapvit.pipeline.budget import Budget, PathCosts, meet, quality_at
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import COARSE, FINE, GridTask, grid_pairs
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_ranking, load_results
-from snapvit.pipeline.tasks import WarmTask, Workbench
 
 
 def test_the_grid_comes_coarse_first_and_the_fine_one_holds_the_coarse():

@@ -17,7 +17,7 @@ from snapvit.pipeline.config import PRESETS, RunRequest, path_pair, with_setting
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 from snapvit.ui.path import live_data
 from snapvit.ui.resources import jobs
 

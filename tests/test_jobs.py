@@ -11,14 +11,14 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from snapvit.pipeline import jobs as jobs_module
+from snapvit.jobs import manager as jobs_module
+from snapvit.jobs.manager import JobManager, JobSnapshot, JobState
+from snapvit.jobs.tasks import MeasureTask, RunTask
 from snapvit.pipeline import measure, stages
 from snapvit.pipeline.config import RunRequest, with_settings
-from snapvit.pipeline.jobs import JobManager, JobSnapshot, JobState
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import find_measurement, load_results
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import MeasureTask, RunTask
+from snapvit.store.store import Store
 
 PATIENCE = 60  # seconds until a test gives up
 

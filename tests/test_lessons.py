@@ -12,6 +12,7 @@ from snapvit.artifacts import Curvature, Preprocess
 from snapvit.data.pixels import as_tensor
 from snapvit.data.views import ViewSpec, crop_seed, multi_crop, view_boxes
 from snapvit.errors import Cancelled, InputError
+from snapvit.jobs.tasks import RunTask, Workbench
 from snapvit.method.curvature import estimate_curvature, head_gradients
 from snapvit.models.anatomy import describe
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
@@ -25,7 +26,6 @@ from snapvit.pipeline.lessons import (
     lesson_images,
 )
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.tasks import RunTask, Workbench
 from snapvit.pipeline.workspace import Workspace
 
 GLOBAL = 2

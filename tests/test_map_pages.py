@@ -15,15 +15,15 @@ from streamlit.testing.v1 import AppTest
 from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, SearchHistory
-from snapvit.method.structure_maps import block_means, cluster_order, depth_order
+from snapvit.jobs.tasks import Workbench
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import Workbench
+from snapvit.store.store import Store
+from snapvit.ui.maps.structure_maps import block_means, cluster_order, depth_order
 
 CKA, CORRELATION = "pages/cka.py", "pages/correlation.py"
 LIMIT = 8e6  # bytes to the browser

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from snapvit.errors import Cancelled, InputError
+from snapvit.jobs.manager import JobManager, JobState
+from snapvit.jobs.tasks import Workbench
 from snapvit.method.null_search import null_search
 from snapvit.method.search import SearchState, search
-from snapvit.pipeline.jobs import JobManager, JobState
 from snapvit.pipeline.map_tasks import (
     CUT_CKA,
     NULL_SEARCH,
@@ -20,7 +21,6 @@ from snapvit.pipeline.map_tasks import (
     ProjectionsTask,
 )
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.tasks import Workbench
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from snapvit.artifacts import Curvature
 from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.results import RunResults, list_runs, load_results
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 from snapvit.ui.words import scientific, small
 
 

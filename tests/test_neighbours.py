@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from snapvit.artifacts import EmbeddingMap
+from snapvit.artifacts import EmbeddingProjection
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import Nearest
-from snapvit.evaluation.neighbours import (
+from snapvit.ui.embedding.neighbours import (
     NEWLY_RIGHT,
     NEWLY_WRONG,
     STILL_RIGHT,
@@ -27,10 +27,10 @@ GALLERY, QUERIES, K, CLASSES = 50, 40, 7, 3
 
 
 @pytest.fixture
-def found() -> EmbeddingMap:
+def found() -> EmbeddingProjection:
     rng = np.random.default_rng(0)
     rows = [np.stack([rng.permutation(GALLERY)[:K] for _ in range(QUERIES)]).astype(np.uint8) for _ in range(2)]
-    return EmbeddingMap(
+    return EmbeddingProjection(
         ids=rng.permutation(200)[: GALLERY + QUERIES].astype(np.uint8),
         gallery=GALLERY,
         labels=rng.integers(0, CLASSES, GALLERY + QUERIES).astype(np.int16),

@@ -22,7 +22,7 @@ from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 
 def write_stripes(root: Path, count: int, size: int = 40) -> Path:

@@ -13,7 +13,7 @@ from page_checks import PAGES, charts, opened, words
 from scipy.stats import binomtest
 
 from snapvit.artifacts import Measurements
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 from snapvit.ui.resources import jobs
 
 

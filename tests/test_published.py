@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from snapvit.artifacts import Scores, Topology
-from snapvit.elastic.published import PublishedScores, read_scores, write_scores
-from snapvit.elastic.ranking import Floors, cut_at, rank
+from snapvit.artifacts import Floors, Scores, Topology
+from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import InputError
-from snapvit.models.paper import PAPER_MODELS
-from snapvit.pipeline.published_figures import published_accuracies, published_table
+from snapvit.published.accuracies import published_accuracies, published_table
+from snapvit.published.models import PAPER_MODELS
+from snapvit.published.scores import PublishedScores, read_scores, write_scores
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 FILES = {
@@ -223,9 +223,7 @@ def test_scores_that_do_not_fit_name_both_sides() -> None:
 
 
 def test_reading_needs_no_torch() -> None:
-    code = (
-        "import sys, snapvit.pipeline.published_runs, snapvit.pipeline.published_figures; print('torch' in sys.modules)"
-    )
+    code = "import sys, snapvit.pipeline.published_runs, snapvit.published.accuracies; print('torch' in sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
     )

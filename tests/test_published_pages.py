@@ -10,12 +10,12 @@ import pytest
 from page_checks import array, charts, opened, words
 from streamlit.testing.v1 import AppTest
 
-from snapvit.artifacts import Scores
-from snapvit.elastic.published import PublishedScores, write_scores
-from snapvit.elastic.ranking import Floors, cut_at, rank
+from snapvit.artifacts import Floors, Scores
+from snapvit.elastic.ranking import cut_at, rank
 from snapvit.pipeline.published_runs import import_scores
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.store import Store
+from snapvit.published.scores import PublishedScores, write_scores
+from snapvit.store.store import Store
 
 DEIT = {"pruning_dataset": "imagenet-1k", "note": "![x](http://nowhere/x.png)"}
 

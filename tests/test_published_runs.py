@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from snapvit import cli
-from snapvit.artifacts import Scores
+from snapvit.artifacts import Floors, Scores
 from snapvit.elastic.cost import cost_model
-from snapvit.elastic.published import PublishedScores, read_scores, write_scores
-from snapvit.elastic.ranking import Floors, cut_at
+from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
 from snapvit.models.loading import LoadedModel
-from snapvit.pipeline.codec import decode, encode
 from snapvit.pipeline.config import NO_IMAGES, STAGES, RunRequest
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
 from snapvit.pipeline.results import list_runs, load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
+from snapvit.published.scores import PublishedScores, read_scores, write_scores
+from snapvit.store.codec import decode, encode
+from snapvit.store.store import Store
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 VIT_TINY = "vit_tiny_patch16_224"

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from snapvit.artifacts import Curvature, Ranking, Scores
-from snapvit.elastic.ranking import Floors, cut_at, final_scores, rank, removal_sparsity
+from snapvit.artifacts import Curvature, Floors, Ranking, Scores
+from snapvit.elastic.ranking import cut_at, final_scores, rank, removal_sparsity
 from snapvit.errors import InputError
 
 RATIOS = (0.0, 0.07, 0.15, 0.29, 0.35, 0.5, 0.55, 0.65, 0.8, 0.95, 0.999)

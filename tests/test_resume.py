@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from snapvit.errors import Cancelled
-from snapvit.pipeline import stages, work
+from snapvit.pipeline import effort, stages
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.progress import Event, Progress, Reporter
 from snapvit.pipeline.results import RunResults, load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 GENERATIONS = 12
@@ -94,7 +94,7 @@ def test_cancel_during_the_curvature_takes_effect_within_one_batch(tmp_path, sma
             yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "VIEW_TOKENS", 51)  # one image a batch
+        patch.setattr(effort, "VIEW_TOKENS", 51)  # one image a batch
         patch.setattr(stages, "view_batches", cancelling)
         with pytest.raises(Cancelled):
             run_pipeline(small_request, store, reporter)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from snapvit.elastic import saved_dict
-from snapvit.elastic.saved_dict import read_saved_dict
 from snapvit.errors import InputError
+from snapvit.published import saved_dict
+from snapvit.published.saved_dict import read_saved_dict
 
 ENUMS = "src.models.enums"
 

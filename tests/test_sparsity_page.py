@@ -14,10 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
-from snapvit.pipeline.codec import encode
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.store import Store
+from snapvit.store.codec import encode
+from snapvit.store.store import Store
 
 MODES = ("path", "ratios", "budget")
 

@@ -22,8 +22,8 @@ from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair, path
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import find_measurement, load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
+from snapvit.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.results import list_runs, load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store, StoreError
 from snapvit.pipeline.workspace import Workspace
+from snapvit.store.store import Store, StoreError
 
 KINDS = {
     "curvature": Curvature,

@@ -30,9 +30,9 @@ from store_samples import (
 
 from snapvit.artifacts import CkaMap, Curvature, RunFacts
 from snapvit.errors import InputError
-from snapvit.pipeline import store as store_module
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.store import Store, StoreError
+from snapvit.store import store as store_module
+from snapvit.store.store import Store, StoreError
 
 
 @pytest.fixture

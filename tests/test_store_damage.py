@@ -28,9 +28,9 @@ from store_samples import (
 
 from snapvit.artifacts import CkaMap, Curvature
 from snapvit.errors import InputError
-from snapvit.pipeline.codec import encode
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.store import Store, StoreError
+from snapvit.store.codec import encode
+from snapvit.store.store import Store, StoreError
 
 
 @pytest.fixture

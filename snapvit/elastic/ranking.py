@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from snapvit.artifacts import Curvature, Cut, Doubles, Ints, Ranking, Scores
+from snapvit.artifacts import Curvature, Cut, Doubles, Floors, Ints, Ranking, Scores
 from snapvit.errors import InputError
 
 # 0.29 * 100 is 28.999999999999996 in binary; a product that is a whole number on paper must not fall below it.
 ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Floors:
-    """Share of its best structures that every block keeps whatever the sparsity, rounded down."""
-
-    neurons: float = 0.05
-    heads: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, share in (("neurons", self.neurons), ("heads", self.heads)):
-            if not isinstance(share, int | float) or not 0 <= share <= 1:
-                raise InputError(f"The floor for {name} is {share!r}; it must be a number between 0 and 1.")
 
 
 def final_scores(curvature: Curvature, factors: Doubles) -> Scores:

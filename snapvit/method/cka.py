@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import CkaMap, Cut, CutCkaMap, Doubles, StructureProjections
+from snapvit.artifacts import CkaMap, Cut, CutCkaMap, Doubles, MainDirections
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import Anatomy, BlockAnatomy
 from snapvit.models.embedding import embed
@@ -62,10 +62,10 @@ def estimate_cut_cka(elastic: ElasticViT, anatomy: Anatomy, cut: Cut, batches: I
     return CutCkaMap(values, images=len(seen[0]))
 
 
-def main_directions(features: list[Tensor]) -> StructureProjections:
+def main_directions(features: list[Tensor]) -> MainDirections:
     """First principal component of each structure's features (N, C_s), and its share of their variance."""
     scores, shares = zip(*map(_main_direction, features), strict=True)
-    return StructureProjections(torch.stack(scores).cpu().numpy(), np.array(shares, np.float32))
+    return MainDirections(torch.stack(scores).cpu().numpy(), np.array(shares, np.float32))
 
 
 def _main_direction(features: Tensor) -> tuple[Tensor, float]:

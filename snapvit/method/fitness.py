@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from snapvit.artifacts import Curvature, Doubles, Pairs
-from snapvit.elastic.ranking import Floors, cut_at, final_scores, rank
+from snapvit.artifacts import Curvature, Doubles, Floors, Pairs
+from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.embedding import embed_batch
 

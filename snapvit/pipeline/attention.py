@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import AttentionMaps, Cut, Ints, Ranking
+from snapvit.artifacts import AttentionShares, Cut, Ints, Ranking
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
+from snapvit.jobs.tasks import Workbench
 from snapvit.pipeline.derived import Derived
 from snapvit.pipeline.results import load_ranking
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import Workbench
+from snapvit.store.store import Store
 
 if TYPE_CHECKING:
     from snapvit.elastic.vit import ElasticViT
     from snapvit.pipeline.progress import Reporter
     from snapvit.pipeline.workspace import Workspace
 
-ATTENTION = Derived("attention", AttentionMaps, ("ranking",))
+ATTENTION = Derived("attention", AttentionShares, ("ranking",))
 EXAMPLES = 8  # images, spread over the classes
 LARGEST_PICTURE = 224  # pixels of the longer side that is kept to be shown
 FULL = (0.0, 0.0)
@@ -29,7 +29,7 @@ FULL = (0.0, 0.0)
 
 def stored_attention(
     store: Store, run: str, pair: tuple[float, float], image: int | None = None
-) -> AttentionMaps | None:
+) -> AttentionShares | None:
     """Attention of the cut at `pair`, (0, 0) being the full model, on the example images or on one other image."""
     return ATTENTION.load(store, run, *_settings(pair, image))
 
@@ -96,10 +96,10 @@ def example_ids(workspace: Workspace, count: int = EXAMPLES) -> Ints:
 
 def attention_of(
     workspace: Workspace, elastic: ElasticViT, ranking: Ranking, cut: Cut, ids: Ints, reporter: Reporter
-) -> AttentionMaps:
+) -> AttentionShares:
     """Attention of one cut on images, one at a time. Raises Cancelled between two of them."""
     from snapvit.data.pixels import pixel_table
-    from snapvit.models.attention_maps import look
+    from snapvit.models.attention_shares import look
 
     loaded, topology = workspace.loaded, workspace.loaded.anatomy.topology
     grid = tuple(loaded.model.patch_embed.grid_size)
@@ -116,7 +116,7 @@ def attention_of(
             heads[row, block, shown] = shares[0].reshape(-1, *grid).cpu().numpy()
         pictures.append(_picture(pixels[0].numpy()))
     labels = workspace.source.labels
-    return AttentionMaps(
+    return AttentionShares(
         images=np.asarray(ids, dtype=np.int64),
         labels=np.full(len(ids), -1, dtype=np.int64) if labels is None else labels[ids].astype(np.int64),
         pictures=np.stack(pictures),

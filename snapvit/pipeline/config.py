@@ -9,8 +9,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from snapvit.artifacts import PAPER_PAIRS, Criterion, Pairs
-from snapvit.elastic.ranking import Floors
+from snapvit.artifacts import PAPER_PAIRS, Criterion, Floors, Pairs
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 A = TypeVar("A")
 Setting = float | int | str

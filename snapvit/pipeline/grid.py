@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snapvit.jobs.tasks import Workbench
 from snapvit.pipeline.config import HEAD_LAG, PATH_END
-from snapvit.pipeline.tasks import Workbench
 
 HEADS_END = round(PATH_END - HEAD_LAG, 4)  # as far as the path takes the heads
 COARSE, FINE = 5, 9  # cuts along each side; the fine grid holds the coarse one

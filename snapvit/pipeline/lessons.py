@@ -11,8 +11,8 @@ import numpy as np
 
 from snapvit.artifacts import Bytes, HeadGradients, ImageLesson, Ints
 from snapvit.errors import InputError
+from snapvit.jobs.tasks import Workbench
 from snapvit.pipeline.derived import Derived
-from snapvit.pipeline.tasks import Workbench
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snapvit.artifacts import CutCkaMap, NullSearch, StructureProjections
+from snapvit.artifacts import CutCkaMap, MainDirections, NullSearch
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
+from snapvit.jobs.tasks import Workbench
 from snapvit.pipeline.derived import Derived
 from snapvit.pipeline.results import known_run, load_ranking
-from snapvit.pipeline.tasks import Workbench
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snapvit.pipeline.workspace import Workspace
 
 CUT_CKA = Derived("cka-cut", CutCkaMap, ("cka", "ranking"))  # settings: MLP sparsity, head sparsity
-PROJECTIONS = Derived("projections", StructureProjections, ("cka",))
+PROJECTIONS = Derived("projections", MainDirections, ("cka",))
 # Setting: the generations replayed. A search that goes on keeps its key, so they must be named.
 NULL_SEARCH = Derived("null-search", NullSearch, ("search",))
 REPLAYS = 200

@@ -17,11 +17,11 @@ from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
 from snapvit.evaluation.features import embeddings, mean_cosine
 from snapvit.evaluation.knn import Knn
+from snapvit.pipeline.effort import forward_batch, pass_share
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import find_measurement, known_run, load_ranking
-from snapvit.pipeline.store import Store, StoreError
-from snapvit.pipeline.work import forward_batch, pass_share
 from snapvit.pipeline.workspace import Workspace
+from snapvit.store.store import Store, StoreError
 
 # Images of the early answer: a tenth of the bundled run's, so it comes in a tenth of the time, with an interval three
 # times as wide.
@@ -161,7 +161,7 @@ def measure_cut(
     if workspace is None:
         workspace = open_workspace(store, run)
     check_unchanged(store, run, workspace)
-    reporter.plan(workspace.work.cut_units(mlp, heads))
+    reporter.plan(workspace.effort.cut_units(mlp, heads))
     with Meter(workspace, ranking, reporter) as meter:
         measured = meter.measure_soon(cut)
     _keep(store, run, workspace, measured, reporter)
@@ -178,7 +178,7 @@ def measure_cuts(
     ranking = load_ranking(store, run)
     check_unchanged(store, run, workspace)
     missing = [pair for pair in pairs if find_measurement(store, run, *pair) is None]
-    reporter.plan(sum(workspace.work.cut_units(*pair) for pair in missing))
+    reporter.plan(sum(workspace.effort.cut_units(*pair) for pair in missing))
     with Meter(workspace, ranking, reporter) as meter:
         for mlp, heads in missing:
             measured = meter.measure(cut_at(ranking, mlp, heads))

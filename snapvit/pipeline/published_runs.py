@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapvit.artifacts import CostModel, RunFacts, Scores, Topology
-from snapvit.elastic.published import PublishedScores, write_scores
 from snapvit.elastic.ranking import rank
 from snapvit.errors import InputError
-from snapvit.models.paper import PAPER_MODELS, paper_name
 from snapvit.models.spec import ModelSpec
-from snapvit.pipeline.codec import encode
 from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
 from snapvit.pipeline.keys import imported_keys
 from snapvit.pipeline.results import RunResults
-from snapvit.pipeline.store import Store
+from snapvit.published.models import PAPER_MODELS, paper_name
+from snapvit.published.scores import PublishedScores, write_scores
+from snapvit.store.codec import encode
+from snapvit.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, Scores, SearchHistory
-from snapvit.elastic.published import PublishedScores
 from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.method.search import SearchState
-from snapvit.pipeline.codec import decode
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
-from snapvit.pipeline.store import Manifest, Store
+from snapvit.published.scores import PublishedScores
+from snapvit.store.codec import decode
+from snapvit.store.store import Manifest, Store
 
 IMPORTED = "imported scores"  # the state of a run that has a ranking and nothing else
 

@@ -14,20 +14,20 @@ import torch
 
 from snapvit.artifacts import CkaMap, Curvature, Ints, Measurements, Ranking, SearchHistory
 from snapvit.data.views import view_batches
-from snapvit.elastic.published import PublishedScores
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.cka import estimate_cka, nearest_correlation
 from snapvit.method.curvature import estimate_curvature
 from snapvit.method.fitness import Fitness
 from snapvit.method.search import SearchState, search, start_mean, start_search
-from snapvit.pipeline.codec import encode
 from snapvit.pipeline.config import RunRequest, path_pair
 from snapvit.pipeline.measure import Meter, empty_table
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
-from snapvit.pipeline.store import Store
 from snapvit.pipeline.workspace import Workspace
+from snapvit.published.scores import PublishedScores
+from snapvit.store.codec import encode
+from snapvit.store.store import Store
 
 SKIPPED_NAMED = 20  # files that the log names one by one
 
@@ -67,7 +67,7 @@ def report_images(workspace: Workspace, reporter: Reporter) -> None:
 def curvature_batches(workspace: Workspace, ids: Ints) -> Iterator[torch.Tensor]:
     """Batches (V, n, 3, h, w) of normalised views of `ids`, as the curvature stage takes them."""
     views, preprocess = workspace.views, workspace.loaded.preprocess
-    seed, batch = workspace.request.config.curvature.seed, workspace.work.curvature_batch
+    seed, batch = workspace.request.config.curvature.seed, workspace.effort.curvature_batch
     yield from map(workspace.normalised, view_batches(workspace.source, ids, views, preprocess, seed, batch))
 
 
@@ -79,7 +79,7 @@ class Pipeline:
     ) -> None:
         self._workspace, self._store, self._reporter = workspace, store, reporter
         self._given_scores = scores
-        self._run, self._config, self._work = workspace.request.run, workspace.request.config, workspace.work
+        self._run, self._config, self._work = workspace.request.run, workspace.request.config, workspace.effort
         self._stages = workspace.request.stages
         self._compute: dict[str, Callable[[], None]] = {
             "scores": self._scores,

@@ -18,8 +18,8 @@ from snapvit.elastic.cost import measure_latency
 from snapvit.evaluation.features import embeddings
 from snapvit.method.curvature import estimate_curvature
 from snapvit.pipeline.config import RunRequest, path_pair
+from snapvit.pipeline.effort import Estimate, forward_batch, pass_share
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.work import Estimate, forward_batch, pass_share
 from snapvit.pipeline.workspace import Workspace
 
 TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take
@@ -33,7 +33,7 @@ def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = N
     Cancelled between two batches.
     """
     workspace = Workspace.open(request, reporter, cache)
-    work, loaded = workspace.work, workspace.loaded
+    work, loaded = workspace.effort, workspace.loaded
     resident = resident_bytes()  # libraries, weights, the images as they are stored
     reporter.plan(4)
     reporter.begin("trial", 4)
@@ -90,7 +90,7 @@ def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, f
 def _curvature_seconds(workspace: Workspace, reporter: Reporter) -> float:
     """Seconds of one image with all its views: cropping, forward, backward, squared gradients."""
     loaded, views, config = workspace.loaded, workspace.views, workspace.request.config.curvature
-    batch = workspace.work.curvature_batch
+    batch = workspace.effort.curvature_batch
 
     def run(first: int) -> float:
         ids = workspace.curvature_ids[first : first + batch]

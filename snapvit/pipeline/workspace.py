@@ -25,10 +25,10 @@ from snapvit.evaluation.knn import why_no_accuracy
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.effort import Effort, forward_batch
 from snapvit.pipeline.keys import imported_keys, stage_key
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.store import default_root
-from snapvit.pipeline.work import Work, forward_batch
+from snapvit.store.store import default_root
 
 
 def default_device() -> torch.device:
@@ -155,10 +155,10 @@ class Workspace:
         return normalise_pixels(pixels.to(self.device), self.loaded.preprocess)
 
     @property
-    def work(self) -> Work:
+    def effort(self) -> Effort:
         """Counts of what the run does with this model and these images."""
         search_images = min(self.request.config.search.images, len(self.split.calibration))
-        return Work(
+        return Effort(
             topology=self.loaded.anatomy.topology,
             config=self.request.config,
             curvature_images=len(self.curvature_ids),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from snapvit.pipeline.jobs import JobSnapshot, JobState
+from snapvit.jobs.manager import JobSnapshot, JobState
+from snapvit.jobs.tasks import RunTask
 from snapvit.pipeline.results import RunResults
-from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.resources import chosen_results, jobs, run_stamp
 from snapvit.ui.selection import change
 

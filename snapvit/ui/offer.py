@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from snapvit.pipeline.jobs import JobSnapshot, JobState
-from snapvit.pipeline.tasks import Task
+from snapvit.jobs.manager import JobSnapshot, JobState
+from snapvit.jobs.tasks import Task
 from snapvit.ui.job_panel import progress_text
 from snapvit.ui.resources import jobs
 

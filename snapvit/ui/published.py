@@ -11,8 +11,8 @@ import streamlit as st
 from snapvit import figures
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.config import PATH_END, path_pair
-from snapvit.pipeline.published_figures import published_accuracies
 from snapvit.pipeline.results import RunResults
+from snapvit.published.accuracies import published_accuracies
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import Selection

@@ -6,9 +6,9 @@ import streamlit as st
 
 from snapvit.environment import settle
 from snapvit.errors import InputError
-from snapvit.pipeline.jobs import JobManager
+from snapvit.jobs.manager import JobManager
 from snapvit.pipeline.results import RunResults, load_results
-from snapvit.pipeline.store import MANIFEST, Store, default_root
+from snapvit.store.store import MANIFEST, Store, default_root
 from snapvit.ui.components.live_sparsity import LiveSparsity
 from snapvit.ui.path import live_data
 

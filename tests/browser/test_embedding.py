@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from snapvit.artifacts import EmbeddingMap
+from snapvit.artifacts import EmbeddingProjection
 from snapvit.data.sources import open_source
 from snapvit.evaluation.knn import Nearest
-from snapvit.evaluation.neighbours import predictions
-from snapvit.pipeline.embedding_map import MAPS
-from snapvit.pipeline.store import Store
+from snapvit.pipeline.embedding_projection import MAPS
+from snapvit.store.store import Store
+from snapvit.ui.embedding.neighbours import predictions
 
 from .conftest import ROOT, assert_calm, settle
 
@@ -45,7 +45,7 @@ def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def found() -> EmbeddingMap:
+def found() -> EmbeddingProjection:
     return MAPS.load(Store(ROOT / "cache"), RUN, *PAIR)
 
 
@@ -54,7 +54,7 @@ class Map:
     """The map on a page, and where its points are."""
 
     page: Page
-    found: EmbeddingMap
+    found: EmbeddingProjection
 
     @property
     def canvas(self) -> Locator:
@@ -86,7 +86,7 @@ class Map:
 
 
 @pytest.fixture
-def opened(url: str, open_page: Callable[..., Page], found: EmbeddingMap) -> Callable[..., Map]:
+def opened(url: str, open_page: Callable[..., Page], found: EmbeddingProjection) -> Callable[..., Map]:
     def open_(more: str = "", width: int = 1440) -> Map:
         page = open_page(url + more, width=width)
         page.locator('[data-testid="map-canvas"][data-frame]').wait_for(timeout=WAIT)
@@ -104,7 +104,9 @@ def board(page: Page, key: str) -> Locator:
     return page.locator(f".st-key-{key} button[data-image]")
 
 
-def assert_pictures_are_theirs(cards: Locator, found: EmbeddingMap, classes: tuple[str, ...] | None) -> list[int]:
+def assert_pictures_are_theirs(
+    cards: Locator, found: EmbeddingProjection, classes: tuple[str, ...] | None
+) -> list[int]:
     """Every card shows the source's image of its id and that image's class; returns the ids."""
     shown = cards.evaluate_all(
         "cards => cards.map(c => [+c.dataset.image, c.querySelector('img').src, c.querySelector('strong').textContent])"
@@ -119,7 +121,7 @@ def assert_pictures_are_theirs(cards: Locator, found: EmbeddingMap, classes: tup
     return [image for image, *_ in shown]
 
 
-def lonely_query(places: np.ndarray, found: EmbeddingMap) -> int:
+def lonely_query(places: np.ndarray, found: EmbeddingProjection) -> int:
     """Row of the query that is farthest from any other point, so that a click there means it alone."""
     queries = places[found.gallery :]
     gaps = np.array([np.partition(np.square(places - place).sum(axis=1), 1)[1] for place in queries])
@@ -313,7 +315,7 @@ def test_the_map_is_saved_as_a_drawing_with_every_point_where_it_is(opened, foun
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingMap]:
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingProjection]:
     """A cache whose run has 10,000 images of 100 classes on its map."""
     cache = tmp_path_factory.mktemp("crowded") / "cache"
     shutil.copytree(ROOT / "cache", cache)
@@ -327,7 +329,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingMa
     for places in (full, cut):
         features = np.hstack([places, np.full((len(places), 1), 8.0)]).astype(np.float32)
         sides.append(Nearest(features[:gallery], 20).of(features[gallery:]))
-    artifact = EmbeddingMap(
+    artifact = EmbeddingProjection(
         ids=rng.permutation(10_000).astype(np.uint16),
         gallery=gallery,
         labels=labels.astype(np.int16),

@@ -14,7 +14,7 @@ from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages import run_pipeline
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 from .conftest import assert_calm, settle
 

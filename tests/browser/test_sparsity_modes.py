@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from store_samples import drop_grid
 
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 from .conftest import ROOT, assert_calm, settle
 

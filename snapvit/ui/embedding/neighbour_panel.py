@@ -7,11 +7,11 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import Ints
-from snapvit.evaluation.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, STILL_WRONG, stayed, was_there
 from snapvit.ui.components.picture_board import Card, picture_board
 from snapvit.ui.controlled import controlled
-from snapvit.ui.embedding.map_view import MapView
+from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, STILL_WRONG, stayed, was_there
 from snapvit.ui.embedding.pictures import picture_url
+from snapvit.ui.embedding.projection_view import MapView
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import change
 

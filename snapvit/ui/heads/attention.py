@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import AttentionMaps, Doubles, Ints
+from snapvit.artifacts import AttentionShares, Doubles, Ints
 from snapvit.pipeline.attention import FULL, AttentionTask, stored_attention
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -22,7 +22,7 @@ from snapvit.ui.offer import offer
 from snapvit.ui.resources import store
 from snapvit.ui.selection import Selection, change, setting
 
-Maps = tuple[AttentionMaps | None, AttentionMaps | None]  # of the full and the cut model; None where not computed
+Maps = tuple[AttentionShares | None, AttentionShares | None]  # of the full and the cut model; None where not computed
 WAYS = {"head": "The selected head", "rollout": "Rollout through the whole model"}
 
 
@@ -46,7 +46,7 @@ class _Look:
         seen = self._seen(full)
         return seen, np.full(seen.shape, np.nan) if cut is None else self._seen(cut)
 
-    def _seen(self, maps: AttentionMaps) -> Doubles:
+    def _seen(self, maps: AttentionShares) -> Doubles:
         seen = maps.rollout if self.way == "rollout" else maps.heads[:, *self.head]
         return seen.astype(np.float64)
 
@@ -106,7 +106,7 @@ def _look(results: RunResults, selection: Selection, way: str, head: tuple[int, 
     return _Look(way, head, kept, f"block {head[0] + 1}, head {head[1] + 1}, {state} at {selection.sparsity:.1%}")
 
 
-def _reading(maps: AttentionMaps, look: _Look) -> str:
+def _reading(maps: AttentionShares, look: _Look) -> str:
     reader = (
         "the class token, which becomes the embedding,"
         if maps.by_class_token
@@ -126,7 +126,7 @@ def _reading(maps: AttentionMaps, look: _Look) -> str:
     )
 
 
-def _names(maps: AttentionMaps, results: RunResults) -> list[str]:
+def _names(maps: AttentionShares, results: RunResults) -> list[str]:
     classes = results.facts.classes
     return [
         f"{classes[label]} · {image}" if label >= 0 and classes else f"image {image}"

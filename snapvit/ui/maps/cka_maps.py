@@ -11,7 +11,6 @@ import streamlit as st
 from snapvit import figures
 from snapvit.elastic.ranking import cut_at
 from snapvit.figures import StructureOrder
-from snapvit.method.structure_maps import block_means, robust_range
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.map_tasks import CUT_CKA, CutCkaTask
 from snapvit.pipeline.results import RunResults
@@ -19,6 +18,7 @@ from snapvit.ui.components.chart_events import on_cell
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, structure_order
+from snapvit.ui.maps.structure_maps import block_means, robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.resources import store
 from snapvit.ui.selection import Selection, setting

@@ -12,7 +12,6 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Floats, NullSearch
 from snapvit.figures import StructureOrder
-from snapvit.method.structure_maps import robust_range, strongest_pairs
 from snapvit.pipeline.map_tasks import NULL_SEARCH
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.components.chart_events import on_frame
@@ -20,6 +19,7 @@ from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
+from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
 from snapvit.ui.resources import store
 from snapvit.ui.selection import Selection, setting, visit
 

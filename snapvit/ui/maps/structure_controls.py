@@ -7,9 +7,9 @@ import pandas as pd
 from streamlit.delta_generator import DeltaGenerator
 
 from snapvit.figures import StructureOrder
-from snapvit.method.structure_maps import cluster_order, depth_order, strongest_pairs
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
+from snapvit.ui.maps.structure_maps import cluster_order, depth_order, strongest_pairs
 from snapvit.ui.selection import Selection, Structure, change, setting
 
 KINDS = {"all": "All", "mlp": "MLPs", "heads": "Heads"}

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import streamlit as st
 
+from snapvit.jobs.estimate import EstimateTask, find_estimate
+from snapvit.jobs.manager import JobState
 from snapvit.pipeline.config import RunRequest, with_settings
-from snapvit.pipeline.estimate import EstimateTask, find_estimate
-from snapvit.pipeline.jobs import JobState
-from snapvit.pipeline.work import Estimate
+from snapvit.pipeline.effort import Estimate
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import REFRESH_SECONDS, STAGE_NAMES, minutes, progress_text
 from snapvit.ui.resources import jobs

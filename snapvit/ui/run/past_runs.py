@@ -7,8 +7,8 @@ from datetime import datetime
 import streamlit as st
 
 from snapvit.errors import InputError
+from snapvit.jobs.tasks import RunTask
 from snapvit.pipeline.results import IMPORTED, RunSummary, list_runs, load_results
-from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.job_panel import STAGE_NAMES, minutes, start
 from snapvit.ui.page import run_title
 from snapvit.ui.resources import jobs, store

@@ -7,9 +7,9 @@ import dataclasses
 import streamlit as st
 
 from snapvit.errors import InputError
+from snapvit.jobs.tasks import RunTask
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
-from snapvit.pipeline.tasks import RunTask
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import start
 from snapvit.ui.resources import jobs

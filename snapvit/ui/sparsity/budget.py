@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from snapvit.pipeline.budget import Answer, Budget, Choice, PathCosts, meet
+from snapvit.evaluation.budget import Answer, Budget, Choice, PathCosts, meet
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import measured_on_path, measured_rows

@@ -8,9 +8,9 @@ import streamlit as st
 from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
-from snapvit.pipeline.tasks import MeasureTask
 from snapvit.ui.offer import offer
 from snapvit.ui.path import cuts_table, no_accuracy
 from snapvit.ui.sparsity.early import early_answer, warm_up

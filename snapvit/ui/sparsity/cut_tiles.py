@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.elastic.ranking import cut_at
-from snapvit.pipeline.budget import Quality
+from snapvit.evaluation.budget import Quality
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import no_accuracy

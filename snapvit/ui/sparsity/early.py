@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.evaluation.knn import wilson_interval
-from snapvit.pipeline.jobs import JobState
-from snapvit.pipeline.tasks import MeasureTask, WarmTask
+from snapvit.jobs.manager import JobState
+from snapvit.jobs.tasks import MeasureTask, WarmTask
 from snapvit.ui.resources import jobs
 
 

@@ -9,11 +9,11 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
-from snapvit.pipeline.budget import quality_of
+from snapvit.evaluation.budget import quality_of
+from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.grid import COARSE, FINE, HEADS_END, GridTask, grid_pairs
 from snapvit.pipeline.results import RunResults
-from snapvit.pipeline.tasks import MeasureTask
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snapvit.jobs.manager import JobManager, JobSnapshot
+from snapvit.jobs.tasks import Workbench
 from snapvit.pipeline.config import RunRequest
-from snapvit.pipeline.jobs import JobManager, JobSnapshot
-from snapvit.pipeline.tasks import Workbench
-from snapvit.pipeline.work import Estimate
+from snapvit.pipeline.effort import Estimate
 
 EVENT = "estimate"  # kind of the event that carries the numbers
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from snapvit import figures
 from snapvit.evaluation.knn import wilson_interval
-from snapvit.evaluation.neighbours import NEWLY_RIGHT, NEWLY_WRONG
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.embedding_map import EmbeddingTask
+from snapvit.pipeline.embedding_projection import EmbeddingTask
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.components.embedding_map import MapWords, embedding_map
-from snapvit.ui.embedding.map_view import (
+from snapvit.ui.components.embedding_projection import MapWords, embedding_projection
+from snapvit.ui.embedding.neighbour_panel import pick
+from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG
+from snapvit.ui.embedding.projection_view import (
     ALL_CLASSES,
     ALL_IMAGES,
     MapView,
@@ -26,7 +27,6 @@ from snapvit.ui.embedding.map_view import (
     outcome_choices,
     shown,
 )
-from snapvit.ui.embedding.neighbour_panel import pick
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
 from snapvit.ui.published import what_scores_lack
@@ -172,7 +172,7 @@ def show_map(view: MapView, results: RunResults, mask: NDArray, choice: Choice, 
         below="their thumbnails are below the map.",
         file=file,
     )
-    embedding_map(
+    embedding_projection(
         map_points(view, choice.by_outcome, mask),
         groups,
         legend,

@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.pipeline.codec import decode, encode
+from snapvit.store.codec import decode, encode
 
 MANIFEST, MANIFEST_SCHEMA = "manifest.json", 1
 VALUES = "values"  # the one entry of a file's metadata: the artifact's plain values as JSON

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from snapvit.artifacts import EmbeddingMap, Ints
+from snapvit.artifacts import EmbeddingProjection, Ints
 from snapvit.evaluation.knn import majority
 
 STILL_RIGHT, NEWLY_WRONG, NEWLY_RIGHT, STILL_WRONG = range(4)
@@ -21,7 +21,7 @@ def outcomes(truth: Ints, before: Ints, after: Ints) -> Ints:
     return np.where(was, np.where(is_right, STILL_RIGHT, NEWLY_WRONG), np.where(is_right, NEWLY_RIGHT, STILL_WRONG))
 
 
-def predictions(found: EmbeddingMap) -> tuple[Ints, Ints] | None:
+def predictions(found: EmbeddingProjection) -> tuple[Ints, Ints] | None:
     """(M,) classes that the full and the cut model's neighbours vote for; None without labels."""
     if found.labels is None:
         return None
@@ -29,12 +29,12 @@ def predictions(found: EmbeddingMap) -> tuple[Ints, Ints] | None:
     return majority(gallery[found.full_neighbours]), majority(gallery[found.cut_neighbours])
 
 
-def stayed(found: EmbeddingMap) -> NDArray[np.bool_]:
+def stayed(found: EmbeddingProjection) -> NDArray[np.bool_]:
     """(M, k) whether each neighbour of a query in the full model is among its neighbours in the cut one."""
     return _among(found.full_neighbours, found.cut_neighbours)
 
 
-def was_there(found: EmbeddingMap) -> NDArray[np.bool_]:
+def was_there(found: EmbeddingProjection) -> NDArray[np.bool_]:
     """(M, k) whether each neighbour of a query in the cut model was among its neighbours in the full one."""
     return _among(found.cut_neighbours, found.full_neighbours)
 

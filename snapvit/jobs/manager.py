@@ -13,9 +13,9 @@ from functools import cache
 
 from snapvit.environment import settle
 from snapvit.errors import Cancelled, InputError
+from snapvit.jobs.tasks import RunTask, Task, Workbench
 from snapvit.pipeline.progress import Event, Progress, Reporter
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import RunTask, Task, Workbench
+from snapvit.store.store import Store
 
 log = logging.getLogger(__name__)
 

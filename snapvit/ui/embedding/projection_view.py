@@ -9,12 +9,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from snapvit.artifacts import EmbeddingMap, Ints
-from snapvit.evaluation.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, outcomes, predictions, stayed
+from snapvit.artifacts import EmbeddingProjection, Ints
 from snapvit.figures.embedding import GALLERY, OUTCOMES, Look, class_looks
-from snapvit.pipeline.embedding_map import MAPS, mapped_pairs
+from snapvit.pipeline.embedding_projection import MAPS, mapped_pairs
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.components.embedding_map import Group, MapPoints, Place
+from snapvit.ui.components.embedding_projection import Group, MapPoints, Place
+from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, outcomes, predictions, stayed
 from snapvit.ui.resources import run_stamp, store
 
 ALL_CLASSES, ALL_IMAGES, QUERIES = "all classes", "all images", "queries"
@@ -26,7 +26,7 @@ NO_CLASS = -1
 class MapView:
     """A map and what follows from it. Rows are images, the gallery first; arrays of M are of the queries alone."""
 
-    found: EmbeddingMap
+    found: EmbeddingProjection
     pair: tuple[float, float]  # (mlp, heads) sparsities of its cut
     classes: tuple[str, ...]  # empty without labels
     before: Ints | None  # (M,) class that the full model's neighbours vote for
@@ -89,7 +89,7 @@ def _view(root: str, run: str, stamp: int, pair: tuple[float, float], classes: t
     return None if found is None else view_of(found, pair, classes)
 
 
-def view_of(found: EmbeddingMap, pair: tuple[float, float], classes: tuple[str, ...]) -> MapView:
+def view_of(found: EmbeddingProjection, pair: tuple[float, float], classes: tuple[str, ...]) -> MapView:
     """Everything that follows from a map."""
     named = predictions(found)
     truth = None if found.labels is None else found.labels[found.gallery :]

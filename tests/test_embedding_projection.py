@@ -11,10 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from snapvit.artifacts import Measurements
 from snapvit.errors import Cancelled, InputError
-from snapvit.evaluation.neighbours import predictions
-from snapvit.pipeline.embedding_map import MAPS, EmbeddingTask, mapped_pairs
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.tasks import Workbench
+from snapvit.jobs.tasks import Workbench
+from snapvit.pipeline.embedding_projection import MAPS, EmbeddingTask, mapped_pairs
+from snapvit.store.store import Store
+from snapvit.ui.embedding.neighbours import predictions
 
 PAIR = (0.475, 0.325)  # measured by the small run
 OTHER = (0.95, 0.8)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from snapvit.artifacts import AttentionMaps
+from snapvit.artifacts import AttentionShares
 from snapvit.elastic.ranking import cut_at
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled, InputError
+from snapvit.jobs.tasks import Workbench
 from snapvit.models.anatomy import describe
 from snapvit.models.attention import queries_keys_values
-from snapvit.models.attention_maps import attention_weights, look, roll
+from snapvit.models.attention_shares import attention_weights, look, roll
 from snapvit.pipeline.attention import ATTENTION, AttentionTask, example_ids, stored_attention
 from snapvit.pipeline.measure import open_workspace
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.tasks import Workbench
 from tests.conftest import FORMS
 
 
@@ -108,7 +108,7 @@ def test_the_task_keeps_both_models_under_their_own_heads(finished, small_reques
     run, bench = small_request.run, Workbench(finished)
     AttentionTask(run, 0.65, 0.5).perform(bench)
     full, cut = (stored_attention(finished, run, pair) for pair in ((0.0, 0.0), (0.65, 0.5)))
-    assert isinstance(cut, AttentionMaps)
+    assert isinstance(cut, AttentionShares)
     workspace, ranking = open_workspace(finished, run), load_results(finished, run).ranking
     assert full.images.tolist() == example_ids(workspace).tolist() == cut.images.tolist()
     assert len(set(full.labels.tolist())) == 8

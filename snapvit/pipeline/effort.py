@@ -24,7 +24,7 @@ GRAM_BYTES = 64e6  # of the CKA map's Gram matrices, and of the curvature's weig
 
 
 @dataclass(frozen=True)
-class Work:
+class Effort:
     """Counts of everything that a run does."""
 
     topology: Topology

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.store import Store
+from snapvit.store.store import Store
 
 if TYPE_CHECKING:
     from snapvit.pipeline.workspace import Workspace

@@ -1,4 +1,4 @@
-// The map as a file: PNG, and SVG for print. Python puts this file between painting.js and embedding_map.js.
+// The map as a file: PNG, and SVG for print. Python puts this file between painting.js and embedding_projection.js.
 
 const ABOVE = 44; // px for the heading
 const LEGEND_COLUMNS = 4;

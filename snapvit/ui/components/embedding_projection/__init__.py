@@ -75,7 +75,7 @@ class MapWords:
     file: str  # of the saved picture, without its ending
 
 
-def embedding_map(
+def embedding_projection(
     points: MapPoints,
     groups: tuple[Group, ...],
     legend: tuple[int, ...],
@@ -138,9 +138,9 @@ def _text(column: NDArray, kind: str) -> str:
 
 @cache
 def _component() -> Callable[..., Any]:
-    js = "".join(_read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_map.js"))
-    html, css = _read("embedding_map.html"), _read("embedding_map.css")
-    return st.components.v2.component("snapvit_embedding_map", html=html, css=css, js=js)
+    js = "".join(_read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js"))
+    html, css = _read("embedding_projection.html"), _read("embedding_projection.css")
+    return st.components.v2.component("snapvit_embedding_projection", html=html, css=css, js=js)
 
 
 def _read(name: str) -> str:

@@ -10,7 +10,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".map");
   let view = views.get(root);
   if (!view) {
-    view = new EmbeddingMap(root);
+    view = new EmbeddingProjection(root);
     views.set(root, view);
   }
   view.receive(data, (name, value) => setStateValue(name, { value, time: Date.now() }));
@@ -18,7 +18,7 @@ export default function ({ data, parentElement, setStateValue }) {
   return () => root.isConnected || view.stop();
 }
 
-class EmbeddingMap extends Saver {
+class EmbeddingProjection extends Saver {
   constructor(root) {
     super();
     this.root = root;

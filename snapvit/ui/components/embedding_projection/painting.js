@@ -1,4 +1,4 @@
-// Where the points are on the screen, and painting them. Python puts this file in front of embedding_map.js.
+// Where the points are on the screen, and painting them. Python puts this file in front of embedding_projection.js.
 
 const MARGIN = 34; // px around the points
 const CHOSEN_LARGER = 1.25;

@@ -17,10 +17,9 @@ from uuid import uuid4
 
 import numpy as np
 
-from snapvit.artifacts import Scores, Topology
-from snapvit.elastic.ranking import Floors
-from snapvit.elastic.saved_dict import MOST_BYTES, read_saved_dict
+from snapvit.artifacts import Floors, Scores, Topology
 from snapvit.errors import InputError
+from snapvit.published.saved_dict import MOST_BYTES, read_saved_dict
 
 ENUMS = "src.models.enums"  # the authors' module whose string enums their files name
 COUNTS = ("num_blocks", "hidden_dim", "embed_dim", "num_heads", "head_dim")

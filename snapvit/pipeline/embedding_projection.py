@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import EmbeddingMap, Floats, Ints
+from snapvit.artifacts import EmbeddingProjection, Floats, Ints
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.derived import Derived
+from snapvit.pipeline.effort import pass_share
 from snapvit.pipeline.results import load_ranking
-from snapvit.pipeline.store import Store
-from snapvit.pipeline.work import pass_share
+from snapvit.store.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from snapvit.data.pixels import PixelTable
     from snapvit.elastic.vit import ElasticViT
+    from snapvit.jobs.tasks import Workbench
     from snapvit.pipeline.progress import Reporter
-    from snapvit.pipeline.tasks import Workbench
     from snapvit.pipeline.workspace import Workspace
 
-MAPS = Derived("embedding-map", EmbeddingMap, ("ranking",))  # settings: mlp, heads
+MAPS = Derived("embedding-map", EmbeddingProjection, ("ranking",))  # settings: mlp, heads
 SHIPPED = ((0.65, 0.5), (0.95, 0.8))  # cuts whose maps ship with the bundled run
 SEED = 0  # of the layouts
 LAYOUT_PASSES, REFINE_PASSES = 1.0, 0.3  # rough cost of a layout for each image, in passes through the bundled model
@@ -99,7 +99,7 @@ class _Advance:
         self._done = share
 
 
-def _any_map(store: Store, run: str) -> EmbeddingMap | None:
+def _any_map(store: Store, run: str) -> EmbeddingProjection | None:
     """A map of another cut: its full model's half is the same for all cuts."""
     return next((m for pair in mapped_pairs(store, run) if (m := MAPS.load(store, run, *pair)) is not None), None)
 
@@ -140,11 +140,13 @@ def _full_side(workspace: Workspace, elastic: ElasticViT, reporter: Reporter) ->
     return layout.astype(np.float16), *neighbours
 
 
-def _compact(workspace: Workspace, full: tuple[Floats, Ints, Floats], cut: tuple[Floats, Ints, Floats]) -> EmbeddingMap:
+def _compact(
+    workspace: Workspace, full: tuple[Floats, Ints, Floats], cut: tuple[Floats, Ints, Floats]
+) -> EmbeddingProjection:
     labels, gallery = workspace.source.labels, workspace.gallery_ids
     ids = np.concatenate([gallery, workspace.query_ids])
     rows = np.min_scalar_type(len(gallery))
-    return EmbeddingMap(
+    return EmbeddingProjection(
         ids=ids.astype(np.min_scalar_type(int(ids.max()))),
         gallery=len(gallery),
         labels=None if labels is None else labels[ids].astype(np.int16),

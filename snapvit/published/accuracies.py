@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from snapvit.elastic.published import PublishedScores
-from snapvit.models.paper import PAPER_MODELS
+from snapvit.published.models import PAPER_MODELS
+from snapvit.published.scores import PublishedScores
 
 TABLE = Path(__file__).parents[1] / "assets" / "published_knn.csv"
 CALIBRATION = "imagenet-1k"  # what the scores behind the table were computed on

@@ -1,0 +1,1 @@
+"""The background worker, and what pages can ask it to do."""

@@ -1,0 +1,1 @@
+"""The authors' published score files and accuracies."""
