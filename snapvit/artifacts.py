@@ -238,14 +238,18 @@ class Measurement:
     """What one cut costs, measured on the gallery and the queries."""
 
     cut: Cut
-    hits: int | None  # queries whose majority vote names their class; None without labels
+    answers: Bytes | None  # (ceil(queries / 8),) a bit a query: whether its majority vote names its class; None: no labels
     queries: int
     gallery: int
     k: int
     cosine: float  # mean cosine between cut and full embeddings of the queries
     params: int
     macs: int
-    latency_ms: float  # one image on one thread, median
+
+    @property
+    def hits(self) -> int | None:
+        """Queries that k-NN names right."""
+        return None if self.answers is None else int(np.bitwise_count(self.answers).sum())
 
     @property
     def top1(self) -> float | None:
@@ -261,20 +265,20 @@ class Measurements:
     heads: Doubles  # (M,)
     kept_neurons: Ints  # (M, L)
     kept_heads: Ints  # (M, L)
-    hits: Ints  # (M,), -1 where the images have no labels
+    answers: Bytes  # (M, ceil(queries / 8)) a bit a query, as numpy packs them; (M, 0) where the images have no labels
     cosine: Doubles  # (M,)
     params: Ints  # (M,)
     macs: Ints  # (M,)
-    latency_ms: Doubles  # (M,)
     queries: int
     gallery: int
     k: int
 
     @classmethod
-    def empty(cls, blocks: int, queries: int, gallery: int, k: int) -> Measurements:
+    def empty(cls, blocks: int, queries: int, gallery: int, k: int, labelled: bool) -> Measurements:
         """A table without rows."""
         numbers, counts, table = np.empty(0), np.empty(0, np.int64), np.empty((0, blocks), np.int64)
-        return cls(numbers, numbers, table, table, counts, numbers, counts, counts, numbers, queries, gallery, k)
+        answers = np.empty((0, -(-queries // 8) if labelled else 0), np.uint8)
+        return cls(numbers, numbers, table, table, answers, numbers, counts, counts, queries, gallery, k)
 
     def __len__(self) -> int:
         return len(self.mlp)
@@ -289,30 +293,37 @@ class Measurements:
         kept = (tuple(self.kept_neurons[i].tolist()), tuple(self.kept_heads[i].tolist()))
         return Measurement(
             cut=Cut(float(self.mlp[i]), float(self.heads[i]), *kept),
-            hits=None if self.hits[i] < 0 else int(self.hits[i]),
+            answers=self.answers[i] if self.answers.shape[1] else None,
             queries=self.queries,
             gallery=self.gallery,
             k=self.k,
             cosine=float(self.cosine[i]),
             params=int(self.params[i]),
             macs=int(self.macs[i]),
-            latency_ms=float(self.latency_ms[i]),
         )
 
     def with_row(self, new: Measurement) -> Measurements:
         """A table with one more row."""
+        answers = np.empty(0, np.uint8) if new.answers is None else new.answers
         return replace(
             self,
             mlp=np.append(self.mlp, new.cut.mlp),
             heads=np.append(self.heads, new.cut.heads),
             kept_neurons=np.vstack([self.kept_neurons, new.cut.kept_neurons]),
             kept_heads=np.vstack([self.kept_heads, new.cut.kept_heads]),
-            hits=np.append(self.hits, -1 if new.hits is None else new.hits),
+            answers=np.vstack([self.answers, answers]),
             cosine=np.append(self.cosine, new.cosine),
             params=np.append(self.params, new.params),
             macs=np.append(self.macs, new.macs),
-            latency_ms=np.append(self.latency_ms, new.latency_ms),
         )
+
+    def with_rows(self, others: Measurements) -> Measurements:
+        """A table with those rows of `others` that measure cuts which are not in this one."""
+        table = self
+        for i in range(len(others)):
+            if table.find(float(others.mlp[i]), float(others.heads[i])) is None:
+                table = table.with_row(others.row(i))
+        return table
 
 
 @dataclass(frozen=True)

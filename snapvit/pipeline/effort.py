@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from snapvit.artifacts import Topology
 from snapvit.method.xnes import default_population
-from snapvit.pipeline.config import STAGES, RunConfig, path_pair, path_points
+from snapvit.pipeline.config import RunConfig, path_pair, path_points
 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+SINGLE_COST = 2.0  # an image alone on one thread costs about this many passes of an image in a batch
 FORWARD_BATCH = 64  # images, at most
 VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
 # What a batch's activations may take, so that a ViT-B/16's whole pipeline stays under 4 GB. One image is always in a
@@ -21,6 +22,23 @@ VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not
 BACKWARD_BYTES, FORWARD_BYTES = 1.2e9, 0.25e9
 FLOAT = 4  # bytes
 GRAM_BYTES = 64e6  # of the CKA map's Gram matrices, and of the curvature's weight gradients, at once
+
+
+@dataclass(frozen=True)
+class Units:
+    """What something takes, by kind: progress counts their sum in image passes through the full model, and an estimate
+    multiplies each kind with what it takes here."""
+
+    passes: float = 0.0  # of one image in a batch
+    views: float = 0.0  # forward and backward, of one view
+    singles: float = 0.0  # passes of one image alone on one thread
+    set_up: float = 0.0  # passes before the first progress is told; not counted
+    decoded: int = 0  # images read and resized; not counted
+
+    @property
+    def total(self) -> float:
+        """In passes, as progress counts them."""
+        return self.passes + BACKWARD_COST * self.views + SINGLE_COST * self.singles
 
 
 @dataclass(frozen=True)
@@ -32,13 +50,10 @@ class Effort:
     curvature_images: int  # what the images leave of the numbers asked for
     cka_images: int
     search_images: int
+    queries: int
     knn_images: int  # queries, and the gallery where there is an accuracy to measure
-
-    @property
-    def image_units(self) -> float:
-        """Image passes that one curvature image with all its views is worth."""
-        curvature = self.config.curvature
-        return (curvature.global_views + curvature.local_views) * BACKWARD_COST
+    gallery: int
+    examples: int  # whose attention is shown
 
     @property
     def candidate_units(self) -> float:
@@ -53,19 +68,6 @@ class Effort:
     def path(self) -> list[float]:
         """Sparsities that the evaluation measures, in its order."""
         return path_points(self.config.evaluation.points)
-
-    def stage_units(self, stage: str, generations_done: int = 0, missing: Iterable[float] | None = None) -> float:
-        """Image passes of a stage; less what is done of a search, or of an evaluation that lacks only `missing`."""
-        if stage == "curvature":
-            return self.curvature_images * self.image_units
-        if stage == "cka":
-            return self.cka_images
-        if stage == "search":
-            population = self.config.search.population or default_population(self.topology.structures)
-            return (self.config.search.generations - generations_done) * population * self.candidate_units
-        if stage == "evaluation":
-            return sum(self.cut_units(*path_pair(s)) for s in (self.path if missing is None else missing))
-        return 0.0
 
     @property
     def curvature_batch(self) -> int:
@@ -119,7 +121,7 @@ class Estimate:
     @classmethod
     def from_values(cls, values: Mapping[str, float]) -> Estimate:
         """The other way."""
-        seconds = {stage: values[f"{stage} seconds"] for stage in STAGES if f"{stage} seconds" in values}
+        seconds = {name.removesuffix(" seconds"): s for name, s in values.items() if name.endswith(" seconds")}
         return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], seconds)
 
 

@@ -1,0 +1,54 @@
+"""How long cuts take on one machine, kept apart from what does not depend on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from snapvit.artifacts import Latencies
+from snapvit.elastic.ranking import cut_at
+from snapvit.machine import this_machine
+from snapvit.pipeline.config import path_pair, path_points
+from snapvit.pipeline.effort import Effort, Units, pass_share
+from snapvit.pipeline.stage import Arg, Context, Stage
+
+ROUNDS = 25  # roughly: passes of each cut, each beside one of the full model
+
+
+def _missing(points: int, table: Latencies | None) -> list[tuple[float, float]]:
+    pairs = [path_pair(s) for s in sorted(path_points(points))]
+    return [pair for pair in pairs if table is None or table.find(*pair) is None]
+
+
+def _compute(context: Context[Latencies]) -> Iterator[Latencies]:
+    from snapvit.elastic.latency import measure_latencies
+
+    ranking = context.parent("ranking")
+    pairs = _missing(context.request.config.evaluation.points, context.beginning)
+    if not pairs:
+        return
+    loaded = context.workspace.loaded
+    with context.workspace.elastic(ranking) as elastic:
+        cuts = [cut_at(ranking, *pair) for pair in pairs]
+        found = measure_latencies(elastic, cuts, loaded.preprocess, check=context.reporter.check)
+    yield Latencies.empty(this_machine()).with_rows(found)
+
+
+def _units(effort: Effort, _: Mapping[str, Arg], beginning: Latencies | None) -> Units:
+    missing = _missing(effort.config.evaluation.points, beginning)
+    return Units(singles=ROUNDS * sum(1 + pass_share(*pair) for pair in missing))
+
+
+LATENCY = Stage(
+    name="latency",
+    kind=Latencies,
+    title="Latency on this computer",
+    short="Latency",
+    parents=("model", "ranking"),
+    settings=("evaluation.points",),
+    extent=("evaluation.points",),
+    args={"machine": str},
+    compute=_compute,
+    units=_units,
+    grows=True,
+    merge=lambda old, new: new if old is None else old.with_rows(list(new)),
+)
