@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ def decode(kind: type[A], arrays: dict[str, np.ndarray], values: dict[str, Any],
 
     Raises KeyError where something it needs is not there.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     content = {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
@@ -49,6 +50,12 @@ def decode(kind: type[A], arrays: dict[str, np.ndarray], values: dict[str, Any],
         else:
             raise KeyError(name)
     return kind(**content)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Evaluating annotations takes longer than all the rest of a decode."""
+    return typing.get_type_hints(kind)
 
 
 def _dataclass_in(hint: Any) -> type | None:
