@@ -25,9 +25,6 @@ class Labelled:
     def image(self, index: int) -> np.ndarray:
         return np.zeros((4, 4, 3), np.uint8)
 
-    def digest(self) -> str:
-        return "labelled"
-
 
 def parts(source: object, seed: int) -> list[np.ndarray]:
     split = split_source(source, seed)

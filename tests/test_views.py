@@ -30,9 +30,6 @@ class Photos:
     def image(self, index: int) -> np.ndarray:
         return self._images[index]
 
-    def digest(self) -> str:
-        return "photos"
-
 
 @pytest.mark.parametrize("area", [SPEC.global_area, SPEC.local_area])
 @pytest.mark.parametrize(("height", "width"), [(3000, 3000), (2400, 3000)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snapvit.artifacts import Ints
-from snapvit.data.sources import ImageSource
+from snapvit.data.image_source import ImageSource
 from snapvit.errors import InputError
 
 CALIBRATION_SHARE, GALLERY_SHARE = 0.2, 0.6  # the rest are queries: 2,000, 6,000 and 2,000 of 10,000

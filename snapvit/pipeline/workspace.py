@@ -183,7 +183,7 @@ class Workspace:
         """Key of every stage: everything its numbers depend on and nothing else."""
         config = self.request.config
         model = {"weights": self.loaded.digest, "preprocess": dataclasses.asdict(self.loaded.preprocess)}
-        images = self.source.digest()
+        images = self.source.digest_of(np.arange(len(self.source)))
 
         def chosen(ids: Ints) -> list[str]:
             return [images, hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()]
