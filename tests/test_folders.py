@@ -213,6 +213,28 @@ def test_the_digest_is_that_of_the_chosen_images(tmp_path):
     assert opened(root).digest_of(ids) != digest
 
 
+@pytest.mark.parametrize(
+    ("counts", "same", "told"),
+    [
+        ({".": 4}, (".",), "All 4 images of {} have the same content."),
+        ({"auk": 2, "owl": 3}, ("auk", "owl"), "All 5 images of {} have the same content."),
+        (
+            {"auk": 2, "emu": 2, "owl": 3},
+            ("auk", "owl"),
+            "All images of a class have the same content in {}: 'auk' (2 images), 'owl' (3 images).",
+        ),
+        ({"auk": 1, "owl": 2}, (), None),
+        ({".": 1}, (), None),
+    ],
+)
+def test_images_that_are_all_equal_are_named(tmp_path, counts, same, told):
+    write_classes(tmp_path, counts)
+    for name in same:
+        for path in (tmp_path / name).iterdir():
+            path.write_bytes(packed(noise(0), "PNG"))
+    assert opened(tmp_path).notes == (() if told is None else (told.format(f"folder:{tmp_path}"),))
+
+
 def test_what_was_decoded_once_is_only_read_the_next_time(tmp_path, monkeypatch):
     root, cache = write_classes(tmp_path / "birds", {"auk": 5, "owl": 5}), tmp_path / "cache"
     (root / "auk" / "bad.jpg").write_text("text")

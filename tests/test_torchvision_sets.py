@@ -52,6 +52,12 @@ def test_cifar_from_its_files(root, monkeypatch):
     assert source.digest_of(ids) not in (source.digest_of(ids[::-1]), source.digest_of(ids[:2]))
 
 
+def test_equal_images_in_memory_are_named():
+    pixels = np.stack([noise(0), noise(0), noise(1), noise(2)])
+    source = torchvision_sets.ImageArray("some set", pixels, np.array([0, 0, 1, 1]), ("auk", "owl"))
+    assert source.notes == ("All images of a class have the same content in some set: 'auk' (2 images).",)
+
+
 class Payload:
     """Unpickling this writes a file."""
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from snapvit.data.decoding import Pixels, UnusableImage, decode
-from snapvit.data.image_source import ImageSource, Skipped
+from snapvit.data.image_source import ImageSource, Skipped, equal_notes
 from snapvit.errors import InputError
 
 LARGEST_FILE = 256 * 2**20  # bytes
@@ -85,6 +85,7 @@ class ImageFiles(ImageSource):
             empty = sorted(set(range(len(class_names))) - set(there.tolist()))
             unusable += [Skipped(class_names[i], "this class has no usable image") for i in empty]
         self.skipped = (*skipped, *unusable)
+        self.notes = equal_notes(self)
         found = {c.sha256: c.verdict for c in checked if c.sha256}
         if verdicts is not None and not found.items() <= known.items():
             _write_verdicts(verdicts, found)

@@ -7,8 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
+
+NAMED = 5  # classes that a sentence lists
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class ImageSource(ABC):
     labels: Ints | None = None  # (N,) class numbers, None where nobody labelled them
     class_names: tuple[str, ...] = ()  # empty without labels
     skipped: tuple[Skipped, ...] = ()  # what was found beside the images and cannot be used
+    notes: tuple[str, ...] = ()  # sentences worth telling when the source is opened
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -45,6 +50,25 @@ class ImageSource(ABC):
             label = "" if self.labels is None else self.labels[i]
             digest.update(f"{self.content(i)} {label}\n".encode())
         return digest.hexdigest()
+
+
+def equal_notes(source: ImageSource) -> tuple[str, ...]:
+    """A sentence where all images, or all of a class, have the same content, so that nothing can be told from them."""
+    contents = np.array([source.content(i) for i in range(len(source))])
+    if len(contents) > 1 and (contents == contents[0]).all():
+        return (f"All {len(contents)} images of {source.name} have the same content.",)
+    if source.labels is None:
+        return ()
+    _, numbers = np.unique(contents, return_inverse=True)
+    alike = []
+    for label, name in enumerate(source.class_names):
+        of_class = numbers[source.labels == label]
+        if len(of_class) > 1 and (of_class == of_class[0]).all():
+            alike.append(f"{name!r} ({len(of_class)} images)")
+    if not alike:
+        return ()
+    others = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""
+    return (f"All images of a class have the same content in {source.name}: {', '.join(alike[:NAMED])}{others}.",)
 
 
 def pixel_digests(images: Iterable[Pixels]) -> list[str]:

@@ -8,14 +8,11 @@ from heapq import heappop, heappush
 import numpy as np
 
 from snapvit.artifacts import Ints
-from snapvit.data.image_source import ImageSource
+from snapvit.data.image_source import NAMED, ImageSource
 from snapvit.errors import InputError
 
 CALIBRATION_SHARE, GALLERY_SHARE = 0.2, 0.6  # the rest are queries: 2,000, 6,000 and 2,000 of 10,000
-
-
 LEAST_IMAGES = 5  # of a class, or of all where there are no labels: one to three of them for each part
-NAMED = 5  # classes that a message lists
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
 from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
-from snapvit.data.image_source import ImageSource, pixel_digests
+from snapvit.data.image_source import ImageSource, equal_notes, pixel_digests
 from snapvit.errors import InputError
 
 NETWORK_SECONDS = 6.0  # that a server may be silent, at each step
@@ -102,6 +102,7 @@ class ImageArray(ImageSource):
         self.labels = labels
         self._pixels = np.ascontiguousarray(pixels)
         self._contents = pixel_digests(self._pixels)
+        self.notes = equal_notes(self)
 
     def __len__(self) -> int:
         return len(self._pixels)
