@@ -31,9 +31,6 @@ class Photos:
     def image(self, index: int) -> np.ndarray:
         return self._images[index]
 
-    def digest(self) -> str:
-        return "photos"
-
 
 SHAPES = [(3000, 3000), (224, 224), (28, 28), (375, 500), (500, 333), (40, 90), (1, 1), (2, 3), (1, 500), (7, 400)]
 

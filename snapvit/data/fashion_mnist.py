@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
-from snapvit.data.files import Skipped
+from snapvit.data.image_source import ImageSource, pixel_digests
 from snapvit.errors import InputError
 
 BUNDLED = "bundled"
@@ -31,16 +29,16 @@ FASHION_CLASSES = (
 IDX_IMAGES, IDX_LABELS = 2051, 2049  # magic numbers of the IDX format
 
 
-class FashionMnist:
+class FashionMnist(ImageSource):
     """The bundled 10,000 test images of Fashion-MNIST (Zalando SE, MIT licence), grey as three equal channels."""
 
     name = BUNDLED
     class_names = FASHION_CLASSES
-    skipped: tuple[Skipped, ...] = ()
 
     def __init__(self, folder: Path = FASHION_MNIST) -> None:
         self._images = read_idx(folder / "t10k-images-idx3-ubyte.gz", IDX_IMAGES)  # (N, 28, 28) uint8
-        self.labels: Ints | None = read_idx(folder / "t10k-labels-idx1-ubyte.gz", IDX_LABELS).astype(np.int64)
+        self.labels = read_idx(folder / "t10k-labels-idx1-ubyte.gz", IDX_LABELS).astype(np.int64)
+        self._contents = pixel_digests(self._images)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -49,9 +47,9 @@ class FashionMnist:
         """(28, 28, 3) uint8."""
         return np.repeat(self._images[index][:, :, None], 3, axis=2)
 
-    def digest(self) -> str:
-        """sha256 of pixels and labels."""
-        return hashlib.sha256(self._images.tobytes() + self.labels.tobytes()).hexdigest()
+    def content(self, index: int) -> str:
+        """sha256 of the image's pixels, of one channel."""
+        return self._contents[index]
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray:

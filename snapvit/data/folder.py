@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapvit.data.files import Candidate, Check, ImageFiles, Skipped, go_on, shown
+from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
+from snapvit.data.image_source import Skipped
 from snapvit.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")

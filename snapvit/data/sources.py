@@ -1,40 +1,19 @@
-"""Image sources. Every image has a number in its source, its id, that stays with it on every page. No torch."""
+"""Image sources by name. No torch."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
 
-from snapvit.artifacts import Ints
 from snapvit.data.archive import open_upload
-from snapvit.data.decoding import Pixels
 from snapvit.data.fashion_mnist import BUNDLED, FashionMnist
-from snapvit.data.files import Check, Skipped, go_on
+from snapvit.data.files import Check, go_on
 from snapvit.data.folder import open_folder
+from snapvit.data.image_source import ImageSource
 from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
 
 FOLDER, TORCHVISION, UPLOAD = "folder:", "torchvision:", "upload:"
-
-
-class ImageSource(Protocol):
-    """A numbered set of images, decoded one at a time."""
-
-    name: str
-    labels: Ints | None  # (N,) class numbers, None where nobody labelled them
-    class_names: tuple[str, ...]  # empty without labels
-    skipped: tuple[Skipped, ...]  # what was found beside the images and cannot be used
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> Pixels:
-        """(h, w, 3) uint8, red first, at the size it was stored in; very large ones are reduced."""
-        ...
-
-    def digest(self) -> str:
-        """sha256 of all pixels or files: equal digests mean equal images in equal order."""
-        ...
 
 
 def canonical_name(name: str) -> str:

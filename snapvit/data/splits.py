@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 
 from snapvit.artifacts import Ints
-from snapvit.data.sources import ImageSource
+from snapvit.data.image_source import NAMED, ImageSource
 from snapvit.errors import InputError
 
 CALIBRATION_SHARE, GALLERY_SHARE = 0.2, 0.6  # the rest are queries: 2,000, 6,000 and 2,000 of 10,000
-
-
 LEAST_IMAGES = 5  # of a class, or of all where there are no labels: one to three of them for each part
-NAMED = 5  # classes that a message lists
 
 
 @dataclass(frozen=True)
 class Split:
-    """Image ids of each part, shuffled, so that a prefix of a part is a fair sample of it."""
+    """Image ids of each part, shuffled. Every prefix of gallery and queries has the classes' shares."""
 
     calibration: Ints
     gallery: Ints
@@ -43,7 +41,30 @@ def split_source(source: ImageSource, seed: int) -> Split:
     calibrating, in_gallery = round(CALIBRATION_SHARE * len(ids)), round(GALLERY_SHARE * len(ids))
     calibration, rest = train_test_split(ids, train_size=calibrating, random_state=seed, stratify=labels)
     gallery, query = train_test_split(rest, train_size=in_gallery, random_state=seed, stratify=labels[rest])
-    return Split(calibration, gallery, query)
+    return Split(calibration, interleaved(gallery, labels[gallery], seed), interleaved(query, labels[query], seed))
+
+
+def interleaved(ids: Ints, labels: Ints, seed: int) -> Ints:
+    """`ids` (N,) in an order of which every prefix is stratified: of n images, a class that has g of all N has
+    n g / N, rounded down or up. Within a class they stay in the order given; the seed decides between classes.
+
+    Image j = 1, 2, ... of a class may come from place (j - 1) N / g on, rounded down, and must come before j N / g,
+    rounded up: the windows of a fair schedule (Baruah et al., Proportionate progress, 1996). Taking the earliest
+    deadline first keeps all of them, since unit jobs with whole windows that can be kept at all are kept that way.
+    """
+    total, coin = len(ids), np.random.default_rng(seed).random(len(ids))
+    starting: list[list[tuple[int, float, int]]] = [[] for _ in range(total)]
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        for j, row in enumerate(rows.tolist()):
+            deadline = -(-(j + 1) * total // len(rows))
+            starting[j * total // len(rows)].append((deadline, coin[row], row))
+    order, waiting = [], []
+    for jobs in starting:
+        for job in jobs:
+            heappush(waiting, job)
+        order.append(heappop(waiting)[2])
+    return ids[order]
 
 
 def split_counts(source: ImageSource, split: Split) -> Ints:

@@ -73,7 +73,7 @@ def _bundled() -> str:
     with st.expander("How they are split, by class", key="bundled_split", on_change="rerun") as table:
         if table.open:
             source = image_source(BUNDLED)
-            _split_table(source, _split(source.digest(), source))
+            _split_table(source, _split(source.digest_of(np.arange(len(source))), source))
     return BUNDLED
 
 
@@ -139,7 +139,7 @@ def _describe(source: ImageSource, k: int) -> None:
         with st.expander(f"What was left out, and why ({len(source.skipped)})", icon=":material/warning:"):
             left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
             st.dataframe(left_out, hide_index=True)
-    split = _split(source.digest(), source)
+    split = _split(source.digest_of(np.arange(len(source))), source)
     with st.container(horizontal=True, gap="small"):
         for i in _examples(source):
             caption = source.class_names[source.labels[i]] if classes else f"image {i}"
