@@ -9,24 +9,27 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snapvit.artifacts import Measurement, Measurements, RunFacts, SearchHistory
+from snapvit.artifacts import Latency, Measurement, Measurements, RunFacts, SearchHistory
 from snapvit.data.sources import canonical_name
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
 from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
-from snapvit.pipeline.results import known_run, list_runs, load_ranking, load_results
+from snapvit.pipeline.results import StoredRun, list_runs, load_results
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.published.scores import read_scores
 from snapvit.store.store import Store
 
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_problems(store: Store) -> None:
-    for problem in store.problems.values():
+    for problem in store.problems:
         print(f"snapvit: {problem}", file=sys.stderr)
 
 
@@ -110,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
         sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
 
+    latency = add("latency", _latency, "time the cuts of a run on this machine, each beside the full model")
+    latency.add_argument("run", metavar="RUN", help=RUN_HELP)
+
     scores = add("scores", _scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
     scores.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, such as scores.pt")
@@ -122,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
-    from snapvit.pipeline.stages import run_pipeline  # imports torch, which the other commands can do without
+    from snapvit.pipeline.running import run_pipeline  # imports torch, which the other commands can do without
 
     published = None if args.scores is None else read_scores(args.scores)
     config = PRESETS[args.preset] if published is None else replace(PRESETS[args.preset], floors=published.floors)
@@ -200,8 +206,32 @@ def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.measure import measure_cut
 
     measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
-    facts = known_run(store, args.run)[0].facts
-    return {"run": args.run} | _plain(measured), _sentence(measured, facts)
+    stored = StoredRun.open(store, args.run)
+    table = stored.load(LATENCY, this_machine().id)
+    timed = None if table is None else table.find(args.mlp, args.heads)
+    took = "" if timed is None else f" {_took(timed)}."
+    content = {"run": args.run, "latency": None if timed is None else asdict(timed)} | _plain(measured)
+    return content, _sentence(measured, stored.manifest.facts) + took
+
+
+def _latency(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.running import machine_latency, open_workspace, run_wants
+
+    want = machine_latency()
+    workspace = open_workspace(store, args.run)
+    run_wants(workspace, store, Reporter(_ProgressLine()), [want])
+    table = StoredRun.open(store, args.run).need(want.stage, *want.args)
+    rows = sorted(table.rows(), key=lambda row: (row.mlp, row.heads))
+    lines = [f"{row.mlp:6.1%} of neurons, {row.heads:6.1%} of heads removed: {_took(row)}" for row in rows]
+    content = {"run": args.run, "machine": asdict(table.machine), "cuts": [asdict(row) for row in rows]}
+    return content, "\n".join([f"One image at a time on {table.machine.label}:", *lines])
+
+
+def _took(row: Latency) -> str:
+    return (
+        f"{row.ms:.2f} ms an image, {row.ratio:.0%} of the full model's (middle half of {row.repeats} rounds "
+        f"{row.low:.0%} to {row.high:.0%})"
+    )
 
 
 def _scores(args: argparse.Namespace, store: Store) -> Answer:
@@ -231,7 +261,7 @@ def _ranking(args: argparse.Namespace, store: Store) -> Answer:
         of = {"scores": args.run, "model_type": published.model_type}
         ranking = rank(published.scores, published.floors)
     else:
-        of, ranking = {"run": args.run}, load_ranking(store, args.run)
+        of, ranking = {"run": args.run}, StoredRun.open(store, args.run).need(RANKING)
     cut = cut_at(ranking, args.mlp, args.heads)
     content = of | {
         "mlp": cut.mlp,
@@ -262,7 +292,6 @@ def _plain(m: Measurement) -> dict[str, Any]:
         "cosine": m.cosine,
         "params": m.params,
         "macs": m.macs,
-        "latency_ms": m.latency_ms,
         "kept_neurons": list(m.cut.kept_neurons),
         "kept_heads": list(m.cut.kept_heads),
     }
@@ -275,7 +304,7 @@ def _sentence(m: Measurement, facts: RunFacts) -> str:
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"
     return (
         f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed: {accuracy}, cosine {m.cosine:.3f}, "
-        f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs, {m.latency_ms:.1f} ms an image."
+        f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs."
     )
 
 

@@ -113,8 +113,10 @@ class MeasureTask:
     @property
     def label(self) -> str:
         """What it does, for people."""
-        return f"Measuring the cut at {self.pairs[0][0]:.1%}" if len(self.pairs) == 1 else (
-            f"Measuring {len(self.pairs)} cuts"
+        return (
+            f"Measuring the cut at {self.pairs[0][0]:.1%}"
+            if len(self.pairs) == 1
+            else (f"Measuring {len(self.pairs)} cuts")
         )
 
     def perform(self, bench: Workbench) -> None:

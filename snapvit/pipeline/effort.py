@@ -6,12 +6,11 @@ work. Numbers alone: no torch here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snapvit.artifacts import Topology
-from snapvit.method.xnes import default_population
-from snapvit.pipeline.config import RunConfig, path_pair, path_points
+from snapvit.pipeline.config import RunConfig, path_points
 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
 SINGLE_COST = 2.0  # an image alone on one thread costs about this many passes of an image in a batch

@@ -11,17 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snapvit.artifacts import Cut, Measurement, Measurements, Ranking
+from snapvit.artifacts import Cut, Latencies, Measurement, Measurements, Ranking
 from snapvit.data.pixels import PixelTable
 from snapvit.elastic.cost import cost_model
+from snapvit.elastic.latency import measure_latencies
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.features import embeddings, mean_cosine
 from snapvit.evaluation.knn import Knn
 from snapvit.evaluation.paired import pack_answers
+from snapvit.machine import this_machine
 from snapvit.pipeline.effort import forward_batch, pass_share
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.running import check_unchanged, keep_piece, open_workspace
+from snapvit.pipeline.running import check_unchanged, keep_piece, machine_latency, open_workspace
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.ranking import RANKING
@@ -62,7 +64,8 @@ class Meter:
         workspace, model = self._workspace, self._elastic.model
         batch = forward_batch(workspace.loaded.anatomy.topology)
         few_queries, few_gallery = ceil(EARLY_QUERIES / batch), ceil(EARLY_GALLERY / batch)  # batches
-        enough = len(workspace.ids["queries"]) > few_queries * batch and len(workspace.ids["gallery"]) > few_gallery * batch
+        queries, gallery = len(workspace.ids["queries"]), len(workspace.ids["gallery"])
+        enough = queries > few_queries * batch and gallery > few_gallery * batch
         k = workspace.request.config.evaluation.k
         if workspace.accuracy_missing is not None or not enough or k > EARLY_GALLERY:
             return self.measure(cut)
@@ -156,6 +159,7 @@ def measure_cut(
     with Meter(workspace, ranking, reporter) as meter:
         measured = meter.measure_soon(cut)
     _keep(store, workspace, measured, reporter)
+    _time(store, workspace, ranking, [(mlp, heads)], reporter)
     return measured
 
 
@@ -176,12 +180,30 @@ def measure_cuts(
             measured = meter.measure(cut_at(ranking, mlp, heads))
             _keep(store, workspace, measured, reporter)
             reporter.event("point", f"cut at {mlp:.1%} of neurons and {heads:.1%} of heads", mlp=mlp, heads=heads)
+    _time(store, workspace, ranking, missing, reporter)
+
+
+def _time(
+    store: Store, workspace: Workspace, ranking: Ranking, pairs: list[tuple[float, float]], reporter: Reporter
+) -> None:
+    """Time cuts too where the run's path was timed on this machine; where it was not, nobody asked for times here."""
+    stored, want = StoredRun.open(store, workspace.request.run), machine_latency()
+    if not pairs or not stored.is_whole(want.stage, *want.args):
+        return
+    cuts = [cut_at(ranking, *pair) for pair in pairs]
+    with workspace.elastic(ranking) as elastic:
+        found = measure_latencies(elastic, cuts, workspace.loaded.preprocess, check=reporter.check)
+    _keep_piece(store, workspace, want, Latencies.empty(this_machine()).with_rows(found), reporter)
 
 
 def _keep(store: Store, workspace: Workspace, measured: Measurement, reporter: Reporter) -> None:
     """Add a row to the run's table; other processes may add theirs at the same time."""
+    _keep_piece(store, workspace, Want(EVALUATION), empty_table(workspace).with_row(measured), reporter)
+
+
+def _keep_piece(store: Store, workspace: Workspace, want: Want, rows: object, reporter: Reporter) -> None:
     try:
-        keep_piece(store, workspace, Want(EVALUATION), empty_table(workspace).with_row(measured))
+        keep_piece(store, workspace, want, rows)
     except StoreError as error:  # a cache that cannot be written is no reason to keep the number back
         store.report(f"{workspace.request.run}: measured cut", str(error))
         reporter.event("note", f"The cut was measured, but not kept. {error}")

@@ -16,7 +16,7 @@ from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.stage import Context, Stage, Want
+from snapvit.pipeline.stage import Context, Want
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
 from snapvit.pipeline.workspace import Workspace
@@ -210,4 +210,3 @@ def _know_nodes(workspace: Workspace, store: Store, wants: Sequence[Want]) -> No
     nodes = workspace.nodes_like({*manifest.nodes, *(name for name in parents if name not in TABLE)})
     if nodes != manifest.nodes:
         store.create(request.run, manifest.request, manifest.facts, nodes)
-

@@ -19,6 +19,7 @@ from snapvit.method.curvature import estimate_curvature
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Estimate, forward_batch
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import main_stages
 from snapvit.pipeline.workspace import Workspace
 
@@ -41,7 +42,7 @@ def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = N
     per_view = _view_seconds(workspace, reporter)
     per_single = _single_seconds(workspace, reporter)
     seconds = {}
-    for stage in main_stages(request):
+    for stage in (*main_stages(request), LATENCY):
         units = stage.units(effort, {}, None)
         seconds[stage.name] = (
             (units.passes + units.set_up) * per_pass
@@ -98,7 +99,8 @@ def _view_seconds(workspace: Workspace, reporter: Reporter) -> float:
 
     first = run(0)
     reporter.check()
-    again = run(0) if first * batch * views.count < TRIAL_SECONDS else first  # a long batch hides what the first one sets up
+    short = first * batch * views.count < TRIAL_SECONDS
+    again = run(0) if short else first  # a long batch hides what the first one sets up
     reporter.advance(1)
     return min(first, again)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snapvit.artifacts import Ints, Ranking, RunFacts, Topology
 from snapvit.data.pixels import PixelTable, pixel_table
-from snapvit.data.sources import ImageSource, open_images
+from snapvit.data.sources import ImageSource, open_source
 from snapvit.data.splits import Split, split_source
 from snapvit.data.views import ViewSpec
 from snapvit.elastic.cost import cost_model
@@ -90,8 +90,7 @@ class Workspace:
         loaded = load_model(request.model, device, download_notes(reporter))
         for note in loaded.notes:
             reporter.event("note", note)
-        images = (request.data, request.gallery, request.queries)
-        source = open_images(*images, cache=cache or default_root(), check=reporter.check)
+        source = open_source(request.data, cache or default_root(), reporter.check)
         for note in source.notes:
             reporter.event("note", note)
         split = split_source(source, request.config.split_seed)
@@ -203,7 +202,7 @@ class Workspace:
         images are the content and labels of the chosen files.
         """
         model = {
-            "architecture": self.loaded.architecture,
+            "architecture": getattr(self.loaded, "architecture", {}),
             "weights": self.loaded.digest,
             "preprocess": dataclasses.asdict(self.loaded.preprocess),
         }

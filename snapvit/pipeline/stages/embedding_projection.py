@@ -13,8 +13,6 @@ from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from snapvit.data.pixels import PixelTable
     from snapvit.elastic.vit import ElasticViT
     from snapvit.pipeline.progress import Reporter
@@ -70,7 +68,10 @@ def _features(workspace: Workspace, elastic: ElasticViT, reporter: Reporter, sha
 
     tables = (workspace.table("gallery"), workspace.table("queries"))
 
-    gallery, queries = (embeddings(elastic.model, reporter.counting(workspace.batches(table), share)).numpy() for table in tables)
+    def features(table: PixelTable) -> Floats:
+        return embeddings(elastic.model, reporter.counting(workspace.batches(table), share)).numpy()
+
+    gallery, queries = map(features, tables)
     return gallery, queries
 
 

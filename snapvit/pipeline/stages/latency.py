@@ -50,5 +50,5 @@ LATENCY = Stage(
     compute=_compute,
     units=_units,
     grows=True,
-    merge=lambda old, new: new if old is None else old.with_rows(list(new)),
+    merge=lambda old, new: new if old is None else old.with_rows(new.rows()),
 )
