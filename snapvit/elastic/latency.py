@@ -4,7 +4,8 @@ A time by itself tells little: other processes, the clock frequency and the memo
 step of sparsity does. So every cut is timed between two visits to the whole model, again and again in a new order, and
 what counts is the quotient. Within a visit the first pass is not counted: it compiles kernels for the cut's shapes
 (half as long again as the next one, on the bundled model). Of the others the fastest counts, since what disturbs only
-ever adds; over the rounds the median counts, since by then nothing but chance is left.
+ever adds; over the rounds the median counts, since by then nothing but chance is left. Whole rounds that are not
+counted would change nothing: the first is like the others.
 """
 
 from __future__ import annotations
