@@ -343,66 +343,6 @@ class Latency:
 
 @dataclass(frozen=True)
 class Latencies:
-    """What cuts of one ranking take on one machine, a row each.
-
-    Apart from the measurements, which any machine repeats.
-    """
-
-    machine: Machine
-    mlp: Doubles  # (M,)
-    heads: Doubles  # (M,)
-    ms: Doubles  # (M,)
-    full_ms: Doubles  # (M,)
-    ratio: Doubles  # (M,)
-    low: Doubles  # (M,)
-    high: Doubles  # (M,)
-    repeats: Ints  # (M,)
-
-    @classmethod
-    def empty(cls, machine: Machine) -> Latencies:
-        """A table without rows."""
-        return cls(machine, *[np.empty(0)] * 7, repeats=np.empty(0, np.int64))
-
-    def __len__(self) -> int:
-        return len(self.mlp)
-
-    def rows(self) -> list[Latency]:
-        """All rows as objects."""
-        columns = [getattr(self, field.name).tolist() for field in fields(Latency)]
-        return [Latency(*row) for row in zip(*columns, strict=True)]
-
-    def find(self, mlp: float, heads: float) -> Latency | None:
-        """The latency at this pair of sparsities, if it was measured."""
-        return next((row for row in self.rows() if _same_cut(row, mlp, heads)), None)
-
-    def with_rows(self, new: list[Latency]) -> Latencies:
-        """A table with these rows at the end, in place of older ones of the same cuts."""
-        kept = [row for row in self.rows() if not any(_same_cut(row, n.mlp, n.heads) for n in new)]
-        columns = {field.name: [getattr(row, field.name) for row in kept + new] for field in fields(Latency)}
-        repeats = np.array(columns.pop("repeats"), np.int64)
-        return replace(self, repeats=repeats, **{name: np.array(c, np.float64) for name, c in columns.items()})
-
-
-def _same_cut(row: Latency, mlp: float, heads: float) -> bool:
-    return abs(row.mlp - mlp) < 1e-6 and abs(row.heads - heads) < 1e-6
-
-
-@dataclass(frozen=True)
-class Latency:
-    """What one cut takes beside the whole model: forward passes of one image."""
-
-    mlp: float
-    heads: float
-    ms: float  # median over the rounds
-    full_ms: float  # of the whole model
-    ratio: float  # to the whole model, timed next to it: median over the rounds,
-    low: float  # and its quartiles
-    high: float
-    repeats: int  # rounds
-
-
-@dataclass(frozen=True)
-class Latencies:
     """What cuts of one ranking take on one machine, a row each. Apart from Measurements, which any machine repeats."""
 
     machine: Machine

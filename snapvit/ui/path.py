@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from snapvit.artifacts import Measurement
+from snapvit.artifacts import Latency, Measurement
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.evaluation.paired import PairedComparison, compare, unpack_answers
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
@@ -32,21 +33,40 @@ def measured_on_path(results: RunResults) -> list[Measurement]:
 
 def cuts_table(results: RunResults) -> pd.DataFrame:
     """A row for each measured cut on the path, by sparsity; no accuracy where the images allow none."""
-    return pd.DataFrame([_row(m) for m in measured_on_path(results)])
+    return pd.DataFrame([_row(results, m) for m in measured_on_path(results)])
 
 
-def _row(m: Measurement) -> dict[str, float]:
+def beside_full(results: RunResults, m: Measurement) -> PairedComparison | None:
+    """A measured cut beside the full model, on the same queries; None where either has no answers."""
+    full = None if results.measurements is None else results.measurements.find(0.0, 0.0)
+    if full is None or full.answers is None or m.answers is None:
+        return None
+    return compare(*(unpack_answers(c.answers, c.queries) for c in (full, m)))
+
+
+def latency_of(results: RunResults, m: Measurement) -> Latency | None:
+    """How long a measured cut takes, on the machine that `results.latencies` names."""
+    return None if results.latencies is None else results.latencies.find(m.cut.mlp, m.cut.heads)
+
+
+def _row(results: RunResults, m: Measurement) -> dict[str, float | None]:
     low, high = wilson_interval(m.hits, m.queries) if m.hits is not None else (None, None)
+    pair, took = beside_full(results, m), latency_of(results, m)
     return {
         "MLP sparsity": m.cut.mlp,
         "Head sparsity": m.cut.heads,
         "Top-1": m.top1,
         "95 % low": low,
         "95 % high": high,
+        "Less than the full model": None if pair is None else -pair.difference,
+        "Less, 95 % low": None if pair is None else -pair.high,
+        "Less, 95 % high": None if pair is None else -pair.low,
+        "McNemar p": None if pair is None else pair.p_value,
         "Cosine": m.cosine,
         "Parameters": m.params,
         "MACs": m.macs,
-        "Latency (ms)": m.latency_ms,
+        "Latency (ms)": None if took is None else took.ms,
+        "Latency, share of full": None if took is None else took.ratio,
     }
 
 
@@ -78,7 +98,10 @@ def live_data(results: RunResults) -> LiveSparsity:
     points = []
     for m in measured_on_path(results):
         low, high = (None, None) if m.hits is None else wilson_interval(m.hits, m.queries)
-        points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, m.latency_ms))
+        pair, took = beside_full(results, m), latency_of(results, m)
+        gain = (None, None, None) if pair is None else (pair.difference, pair.low, pair.high)
+        times = (None, None) if took is None else (took.ms, took.ratio)
+        points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, *gain, *times))
     table = results.measurements
     evaluation = results.request.config.evaluation
     return LiveSparsity(
@@ -90,4 +113,5 @@ def live_data(results: RunResults) -> LiveSparsity:
         k=table.k if table else evaluation.k,
         queries=table.queries if table else evaluation.queries,
         accuracy_missing=no_accuracy(results),
+        timed_here=results.timed_here,
     )

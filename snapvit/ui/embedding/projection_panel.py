@@ -8,10 +8,12 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from snapvit import figures
-from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.paired import compare, describe
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.embedding_projection import EmbeddingTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.ui.components.embedding_projection import MapWords, embedding_projection
 from snapvit.ui.embedding.neighbour_panel import pick
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG
@@ -82,7 +84,7 @@ def cut_to_show(results: RunResults, selection: Selection) -> MapView:
         images = evaluation.gallery + evaluation.queries
         nearest = "" if view is None else f" Meanwhile the map below shows the nearest computed one, at {view.percent}."
         offer(
-            EmbeddingTask(results.summary.run, *pair),
+            StageTask(results.summary.run, (Want(EMBEDDING_PROJECTION, pair),)),
             f"The features of the cut at **{100 * selection.sparsity:.4g} %** are not computed yet: embeddings, "
             f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
             "Compute this map",
@@ -125,12 +127,9 @@ def headline(view: MapView) -> None:
     truth = found.labels[found.gallery :]
     right, was = (int((named == truth).sum()) for named in (view.after, view.before))
     columns[3].metric("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points")
-    cut, full = (
-        f"{low:.1%} to {high:.1%}" for low, high in (wilson_interval(hits, len(truth)) for hits in (right, was))
-    )
     st.caption(
-        f"Of {len(truth):,} queries. 95 % interval of top-1: {cut} after the cut, {full} for the full model "
-        f"({was / len(truth):.1%})."
+        f"Top-1 of the cut beside the full model's {was / len(truth):.1%}, query by query: "
+        f"{describe(compare(view.before == truth, view.after == truth))}."
     )
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import EmbeddingProjection, Ints
 from snapvit.figures.embedding import GALLERY, OUTCOMES, Look, class_looks
-from snapvit.pipeline.embedding_projection import MAPS, mapped_pairs
-from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.results import RunResults, StoredRun
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.ui.components.embedding_projection import Group, MapPoints, Place
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, outcomes, predictions, stayed
 from snapvit.ui.resources import run_stamp, store
@@ -74,7 +74,7 @@ class MapView:
 def chosen_map(results: RunResults, pair: tuple[float, float]) -> tuple[MapView | None, list[tuple[float, float]]]:
     """The view of the cut `pair`, else of the nearest one that is computed; and the pairs of all that are."""
     run = results.summary.run
-    pairs = mapped_pairs(store(), run)
+    pairs = results.stored.asked(EMBEDDING_PROJECTION)
     for near in sorted(pairs, key=lambda p: abs(p[0] - pair[0]) + abs(p[1] - pair[1])):
         view = _view(str(store().root), run, run_stamp(run), near, results.facts.classes)
         if view is not None:
@@ -85,7 +85,7 @@ def chosen_map(results: RunResults, pair: tuple[float, float]) -> tuple[MapView 
 # The stamp makes a changed manifest a new entry; readers share the arrays, which nobody writes to.
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _view(root: str, run: str, stamp: int, pair: tuple[float, float], classes: tuple[str, ...]) -> MapView | None:
-    found = MAPS.load(store(), run, *pair)
+    found = StoredRun.open(store(), run).load(EMBEDDING_PROJECTION, *pair)
     return None if found is None else view_of(found, pair, classes)
 
 
