@@ -9,14 +9,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snapvit.artifacts import Latency, Measurement, Measurements, RunFacts, SearchHistory
-from snapvit.data.sources import canonical_name
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
@@ -24,9 +23,10 @@ from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
-from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
+from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
+from snapvit.pipeline.request import make_request
 from snapvit.pipeline.results import StoredRun, list_runs, load_results
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.ranking import RANKING
@@ -86,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         help="bundled; folder:PATH, a folder of images, with a folder a class where they are labelled; or "
         f"torchvision:NAME, one of {', '.join(known.name for known in SETS)} (downloaded into SNAPVIT_DATA)",
     )
+    for part, what in (
+        ("gallery", "labelled images that queries are compared with"),
+        ("queries", "images to be named"),
+    ):
+        run.add_argument(f"--{part}", metavar="SOURCE", help=f"{what}, where they are not a part of --data")
     run.add_argument("--preset", choices=sorted(PRESETS), default="quick", help="quick (default) or paper")
     run.add_argument(
         "--set",
@@ -131,13 +136,9 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.running import run_pipeline  # imports torch, which the other commands can do without
 
     published = None if args.scores is None else read_scores(args.scores)
-    config = PRESETS[args.preset] if published is None else replace(PRESETS[args.preset], floors=published.floors)
-    config = with_settings(config, args.set)
-    if args.seed is not None:
-        config = with_settings(config, [f"search.seed={args.seed}"])
-    digest = None if published is None else published.digest
     spec = ModelSpec(args.model, args.checkpoint, args.image_size)
-    request = RunRequest(spec, canonical_name(args.data), config, digest)
+    images = (args.data, args.gallery, args.queries)
+    request = make_request(spec, *images, args.preset, args.set, args.seed, published)
     reporter = Reporter(_ProgressLine())
     run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)

@@ -26,7 +26,7 @@ from snapvit.models.loading import LoadedModel, load_model, weights_digest
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 
 # The models here are so small that more threads only wait for one another: ten times slower beside another program.

@@ -9,7 +9,8 @@ import streamlit as st
 from snapvit.errors import InputError
 from snapvit.jobs.tasks import RunTask
 from snapvit.models.spec import ModelSpec
-from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
+from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest
+from snapvit.pipeline.request import make_request
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import start
 from snapvit.ui.resources import jobs
@@ -72,7 +73,7 @@ def run_form() -> None:
 
 def _request(spec: ModelSpec, data: str, preset: str, settings: list[str]) -> RunRequest | None:
     try:
-        return RunRequest(spec, data, with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))
+        return make_request(spec, data, preset=preset if preset in PRESETS else "quick", settings=settings)
     except InputError as error:
         st.error(str(error))
         return None
