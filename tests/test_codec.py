@@ -23,6 +23,8 @@ from snapvit.artifacts import (
     Floors,
     HeadGradients,
     ImageLesson,
+    Latencies,
+    Latency,
     MainDirections,
     Measurement,
     Measurements,
@@ -33,6 +35,7 @@ from snapvit.artifacts import (
     Topology,
 )
 from snapvit.elastic.ranking import final_scores, rank
+from snapvit.machine import Machine
 from snapvit.method.search import SearchState, search, start_search
 from snapvit.method.xnes import XnesState
 from snapvit.models.spec import ModelSpec
@@ -74,6 +77,10 @@ def embedding_projection(labels: np.ndarray | None) -> EmbeddingProjection:
 
 SAMPLES = [
     Floors(),
+    Machine("Intel(R) Xeon(R)", 1, "2.14.1", "Linux x86_64"),
+    Latency(0.5, 0.35, 2.5, 3.5, 0.71, 0.7, 0.72, 41),
+    Latencies.empty(Machine("Gerät ünï", 2, "2.6.0", "Darwin arm64")),
+    Latencies.empty(Machine("A", 1, "2.6.0", "b")).with_rows([Latency(0.5, 0.35, 2.5, 3.5, 0.71, 0.7, 0.72, 41)]),
     CutCkaMap(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), 16),
     MainDirections(noise(9, 16), noise(9)),
     NullSearch(
