@@ -438,6 +438,8 @@ class RunFacts:
     topology: Topology  # its tokens are 0 where only scores are known
     costs: CostModel | None  # None where only scores are known, of an unknown architecture
     classes: tuple[str, ...]  # empty where the images have no labels
+    accuracy_missing: str | None = None  # why k-NN says nothing about them, as the beginning of a sentence
+    notes: tuple[str, ...] = ()  # sentences on the images that a reader of their accuracy should know
 
 
 @dataclass(frozen=True)

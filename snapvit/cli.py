@@ -19,7 +19,7 @@ from snapvit.artifacts import Latency, Measurement, Measurements, RunFacts, Sear
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
-from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
@@ -299,7 +299,7 @@ def _plain(m: Measurement) -> dict[str, Any]:
 
 
 def _sentence(m: Measurement, facts: RunFacts) -> str:
-    accuracy = f"no accuracy ({why_no_accuracy(len(facts.classes), m.gallery, m.k)})"
+    accuracy = f"no accuracy ({facts.accuracy_missing})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"

@@ -72,7 +72,9 @@ def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:
 
 
 def report_images(workspace: Workspace, reporter: Reporter) -> None:
-    """Name what the images lack: files that were left out, and an accuracy that cannot be measured."""
+    """Name what is to be known of the images: files that were left out, what k-NN can say about them."""
+    for note in workspace.notes:
+        reporter.event("note", note)
     skipped = workspace.source.skipped
     for file in skipped[:SKIPPED_NAMED]:
         reporter.event("note", f"{file.file} is left out: {file.reason}")

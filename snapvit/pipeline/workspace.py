@@ -20,7 +20,7 @@ from snapvit.data.views import ViewSpec
 from snapvit.elastic.cost import cost_model
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
-from snapvit.evaluation.knn import why_no_accuracy
+from snapvit.evaluation.knn import KnnLimits, limits_sentence, reachable_top1, why_no_accuracy
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
@@ -91,8 +91,6 @@ class Workspace:
         for note in loaded.notes:
             reporter.event("note", note)
         source = open_source(request.data, cache or default_root(), reporter.check)
-        for note in source.notes:
-            reporter.event("note", note)
         split = split_source(source, request.config.split_seed)
         return cls(request, loaded, source, split, device)
 
@@ -142,10 +140,25 @@ class Workspace:
 
     @property
     def accuracy_missing(self) -> str | None:
-        """Why k-NN says nothing about these images; None where it does."""
-        labels, gallery = self.source.labels, self.ids["gallery"]
-        classes = 0 if labels is None else len(np.unique(labels[gallery]))
-        return why_no_accuracy(classes, len(gallery), self.request.config.evaluation.k)
+        """Why k-NN says nothing about these images, as the beginning of a sentence; None where it does."""
+        gallery, k, limits = self.ids["gallery"], self.request.config.evaluation.k, self.limits
+        if limits is None:
+            return why_no_accuracy(0, len(gallery), k)
+        return why_no_accuracy(limits.classes, limits.gallery, k, limits.top1)
+
+    @cached_property
+    def limits(self) -> KnnLimits | None:
+        """What k-NN can say at most about these images; None without labels."""
+        labels, k = self.source.labels, self.request.config.evaluation.k
+        return None if labels is None else reachable_top1(labels[self.ids["gallery"]], labels[self.ids["queries"]], k)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on the images that a reader of their accuracy should know."""
+        limits = None
+        if self.accuracy_missing is None:
+            limits = limits_sentence(self.limits, self.source.class_names)
+        return (*self.source.notes, *([limits] if limits else []))
 
     def table(self, name: str) -> PixelTable:
         """The images that are for this, decoded when they are first asked for."""
@@ -192,6 +205,8 @@ class Workspace:
             topology=self.topology,
             costs=cost_model(self.loaded.model, self.loaded.anatomy),
             classes=self.source.class_names if self.source.labels is not None else (),
+            accuracy_missing=self.accuracy_missing,
+            notes=self.notes,
         )
 
     @cached_property

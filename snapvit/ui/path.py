@@ -7,7 +7,7 @@ import pandas as pd
 from snapvit.artifacts import Latency, Measurement
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
-from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.paired import PairedComparison, compare, unpack_answers
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
@@ -77,9 +77,7 @@ def chance(results: RunResults) -> float | None:
 
 def no_accuracy(results: RunResults) -> str | None:
     """Why this run has no k-NN accuracy and will have none, as the beginning of a sentence; None where it has."""
-    table, evaluation = results.measurements, results.request.config.evaluation
-    gallery, k = (table.gallery, table.k) if table is not None else (evaluation.gallery, evaluation.k)
-    return why_no_accuracy(len(results.facts.classes), gallery, k)
+    return "It holds no images" if results.imported else results.facts.accuracy_missing
 
 
 def never_seen(results: RunResults) -> bool:
