@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from snapvit.artifacts import (
     CkaMap,
@@ -31,7 +32,7 @@ from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import is_whole, key_of, main_stages
 from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
-from snapvit.store.manifest import Manifest
+from snapvit.store.manifest import FormerRun, Manifest
 from snapvit.store.store import Store
 
 A = TypeVar("A")
@@ -185,17 +186,34 @@ class RunResults:
 
 
 def list_runs(store: Store) -> list[RunSummary]:
-    """Summaries of all readable runs and of those that an earlier version left, newest first."""
-    found = []
-    for manifest in store.manifests():
-        request = _request_of(store, manifest.run, manifest.request)
-        if request is not None:
-            found.append(StoredRun(store, manifest, request).summary())
-    for former in store.former():
-        request = _request_of(store, former.run, former.request)
-        if request is not None:
-            found.append(_former_summary(former.run, former.created, request))
-    return sorted(found, key=lambda summary: -summary.created)
+    """Summaries of all readable runs and of those that an earlier version left, newest first.
+
+    Pages ask at every rerun, so a summary is made again only where the store read the manifest anew.
+    """
+    known = _SUMMARIES.get(store, {})
+    found: dict[str, tuple[Manifest | FormerRun, RunSummary | None]] = {}
+    for manifest in (*store.manifests(), *store.former()):
+        before, summary = known.get(manifest.run, (None, None))
+        if manifest is not before:
+            summary = _summary_of(store, manifest)
+        found[manifest.run] = (manifest, summary)
+    _SUMMARIES[store] = found
+    return sorted((s for _, s in found.values() if s is not None), key=lambda summary: -summary.created)
+
+
+_SUMMARIES: WeakKeyDictionary[Store, dict[str, tuple[Manifest | FormerRun, RunSummary | None]]] = WeakKeyDictionary()
+
+
+def _summary_of(store: Store, manifest: Manifest | FormerRun) -> RunSummary | None:
+    request = _request_of(store, manifest.run, manifest.request)
+    if request is None:
+        return None
+    if isinstance(manifest, Manifest):
+        return StoredRun(store, manifest, request).summary()
+    seed = request.config.search.seed if request.scores is None else None
+    return RunSummary(
+        manifest.run, request.model.label, request.data, request.kind, seed, FORMER, manifest.created, 0.0, ()
+    )
 
 
 def former_request(store: Store, run: str) -> RunRequest | None:
@@ -238,8 +256,3 @@ def _request_of(store: Store, run: str, content: Mapping[str, Any]) -> RunReques
         where = f"{run}/manifest.json"
         store.report(where, f"{where} cannot be used: its settings are not of this version ({error}).")
         return None
-
-
-def _former_summary(run: str, created: float, request: RunRequest) -> RunSummary:
-    seed = request.config.search.seed if request.scores is None else None
-    return RunSummary(run, request.model.label, request.data, request.kind, seed, FORMER, created, 0.0, ())
