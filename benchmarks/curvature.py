@@ -10,7 +10,7 @@ from benchmarks.timing import Line, compare, seconds
 from snapvit.data.sources import open_source
 from snapvit.data.views import ViewSpec, view_batches
 from snapvit.method.curvature import estimate_curvature
-from snapvit.method.loss import view_agreement
+from snapvit.method.loss import teacher_targets, view_agreement
 from snapvit.models.embedding import embed, normalise_pixels
 from snapvit.models.loading import LoadedModel
 
@@ -62,4 +62,5 @@ def _forward_backward(model: nn.Module, views: Tensor) -> None:
     count, images = views.shape[:2]
     with torch.enable_grad():
         embeddings = embed(model, views.flatten(0, 1)).unflatten(0, (count, images))
-        view_agreement(embeddings, VIEWS.global_views).sum().backward()
+        targets = teacher_targets(embeddings[: VIEWS.global_views])
+        view_agreement(embeddings, targets).sum().backward()
