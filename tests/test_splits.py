@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snapvit.data.image_source import ImageSource
 from snapvit.data.sources import open_source
 from snapvit.data.splits import split_source
 from snapvit.errors import InputError
 
 
-class Labelled:
+class Labelled(ImageSource):
     """Images that are nothing but their labels."""
 
-    name, class_names, skipped = "labelled", ("cat", "dog", "emu"), ()
+    name, class_names = "labelled", ("cat", "dog", "emu")
 
     def __init__(self, labels: list[int] | None, count: int = 0) -> None:
         self.labels = None if labels is None else np.array(labels)
@@ -24,6 +25,9 @@ class Labelled:
 
     def image(self, index: int) -> np.ndarray:
         return np.zeros((4, 4, 3), np.uint8)
+
+    def content(self, index: int) -> str:
+        return str(index)
 
 
 def parts(source: object, seed: int) -> list[np.ndarray]:

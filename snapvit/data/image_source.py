@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
 
 NAMED = 5  # classes that a sentence lists
+UNLABELLED = -1  # the label of an image without one, in a source where others have one
+
+Role = Literal["calibration", "gallery", "query"]
+ALL_ROLES: frozenset[Role] = frozenset({"calibration", "gallery", "query"})
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,21 @@ class Skipped:
     reason: str  # after "because": "it is empty"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A range of a source's ids, to be divided among some roles; no role is in two parts of one source."""
+
+    name: str  # for people
+    ids: range
+    roles: frozenset[Role]
+    skipped: int  # files beside these images that cannot be used
+
+
 class ImageSource(ABC):
     """A numbered set of images, decoded one at a time."""
 
     name: str
-    labels: Ints | None = None  # (N,) class numbers, None where nobody labelled them
+    labels: Ints | None = None  # (N,) class numbers, some UNLABELLED; None where nobody labelled any
     class_names: tuple[str, ...] = ()  # empty without labels
     skipped: tuple[Skipped, ...] = ()  # what was found beside the images and cannot be used
     notes: tuple[str, ...] = ()  # sentences worth telling when the source is opened
@@ -43,11 +58,16 @@ class ImageSource(ABC):
     def content(self, index: int) -> str:
         """sha256 of one image: of its file, or of its pixels where there is no file. Known without reading again."""
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What the images may be used for: all of them for everything, unless a source says otherwise."""
+        return (Part(self.name, range(len(self)), ALL_ROLES, len(self.skipped)),)
+
     def digest_of(self, ids: Ints) -> str:
         """sha256 over contents and labels of just these images, in this order. Names and places do not count."""
         digest = hashlib.sha256()
         for i in ids:
-            label = "" if self.labels is None else self.labels[i]
+            label = UNLABELLED if self.labels is None else self.labels[i]
             digest.update(f"{self.content(i)} {label}\n".encode())
         return digest.hexdigest()
 
