@@ -157,7 +157,8 @@ class NullSearch:
 
 @dataclass(frozen=True)
 class Floors:
-    """Share of its best structures that every block keeps whatever the sparsity, rounded down."""
+    """Share of its best structures that every block keeps whatever the sparsity: rounded down, but at least one where
+    it is above 0."""
 
     neurons: float = 0.05
     heads: float = 0.2

@@ -22,7 +22,7 @@ from snapvit.errors import Cancelled, InputError
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
-from snapvit.models.spec import ModelSpec
+from snapvit.models.spec import POOLS, ModelSpec
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model", default="bundled", metavar="NAME", help="bundled, or a timm model name")
     run.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the hub's")
     run.add_argument("--image-size", type=int, metavar="N", help="pixels; default: what the model was made for")
+    run.add_argument("--pool", choices=list(POOLS), default="model", help="which tokens make the embedding")
     run.add_argument(
         "--data",
         default="bundled",
@@ -136,7 +137,7 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.running import run_pipeline  # imports torch, which the other commands can do without
 
     published = None if args.scores is None else read_scores(args.scores)
-    spec = ModelSpec(args.model, args.checkpoint, args.image_size)
+    spec = ModelSpec(args.model, args.checkpoint, args.image_size, args.pool)
     images = (args.data, args.gallery, args.queries)
     request = make_request(spec, *images, args.preset, args.set, args.seed, published)
     reporter = Reporter(_ProgressLine())

@@ -174,18 +174,19 @@ def test_only_so_many_views_are_in_memory_at_once(make_vit, at_once):
     """By the batch sizes of the forward passes, and by what autograd keeps at any time for the backward pass."""
     model, views = make_vit(), torch.randn(12, 2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
     anatomy = describe(model)
-    all_views = most_kept(lambda: estimate_curvature(model, anatomy, [views], GLOBAL))
+    all_views = most_kept(model, lambda: estimate_curvature(model, anatomy, [views], GLOBAL))
     seen = []
     handle = model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    some = most_kept(lambda: estimate_curvature(model, anatomy, [views], GLOBAL, views_at_once=at_once))
+    some = most_kept(model, lambda: estimate_curvature(model, anatomy, [views], GLOBAL, views_at_once=at_once))
     handle.remove()
     assert max(seen) == 2 * at_once
     assert sum(seen) == 2 * (12 + max(0, GLOBAL - at_once))  # nothing goes through twice that need not
     assert some == pytest.approx(all_views * at_once / 12, rel=0.1)
 
 
-def most_kept(work: Callable[[], object]) -> int:
-    """The most bytes that autograd keeps at one time while `work` runs, each storage counted once."""
+def most_kept(model: nn.Module, work: Callable[[], object]) -> int:
+    """The most bytes that autograd keeps at one time while `work` runs, each storage once and weights not at all."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     uses: Counter[tuple[int, int]] = Counter()
     most = 0
 
@@ -195,7 +196,7 @@ def most_kept(work: Callable[[], object]) -> int:
             self.tensor = tensor
             self.storage = (tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes())
             uses[self.storage] += 1
-            most = max(most, sum(size for (_, size), count in uses.items() if count))
+            most = max(most, sum(size for (at, size), count in uses.items() if count and at not in weights))
 
         def __del__(self) -> None:
             uses[self.storage] -= 1

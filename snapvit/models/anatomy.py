@@ -122,6 +122,9 @@ class Anatomy:
     topology: Topology
     blocks: tuple[BlockAnatomy, ...]
     has_class_token: bool
+    reads_class_token: (
+        bool  # whether the embedding is made of it; else of the patches: their mean, or a pooling of them
+    )
     prefix_tokens: int  # class, distillation and register tokens before the patches
     pooled_tokens: int  # how many tokens an attention-pool head looks at; 0 where there is none
 
@@ -154,7 +157,9 @@ def describe(model: nn.Module) -> Anatomy:
     pooled = 0
     if model.attn_pool is not None:  # Eva pools the prefix tokens too and has no setting for it
         pooled = topology.tokens if getattr(model, "pool_include_prefix", True) else patches
-    return Anatomy(topology, blocks, model.cls_token is not None, prefix, pooled)
+    # A distilled model's embedding is the mean of its two tokens, whatever its setting says.
+    reads_class = type(model) is VisionTransformerDistilled or (pooled == 0 and model.global_pool == "token")
+    return Anatomy(topology, blocks, model.cls_token is not None, reads_class, prefix, pooled)
 
 
 def hold(model: nn.Module) -> None:

@@ -16,9 +16,8 @@ BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, act
 SINGLE_COST = 2.0  # an image alone on one thread costs about this many passes of an image in a batch
 FORWARD_BATCH = 64  # images, at most
 VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
-# What a batch's activations may take, so that a ViT-B/16's whole pipeline stays under 4 GB. One image is always in a
-# batch, whatever it takes.
-BACKWARD_BYTES, FORWARD_BYTES = 1.2e9, 0.25e9
+# What a batch's activations may take. One view of one image is always in a batch, whatever it takes.
+BACKWARD_BYTES, FORWARD_BYTES = 0.4e9, 0.25e9
 FLOAT = 4  # bytes
 GRAM_BYTES = 64e6  # of the CKA map's Gram matrices, and of the curvature's weight gradients, at once
 
@@ -71,8 +70,19 @@ class Effort:
     @property
     def curvature_batch(self) -> int:
         """Images in one batch of the curvature."""
-        tokens = (self.config.curvature.global_views + self.config.curvature.local_views) * self.topology.tokens
+        tokens = self.views * self.topology.tokens
         return max(1, min(VIEW_TOKENS // tokens, int(BACKWARD_BYTES // (tokens * backward_token_bytes(self.topology)))))
+
+    @property
+    def views(self) -> int:
+        """V, views of an image."""
+        return self.config.curvature.global_views + self.config.curvature.local_views
+
+    @property
+    def views_at_once(self) -> int:
+        """How many views of a curvature batch go through the model together: all where that fits."""
+        view_bytes = self.curvature_batch * self.topology.tokens * backward_token_bytes(self.topology)
+        return max(1, min(self.views, int(BACKWARD_BYTES // view_bytes)))
 
     def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
         """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
@@ -83,12 +93,15 @@ class Effort:
     def largest_batch_bytes(self) -> float:
         """Bytes that the hungriest stage takes beside the weights and the images kept.
 
-        Curvature: what autograd and the taps keep of one batch, and one layer's gradients. CKA: the activations of
+        Curvature: what autograd and the taps keep of the views that go together, one layer's gradients, and all layers'
+        where more views follow. CKA: the activations of
         all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch.
         """
-        topology, curvature = self.topology, self.config.curvature
-        tokens = self.curvature_batch * (curvature.global_views + curvature.local_views) * topology.tokens
-        gradients = tokens * 3 * topology.hidden * FLOAT + 2 * GRAM_BYTES
+        topology, together = self.topology, self.views_at_once
+        tokens = self.curvature_batch * together * topology.tokens
+        rows = topology.blocks * (topology.hidden + topology.heads * topology.head_width)
+        held = 0 if together == self.views else self.curvature_batch * rows * topology.width * FLOAT
+        gradients = tokens * 3 * topology.hidden * FLOAT + 2 * GRAM_BYTES + held
         structures = topology.blocks * (topology.hidden + topology.heads * topology.head_width)
         forward = forward_batch(topology) * topology.tokens * forward_token_bytes(topology)
         return max(

@@ -86,7 +86,7 @@ def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, f
 def _view_seconds(workspace: Workspace, reporter: Reporter) -> float:
     """Seconds of one view: cropping, forward, backward, its share of the squared gradients."""
     loaded, views, config = workspace.loaded, workspace.views, workspace.request.config.curvature
-    batch = workspace.effort.curvature_batch
+    batch, together = workspace.effort.curvature_batch, workspace.effort.views_at_once
 
     def run(first: int) -> float:
         ids = workspace.ids["curvature"][first : first + batch]
@@ -94,7 +94,7 @@ def _view_seconds(workspace: Workspace, reporter: Reporter) -> float:
         pixels = map(workspace.normalised, islice(batches, 1))
         criterion = config.criterion
         return _timed(
-            lambda: estimate_curvature(loaded.model, loaded.anatomy, pixels, views.global_views, criterion)
+            lambda: estimate_curvature(loaded.model, loaded.anatomy, pixels, views.global_views, criterion, together)
         ) / (len(ids) * views.count)
 
     first = run(0)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from snapvit.artifacts import Ints, Ranking, RunFacts, Topology
+from snapvit.data.image_source import ImageSource
 from snapvit.data.pixels import PixelTable, pixel_table
-from snapvit.data.sources import ImageSource, open_source
+from snapvit.data.sources import open_images
 from snapvit.data.splits import Split, split_source
 from snapvit.data.views import ViewSpec
 from snapvit.elastic.cost import cost_model
@@ -90,7 +91,8 @@ class Workspace:
         loaded = load_model(request.model, device, download_notes(reporter))
         for note in loaded.notes:
             reporter.event("note", note)
-        source = open_source(request.data, cache or default_root(), reporter.check)
+        images = (request.data, request.gallery, request.queries)
+        source = open_images(*images, cache=cache or default_root(), check=reporter.check)
         split = split_source(source, request.config.split_seed)
         return cls(request, loaded, source, split, device)
 
@@ -217,7 +219,7 @@ class Workspace:
         images are the content and labels of the chosen files.
         """
         model = {
-            "architecture": getattr(self.loaded, "architecture", {}),
+            "architecture": self.loaded.architecture,
             "weights": self.loaded.digest,
             "preprocess": dataclasses.asdict(self.loaded.preprocess),
         }

@@ -31,7 +31,8 @@ def _compute(context: Context[Curvature]) -> Iterator[Curvature]:
     batches = view_batches_of(workspace, workspace.ids["curvature"])
     counted = context.reporter.counting(batches, _view_units(workspace.views.count, 1).total, axis=1)
     loaded = workspace.loaded
-    yield estimate_curvature(loaded.model, loaded.anatomy, counted, config.global_views, config.criterion)
+    together = workspace.effort.views_at_once
+    yield estimate_curvature(loaded.model, loaded.anatomy, counted, config.global_views, config.criterion, together)
 
 
 def _view_units(views: int, images: int) -> Units:
@@ -39,8 +40,7 @@ def _view_units(views: int, images: int) -> Units:
 
 
 def _units(effort: Effort, _: Mapping[str, Arg], __: Curvature | None) -> Units:
-    config = effort.config.curvature
-    return _view_units(config.global_views + config.local_views, effort.curvature_images)
+    return _view_units(effort.views, effort.curvature_images)
 
 
 def _fits(found: Curvature, topology: Topology) -> bool:

@@ -31,13 +31,13 @@ def _compute_gradients(context: Context[HeadGradients]) -> Iterator[HeadGradient
     batches = view_batches_of(workspace, ids)
     counted = context.reporter.counting(batches, Units(views=views.count).total, axis=1)
     loaded = workspace.loaded
-    found = head_gradients(loaded.model, loaded.anatomy, counted, views.global_views)
+    together = workspace.effort.views_at_once
+    found = head_gradients(loaded.model, loaded.anatomy, counted, views.global_views, together)
     yield HeadGradients(ids, _labels(workspace, ids), *found)
 
 
 def _gradient_units(effort: Effort, args: Mapping[str, Arg], _: HeadGradients | None) -> Units:
-    config = effort.config.curvature
-    return Units(views=int(args["images"]) * (config.global_views + config.local_views))
+    return Units(views=int(args["images"]) * effort.views)
 
 
 def _gradients_fit(found: HeadGradients, topology: Topology) -> bool:
