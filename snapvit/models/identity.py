@@ -42,7 +42,9 @@ def architecture_of(model: nn.Module, anatomy: Anatomy, spec: ModelSpec, config:
         },
         "query_norm": _norm(getattr(block.attn, "q_norm", None)),
         "rotary": getattr(model, "rope", None) is not None,
-        "layer_scale": any(getattr(block, name, None) is not None for name in ("ls1", "gamma_1")),
+        "layer_scale": any(
+            not isinstance(getattr(block, name, None), nn.Identity | type(None)) for name in ("ls1", "gamma_1")
+        ),
     }
 
 
