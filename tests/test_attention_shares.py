@@ -14,9 +14,9 @@ from snapvit.jobs.tasks import Workbench
 from snapvit.models.anatomy import describe
 from snapvit.models.attention import queries_keys_values
 from snapvit.models.attention_shares import attention_weights, look, roll
-from snapvit.pipeline.attention import ATTENTION, AttentionTask, example_ids, stored_attention
 from snapvit.pipeline.measure import open_workspace
 from snapvit.pipeline.results import load_results
+from snapvit.pipeline.stages.attention import ATTENTION
 from tests.conftest import FORMS
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from snapvit.pipeline import stages
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair
-from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
 from snapvit.pipeline.grid import FINE, grid_pairs
-from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.results import StoredRun, list_runs, load_results
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
+from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbours import predictions
@@ -61,13 +61,13 @@ def test_keys_are_those_of_this_code_weights_and_images():
 
 
 def test_what_pages_show_at_first_sight_belongs_to_these_stages(copy):
-    gradients = HEAD_GRADIENTS.load(copy, REQUEST.run)
+    gradients = StoredRun.open(copy, REQUEST.run).load(HEAD_GRADIENTS)
     assert len(gradients.ids) == REQUEST.config.curvature.images
     for image in gradients.ids[:READY_IMAGES]:
         assert IMAGE_LESSON.load(copy, REQUEST.run, int(image)) is not None
     table = load_results(copy, REQUEST.run).measurements
     for pair in SHIPPED:
-        found = MAPS.load(copy, REQUEST.run, *pair)
+        found = StoredRun.open(copy, REQUEST.run).load(EMBEDDING_PROJECTION, *pair)
         right = predictions(found)[1] == found.labels[found.gallery :]
         assert right.sum() == table.find(*pair).hits
 

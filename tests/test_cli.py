@@ -18,7 +18,8 @@ from snapvit import cli
 from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline import measure as measure_module
-from snapvit.pipeline.results import load_ranking, load_results
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.store.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -196,7 +197,7 @@ def test_ranking_tells_what_each_block_keeps(command, small_request):
     content, err = command.json(*args)
     assert err == ""
     assert content.keys() >= {"kept_neurons", "kept_heads"}
-    cut = cut_at(load_ranking(Store(command.cache), small_request.run), 0.5, 0.25)
+    cut = cut_at(StoredRun.open(Store(command.cache), small_request.run).need(RANKING), 0.5, 0.25)
     assert (content["kept_neurons"], content["kept_heads"]) == (list(cut.kept_neurons), list(cut.kept_heads))
     assert (sum(content["kept_neurons"]), sum(content["kept_heads"])) == (6 * 576, 54)
     whole, _ = command.json("ranking", small_request.run, "--mlp", "0", "--heads", "0")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from snapvit.artifacts import CkaMap
-from snapvit.pipeline.derived import Derived
 
 MAP = CkaMap(np.eye(3, dtype=np.float32), images=7)
 CUT = Derived("cka-cut", CkaMap, ("cka", "ranking"))

@@ -11,13 +11,14 @@ import numpy as np
 from page_checks import opened, words
 from streamlit.testing.v1 import AppTest
 
-from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbours import NEWLY_WRONG, STILL_RIGHT
 from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
 from snapvit.ui.resources import jobs
 
-RUN = "bundled-paper-4204ec40"
+RUN = "bundled-paper-37105200"
 
 
 def without_maps(store: Store) -> None:
@@ -31,7 +32,7 @@ def numbers(app: AppTest) -> dict[str, str]:
 
 def test_the_shipped_map_is_there_at_the_first_visit(shipped):
     app = opened("pages/embedding.py", s="0.65")
-    text, found = words(app), MAPS.load(shipped, RUN, 0.65, 0.5)
+    text, found = words(app), StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     assert "not computed yet" not in text
     truth = found.labels[found.gallery :]
     view = view_of(found, (0.65, 0.5), ())
@@ -108,7 +109,7 @@ def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped):
 
 
 def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
-    found = MAPS.load(shipped, RUN, 0.65, 0.5)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), ())
     image = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[3]])
     app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly wrong")
@@ -124,7 +125,7 @@ def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
 
 
 def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
-    found = MAPS.load(shipped, RUN, 0.65, 0.5)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     row = 17
     asked = sum(row in neighbours for neighbours in found.full_neighbours.tolist())
     text = words(opened("pages/embedding.py", s="0.65", image=str(found.ids[row])))
@@ -137,7 +138,14 @@ def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
 
 def test_unlabelled_images_show_neighbours_without_classes_or_answers(shipped):
     store = shipped
-    MAPS.save(store, RUN, replace(MAPS.load(store, RUN, 0.65, 0.5), labels=None), 0.0, 0.65, 0.5)
+    MAPS.save(
+        store,
+        RUN,
+        replace(StoredRun.open(store, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5), labels=None),
+        0.0,
+        0.65,
+        0.5,
+    )
     app = opened("pages/embedding.py", s="0.65")
     text = words(app)
     assert "The images have no labels" in text
@@ -147,7 +155,7 @@ def test_unlabelled_images_show_neighbours_without_classes_or_answers(shipped):
 
 
 def test_the_filters_show_what_they_say(shipped):
-    found = MAPS.load(shipped, RUN, 0.95, 0.8)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.95, 0.8)
     names = tuple(f"class {i}" for i in range(10))
     view = view_of(found, (0.95, 0.8), names)
     assert shown(view, ALL_CLASSES, ALL_IMAGES).all()
@@ -161,7 +169,7 @@ def test_the_filters_show_what_they_say(shipped):
 
 
 def test_the_table_has_every_image_with_its_own_row(shipped):
-    found = MAPS.load(shipped, RUN, 0.65, 0.5)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), tuple(f"class {i}" for i in range(10)))
     table = map_table(view).set_index("Image")
     assert len(table) == 8000

@@ -18,7 +18,7 @@ from snapvit.models.anatomy import describe
 from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, with_settings
 from snapvit.pipeline.effort import Effort, Estimate, backward_token_bytes, forward_batch
 from snapvit.pipeline.progress import Progress, Reporter
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.pipeline.trial import estimate_run
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store

@@ -11,13 +11,14 @@ from snapvit.artifacts import Cut, Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled
 from snapvit.evaluation.budget import Budget, PathCosts, meet, quality_at
-from snapvit.jobs.tasks import WarmTask, Workbench
+from snapvit.jobs.tasks import LoadTask, Workbench
 from snapvit.pipeline import measure
 from snapvit.pipeline import workspace as workspaces
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.grid import COARSE, FINE, GridTask, grid_pairs
+from snapvit.pipeline.grid import COARSE, FINE, grid_pairs
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import load_ranking, load_results
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stages.ranking import RANKING
 
 
 def test_the_grid_comes_coarse_first_and_the_fine_one_holds_the_coarse():
@@ -43,7 +44,7 @@ def test_the_grid_is_measured_in_order_and_what_is_there_stays(finished, small_r
     assert bench.reporter.progress.share == pytest.approx(1.0)
     table = load_results(finished, run).measurements
     for mlp, heads in grid_pairs(3):
-        assert table.find(mlp, heads).cut == cut_at(load_ranking(finished, run), mlp, heads)
+        assert table.find(mlp, heads).cut == cut_at(StoredRun.open(finished, run).need(RANKING), mlp, heads)
     GridTask(run, 3).perform(bench)
     assert len(rows_of(finished, run)) == len(table)
 
@@ -69,7 +70,7 @@ def test_a_cancelled_grid_keeps_what_is_measured_and_goes_on(finished, small_req
 
 def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(finished, small_request, monkeypatch):
     run, workspace = small_request.run, measure.open_workspace(finished, small_request.run)
-    ranking = load_ranking(finished, run)
+    ranking = StoredRun.open(finished, run).need(RANKING)
     cut = cut_at(ranking, 0.6, 0.45)
     for module in (measure, workspaces):
         monkeypatch.setattr(module, "forward_batch", lambda _: 4)
@@ -81,8 +82,8 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     assert (soon.hits, soon.cosine, soon.queries, soon.gallery) == (whole.hits, whole.cosine, 20, 60)
     (early,) = [e.values for e in reporter.events if e.kind == "early"]
     assert (early["queries"], early["gallery"]) == (8, 16)
-    monkeypatch.setitem(workspace.__dict__, "query_table", workspace._table(workspace.query_ids[:8]))
-    monkeypatch.setitem(workspace.__dict__, "gallery_table", workspace._table(workspace.gallery_ids[:16]))
+    monkeypatch.setitem(workspace.__dict__, "query_table", workspace._table(workspace.ids["queries"][:8]))
+    monkeypatch.setitem(workspace.__dict__, "gallery_table", workspace._table(workspace.ids["gallery"][:16]))
     workspace.full_queries = None
     with measure.Meter(workspace, ranking, Reporter()) as meter:
         assert meter.measure(cut).hits == early["hits"]
@@ -90,7 +91,7 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
 
 def test_warming_up_opens_the_workspace_and_writes_nothing(finished, small_request):
     bench, before = Workbench(finished), sorted(p.name for p in finished.root.rglob("*"))
-    WarmTask(small_request.run).perform(bench)
+    LoadTask(small_request.run).perform(bench)
     opened = bench._workspace
     assert bench.workspace(small_request.run) is opened
     assert sorted(p.name for p in finished.root.rglob("*")) == before

@@ -8,7 +8,6 @@ from page_checks import array, charts, opened, words
 
 from snapvit import figures
 from snapvit.jobs.tasks import Workbench
-from snapvit.pipeline.attention import AttentionTask
 from snapvit.pipeline.results import load_results
 from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure

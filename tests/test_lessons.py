@@ -16,7 +16,6 @@ from snapvit.jobs.tasks import RunTask, Workbench
 from snapvit.method.curvature import estimate_curvature, head_gradients
 from snapvit.models.anatomy import describe
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
-from snapvit.pipeline.lessons import (
     HEAD_GRADIENTS,
     IMAGE_LESSON,
     PATIENCE,
@@ -93,8 +92,8 @@ def test_a_run_s_lesson_means_its_stored_curvature(criterion, finished, small_se
     bench = Workbench(finished)
     if criterion == "accumulated":  # the other run is in the cache already
         RunTask(request).perform(bench)
-    GradientsTask(request.run, 4).perform(bench)
-    lesson = HEAD_GRADIENTS.load(finished, request.run)
+    StageTask(request.run, (Want(HEAD_GRADIENTS, (4,)),)).perform(bench)
+    lesson = StoredRun.open(finished, request.run).load(HEAD_GRADIENTS)
     stored = finished.load(request.run, "curvature", Curvature).head
     mine = lesson.squares.mean(axis=0, dtype=np.float64) if criterion == "fisher" else lesson.accumulated
     np.testing.assert_allclose(mine, stored, rtol=2e-4)
@@ -106,13 +105,13 @@ def test_a_run_s_lesson_means_its_stored_curvature(criterion, finished, small_se
 
 def test_a_lesson_that_is_missing_is_made_without_the_gradients_anew(finished, small_request, monkeypatch):
     bench, run = Workbench(finished), small_request.run
-    GradientsTask(run, 3).perform(bench)
-    gone = int(HEAD_GRADIENTS.load(finished, run).ids[1])
+    StageTask(run, (Want(HEAD_GRADIENTS, (3,)),)).perform(bench)
+    gone = int(StoredRun.open(finished, run).load(HEAD_GRADIENTS).ids[1])
     finished.forget(run, IMAGE_LESSON.entry_name(gone))
-    assert IMAGE_LESSON.load(finished, run, gone) is None
+    assert StoredRun.open(finished, run).load(IMAGE_LESSON, str(gone)) is None
     monkeypatch.setattr(GradientsTask, "_gradients", lambda *_: pytest.fail("computed although they are there"))
-    GradientsTask(run, 3).perform(bench)
-    assert IMAGE_LESSON.load(finished, run, gone).loss > 0
+    StageTask(run, (Want(HEAD_GRADIENTS, (3,)),)).perform(bench)
+    assert StoredRun.open(finished, run).load(IMAGE_LESSON, str(gone)).loss > 0
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +120,7 @@ def opened(small_request) -> Workspace:
 
 
 def test_an_image_s_loss_is_the_sum_of_its_terms_and_the_plain_formula(opened):
-    image = int(opened.curvature_ids[1])
+    image = int(opened.ids["curvature"][1])
     lesson = image_lesson(opened, image)
     teachers, views = lesson.terms.shape
     assert (teachers, views) == (2, 3)
@@ -173,15 +172,15 @@ def test_an_image_that_is_not_there_is_refused_in_one_sentence(opened, finished,
     with pytest.raises(InputError, match="There is no image 10000 in bundled; it has images 0 to 9,999"):
         image_lesson(opened, 10_000)
     with pytest.raises(InputError, match="There is no image -1"):
-        ImageTask(small_request.run, -1).perform(Workbench(finished))
+        StageTask(small_request.run, (Want(IMAGE_LESSON, (str(-1),)),)).perform(Workbench(finished))
 
 
 def test_a_cancel_keeps_the_run_and_stores_no_lesson(finished, small_request):
     bench = Workbench(finished)
     bench.reporter.cancel()
     with pytest.raises(Cancelled):
-        GradientsTask(small_request.run, 4).perform(bench)
-    assert HEAD_GRADIENTS.load(finished, small_request.run) is None
+        StageTask(small_request.run, (Want(HEAD_GRADIENTS, (4,)),)).perform(bench)
+    assert StoredRun.open(finished, small_request.run).load(HEAD_GRADIENTS) is None
     assert load_results(finished, small_request.run).summary.state == "finished"
 
 

@@ -15,13 +15,15 @@ from streamlit.testing.v1 import AppTest
 from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, SearchHistory
-from snapvit.jobs.tasks import Workbench
+from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
-from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.store.store import Store
 from snapvit.ui.maps.structure_maps import block_means, cluster_order, depth_order
 
@@ -123,7 +125,7 @@ def test_a_cut_map_is_offered_then_shown(view, shown, small_request):
     app = opened(CKA, s="0.9", view=view)
     assert "is not computed yet" in words(app)
     assert app.button(key="cut_cka").label == "Compute this map"
-    CutCkaTask(run, 0.9, 0.75).perform(Workbench(shown))
+    StageTask(run, (Want(CUT_CKA, (0.9, 0.75)),)).perform(Workbench(shown))
     app = opened(CKA, s="0.9", view=view)
     title = {"after": "How alike what is left is", "difference": "What the cut changes"}[view]
     z = array(chart(app, title)["data"][0]["z"])
@@ -134,7 +136,7 @@ def test_a_cut_map_is_offered_then_shown(view, shown, small_request):
 def test_projections_are_offered_then_shown(shown, small_request):
     app = opened(CKA, at="1-1", **{"with": "2-1"})
     assert app.button(key="projections").label == "Compute activations"
-    ProjectionsTask(small_request.run).perform(Workbench(shown))
+    StageTask(small_request.run, (Want(MAIN_DIRECTIONS),)).perform(Workbench(shown))
     app = opened(CKA, at="1-1", **{"with": "2-1"})
     dots = chart(app, "Do the two respond to the same images?")["data"][0]
     assert len(array(dots["x"])) == len(array(dots["y"])) == 16
@@ -197,7 +199,7 @@ def test_chance_is_offered_then_told(shown, small_request, monkeypatch):
     assert app.button(key="null_search").label == "Replay by chance"
     assert "12 evaluations (3 generations of 4)" in words(app)
     assert "3,570 free numbers" in words(app)
-    NullSearchTask(small_request.run).perform(Workbench(shown))
+    StageTask(small_request.run, (Want(NULL_SEARCH),)).perform(Workbench(shown))
     app = opened(CORRELATION)
     assert "12 replays of this search" in words(app)
     assert set(app.dataframe[0].value["Chance"]) <= {"beyond", "top 1 %", "usual"}
@@ -229,8 +231,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store(folder / "cache")
     run_pipeline(request, store, Reporter())
     bench = Workbench(store)
-    ProjectionsTask(request.run).perform(bench)
-    CutCkaTask(request.run, 0.5, 0.35).perform(bench)
+    StageTask(request.run, (Want(MAIN_DIRECTIONS),)).perform(bench)
+    StageTask(request.run, (Want(CUT_CKA, (0.5, 0.35)),)).perform(bench)
     return shutil.copytree(store.root, folder / "copy")
 
 
@@ -243,7 +245,7 @@ def test_a_vit_b_topology_stays_under_the_limit(large, monkeypatch):
     assert isinstance(results.search, SearchHistory)
     assert results.facts.topology.structures == 156
     assert results.search.individuals.shape[:2] == (50, 19)
-    NullSearchTask(run).perform(Workbench(Store(large)))
+    StageTask(run, (Want(NULL_SEARCH),)).perform(Workbench(Store(large)))
     for page, query in ((CKA, {}), (CKA, {"view": "difference", "order": "cluster"}), (CORRELATION, {})):
         app = opened(page, **query)
         assert payload(app) < LIMIT, page

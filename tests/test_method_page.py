@@ -13,8 +13,8 @@ from page_checks import opened
 from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Curvature
-from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON
-from snapvit.pipeline.results import RunResults, list_runs, load_results
+from snapvit.pipeline.results import RunResults, StoredRun, list_runs, load_results
+from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.store.store import Store
 from snapvit.ui.words import scientific, small
 
@@ -73,14 +73,14 @@ def test_the_histogram_s_mean_is_the_stored_curvature(results: RunResults, shipp
     stored = float(shipped.load(results.summary.run, "curvature", Curvature).head[2, 3])
     assert shown["Local curvature in this run"] == f"{stored:.3e}"
     assert shown["Mean of these 1,000"] == f"{stored:.3e}"
-    gradients = HEAD_GRADIENTS.load(shipped, results.summary.run)
+    gradients = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS)
     assert shown["Square of the mean gradient"] == f"{gradients.accumulated[2, 3]:.3e}"
 
 
 def test_the_loss_of_the_chosen_image_is_its_artifact_s(results: RunResults, shipped: Store) -> None:
-    ids = HEAD_GRADIENTS.load(shipped, results.summary.run).ids
+    ids = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS).ids
     for image in (int(ids[0]), int(ids[3])):
-        lesson = IMAGE_LESSON.load(shipped, results.summary.run, image)
+        lesson = StoredRun.open(shipped, results.summary.run).load(IMAGE_LESSON, str(image))
         text = words(opened("pages/method.py", image=str(image)))
         assert f"2 × 11 = 22 such terms is **{lesson.loss:.3f}**" in text
         ideal = sum(11 * -(t * np.log(t)).sum() for t in lesson.shares[:2].astype(np.float64))
@@ -124,7 +124,7 @@ def test_the_most_alike_structures_are_named(results: RunResults) -> None:
 
 
 def test_without_gradients_the_rest_is_there_and_a_button_computes_them(results: RunResults, shipped: Store) -> None:
-    for name in list(shipped.manifest(results.summary.run).stages):
+    for name in list(shipped.manifest(results.summary.run).entries):
         if name.startswith("lesson-"):
             shipped.forget(results.summary.run, name)
     app = opened("pages/method.py")

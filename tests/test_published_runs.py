@@ -21,7 +21,7 @@ from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.published.scores import PublishedScores, read_scores, write_scores
 from snapvit.store.codec import decode, encode
 from snapvit.store.store import Store

@@ -20,7 +20,7 @@ from snapvit.pipeline import effort, stages
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.progress import Event, Progress, Reporter
 from snapvit.pipeline.results import RunResults, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 
 ROOT = Path(__file__).parents[1]

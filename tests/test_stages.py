@@ -18,7 +18,7 @@ from snapvit.pipeline.config import STAGES, RunRequest, path_points, setting_nam
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
 
@@ -50,7 +50,7 @@ def computed(events: list[Event]) -> set[str]:
 
 
 def entries(store: Store, name: str) -> dict:
-    return dict(store.manifest(name).stages)
+    return dict(store.manifest(name).entries)
 
 
 def never(*_: object, **__: object) -> None:

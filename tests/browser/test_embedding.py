@@ -20,7 +20,8 @@ from PIL import Image
 from snapvit.artifacts import EmbeddingProjection
 from snapvit.data.sources import open_source
 from snapvit.evaluation.knn import Nearest
-from snapvit.pipeline.embedding_projection import MAPS
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbours import predictions
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.browser
-RUN = "bundled-paper-4204ec40"
+RUN = "bundled-paper-37105200"
 PAIR = (0.65, 0.5)
 MOST = 48  # thumbnails that a lasso shows
 WAIT = 60_000  # ms
@@ -46,7 +47,7 @@ def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def found() -> EmbeddingProjection:
-    return MAPS.load(Store(ROOT / "cache"), RUN, *PAIR)
+    return StoredRun.open(Store(ROOT / "cache"), RUN).load(EMBEDDING_PROJECTION, *PAIR)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from snapvit.errors import Cancelled
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 
 from .conftest import assert_calm, settle
