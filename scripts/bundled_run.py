@@ -22,7 +22,7 @@ GRADIENTS = Want(HEAD_GRADIENTS, (REQUEST.config.curvature.images,))
 WANTS = (
     GRADIENTS,
     Want(MAIN_DIRECTIONS),
-    Want(NULL_SEARCH),
+    Want(NULL_SEARCH, (REQUEST.config.search.generations,)),
     Want(CUT_CKA, FIRST_CUT),
     *(Want(ATTENTION, (*pair, EXAMPLES)) for pair in (FULL, FIRST_CUT)),
     *(Want(EMBEDDING_PROJECTION, pair) for pair in SHIPPED),

@@ -28,7 +28,7 @@ def artifact(stage: str, seed: int = 0) -> object:
         return Curvature(rng.random((2, 4), np.float32), rng.random((2, 3), np.float32), 10 + seed)
     if stage == "cka":
         return CkaMap(rng.random((8, 8), np.float32), 20 + seed)
-    return rank(SCORES, Floors(0, 0)) if stage == "ranking" else Measurements.empty(2, 3, 4, 1)
+    return rank(SCORES, Floors(0, 0)) if stage == "ranking" else Measurements.empty(2, 3, 4, 1, labelled=True)
 
 
 def assert_holds(store: Store, run: str, stage: str, seed: int = 0) -> None:
@@ -78,7 +78,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, fake: Cal
 def drop_grid(store: Store, run: str) -> None:
     """Take the shipped run back to before its grid was measured: the cuts on the slider's path alone."""
     table, entry = store.load(run, "evaluation", Measurements), store.entry(run, "evaluation")
-    few = Measurements.empty(table.kept_neurons.shape[1], table.queries, table.gallery, table.k)
+    few = Measurements.empty(table.kept_neurons.shape[1], table.queries, table.gallery, table.k, labelled=True)
     for pair in map(path_pair, path_points(39)):
         few = few.with_row(table.find(*pair))
     store.save(run, "evaluation", entry.key, few, complete=True, seconds=entry.seconds)

@@ -35,6 +35,7 @@ from snapvit.artifacts import (
     Topology,
 )
 from snapvit.elastic.ranking import final_scores, rank
+from snapvit.evaluation.paired import pack_answers
 from snapvit.machine import Machine
 from snapvit.method.search import SearchState, search, start_search
 from snapvit.method.xnes import XnesState
@@ -48,11 +49,12 @@ COSTS = CostModel(1000, 13, 48, 2000, 120, 340)
 CURVATURE = Curvature(RNG.random((2, 4), np.float32), RNG.random((2, 3), np.float32), 11)
 SCORES = final_scores(CURVATURE, np.linspace(0.5, 1.5, TOPOLOGY.structures))
 CUT = Cut(0.5, 0.25, (3, 1), (2, 3))
-NO_ROWS = Measurements.empty(2, 30, 200, 20)
+NO_ROWS = Measurements.empty(2, 30, 200, 20, labelled=True)
 
 
 def measurement(hits: int | None) -> Measurement:
-    return Measurement(CUT, hits, 30, 200, 20, 0.75, 4321, 8765, 1.5)
+    answers = None if hits is None else pack_answers(np.arange(30) < hits).tobytes()
+    return Measurement(CUT, answers, 30, 200, 20, 0.75, 4321, 8765)
 
 
 def search_state(generations: int) -> SearchState:
@@ -126,7 +128,7 @@ SAMPLES = [
     measurement(17),
     measurement(None),
     NO_ROWS,
-    NO_ROWS.with_row(measurement(17)).with_row(measurement(None)),
+    NO_ROWS.with_row(measurement(17)).with_row(measurement(30)),
     COSTS,
     RunFacts("a model", "images of Zürich", TOPOLOGY, COSTS, ("T-shirt/top", 'a "b"', "ünï")),
     RunFacts("m", "d", TOPOLOGY, COSTS, ()),

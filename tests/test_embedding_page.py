@@ -9,21 +9,23 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from page_checks import opened, words
+from stage_samples import put
 from streamlit.testing.v1 import AppTest
 
+from scripts.bundled_run import REQUEST
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbours import NEWLY_WRONG, STILL_RIGHT
 from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
 from snapvit.ui.resources import jobs
 
-RUN = "bundled-paper-37105200"
+RUN = REQUEST.run
 
 
 def without_maps(store: Store) -> None:
     for pair in SHIPPED:
-        store.forget(RUN, MAPS.entry_name(*pair))
+        store.forget(RUN, [EMBEDDING_PROJECTION.entry_name(pair)])
 
 
 def numbers(app: AppTest) -> dict[str, str]:
@@ -138,14 +140,8 @@ def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
 
 def test_unlabelled_images_show_neighbours_without_classes_or_answers(shipped):
     store = shipped
-    MAPS.save(
-        store,
-        RUN,
-        replace(StoredRun.open(store, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5), labels=None),
-        0.0,
-        0.65,
-        0.5,
-    )
+    found = StoredRun.open(store, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
+    put(store, RUN, EMBEDDING_PROJECTION, replace(found, labels=None), 0.65, 0.5)
     app = opened("pages/embedding.py", s="0.65")
     text = words(app)
     assert "The images have no labels" in text

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from page_checks import array, charts, opened, words
 
+from scripts.bundled_run import REQUEST
 from snapvit import figures
-from snapvit.jobs.tasks import Workbench
+from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.pipeline.results import load_results
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
 from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure
 
@@ -98,7 +101,9 @@ def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
     assert offers(at="9-5")
     assert offers(at="9-3", look="rollout")
     assert not offers(at="9-3")  # removed by this cut, which therefore has nothing to add
-    AttentionTask(shipped.runs()[0], 0.65, 0.5).perform(Workbench(shipped))
+    StageTask(REQUEST.run, tuple(Want(ATTENTION, (*pair, EXAMPLES)) for pair in (FULL, (0.65, 0.5)))).perform(
+        Workbench(shipped)
+    )
     assert not offers(at="9-5")
     app = opened("pages/heads.py", s="0.65", at="9-3")
     halves = ("Attention of block 9, head 3, removed at 65.0%", "The same on more images")

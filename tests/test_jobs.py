@@ -14,7 +14,7 @@ import pytest
 from snapvit.jobs import manager as jobs_module
 from snapvit.jobs.manager import JobManager, JobSnapshot, JobState
 from snapvit.jobs.tasks import MeasureTask, RunTask
-from snapvit.pipeline import measure, stages
+from snapvit.pipeline import measure, running
 from snapvit.pipeline.config import RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun, load_results
@@ -91,7 +91,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
     script = Scripted()
-    monkeypatch.setattr(stages, "run_pipeline", script)
+    monkeypatch.setattr(running, "run_pipeline", script)
     yield script
     script.let_go.set()
 
@@ -115,7 +115,7 @@ def test_a_run_is_computed_to_its_end_and_a_measurement_added(manage, tmp_path, 
     assert before <= end.submitted <= time.time()
     assert end.progress.share == pytest.approx(1.0)
     kinds = [event.kind for event in end.events]
-    assert (kinds.count("generation"), kinds.count("point"), kinds.count("stage")) == (3, 3, 5)
+    assert (kinds.count("generation"), kinds.count("point"), kinds.count("stage")) == (3, 3, 6)
     assert load_results(store, small_request.run).summary.state == "finished"
     assert ended(manager, measuring).state is JobState.FINISHED
     assert len(load_results(store, small_request.run).measurements) == 4
@@ -258,7 +258,7 @@ def test_an_unforeseen_error_is_caught_logged_and_named(manage, finished, small_
 
     work = RunTask(small_request) if where == "run_pipeline" else MeasureTask(small_request.run, ((0.3, 0.1),))
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(stages if where == "run_pipeline" else measure, where, broken)
+        patch.setattr(running if where == "run_pipeline" else measure, where, broken)
         job = manager.submit(work)
         end = ended(manager, job)
     assert end.state is JobState.FAILED
@@ -274,7 +274,7 @@ def test_an_error_without_words_is_named_by_its_type(manage, monkeypatch, tmp_pa
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(stages, "run_pipeline", broken)
+    monkeypatch.setattr(running, "run_pipeline", broken)
     manager = manage(Store(tmp_path))
     assert "RuntimeError" in ended(manager, manager.submit(task("a"))).error
 

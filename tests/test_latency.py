@@ -12,11 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Latencies, Latency, Preprocess
-from snapvit.elastic.latency import LEAST_ROUNDS, MOST_ROUNDS, PASSES, VISIT_SECONDS, measure_latencies
+from snapvit.elastic import latency
+from snapvit.elastic.latency import PASSES, VISIT_SECONDS, measure_latencies
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled
 from snapvit.machine import Machine
 from snapvit.models.anatomy import describe
+
+LEAST_ROUNDS, MOST_ROUNDS = 5, 41
+
+
+@pytest.fixture(autouse=True)
+def rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the explorer; other tests make do with one."""
+    monkeypatch.setattr(latency, "LEAST_ROUNDS", LEAST_ROUNDS)
+    monkeypatch.setattr(latency, "MOST_ROUNDS", MOST_ROUNDS)
+
 
 PREPROCESS = Preprocess((12, 20), (0.5,) * 3, (0.5,) * 3)
 SHARES = (0.9, 0.5, 0.3)  # of the whole model's time

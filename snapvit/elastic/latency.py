@@ -22,7 +22,7 @@ import torch
 from snapvit.artifacts import Cut, Latency, Preprocess
 from snapvit.elastic.vit import ElasticViT
 
-LEAST_ROUNDS, MOST_ROUNDS = 9, 41
+LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 PASSES = 4  # counted in a visit, fewer where they take longer than
 VISIT_SECONDS = 0.05  # in all, which outlasts most of what interrupts
 SEED = 0  # of the orders
@@ -33,7 +33,7 @@ def measure_latencies(
     cuts: Sequence[Cut],
     preprocess: Preprocess,
     check: Callable[[], None] = lambda: None,
-    seconds: float = 60.0,
+    seconds: float = 15.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Latency]:
     """Time each of `cuts` and the whole model: forward passes of one image on one thread. A row for each, in order.

@@ -110,6 +110,17 @@ class Reporter:
             yield batch
             self.advance(units * batch.shape[axis])
 
+    def share_of(self, units: float) -> Callable[[float], None]:
+        """What hears, again and again, which share of so many units is done."""
+        told = 0.0
+
+        def tell(share: float) -> None:
+            nonlocal told
+            self.advance((share - told) * units)
+            told = share
+
+        return tell
+
     def heeding(self, items: Iterable[T]) -> Iterator[T]:
         """`items`; a request to stop takes effect before the next of them."""
         for item in items:

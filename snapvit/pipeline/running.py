@@ -110,16 +110,15 @@ def keep_piece(
     piece: Any,
     complete: bool | None = None,
     seconds: float = 0.0,
-    beginning: Any | None = None,
 ) -> None:
-    """Store an artifact, or add a piece to one that grows, under the run's lock; the first piece to its `beginning`."""
+    """Store an artifact, or add a piece to one that grows, under the run's lock."""
     stage, request, nodes = want.stage, workspace.request, _all_nodes(workspace, want)
     key, root = key_of(stage, request, nodes, want.args), root_of(stage, request, nodes, want.args)
 
-    def change(old: Any | None) -> Any:
-        return stage.merge(beginning if old is None else old, piece)
+    def merged(old: Any | None) -> Any:
+        return stage.merge(old, piece)
 
-    store.update(request.run, want.entry, stage.kind, key, change, complete, seconds, root)
+    store.update(request.run, want.entry, stage.kind, key, merged, complete, seconds, root)
 
 
 def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want, beginning: Any | None) -> None:
@@ -128,7 +127,7 @@ def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want,
     def keep(piece: Any, complete: bool) -> None:
         nonlocal started
         now = time.monotonic()
-        keep_piece(store, workspace, want, piece, complete, now - started, beginning)
+        keep_piece(store, workspace, want, piece, complete, now - started)
         started = now
 
     context = Context(
@@ -139,7 +138,7 @@ def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want,
         parent=lambda name: _parent(workspace, store, want, name),
         others=lambda: _others(workspace, store, want),
     )
-    last = beginning
+    last = None
     for piece in stage.compute(context):
         last = piece
         keep(piece, not stage.grows)

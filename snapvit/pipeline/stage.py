@@ -57,8 +57,8 @@ class Stage(Generic[A]):
     title: str  # for people, with the arguments in braces: `CKA map of the cut at {mlp:.1%}`
     # Stages, and nodes: `model`, `images.NAME`. A node's name may hold an argument in braces.
     parents: tuple[str, ...] | Callable[[RunRequest], tuple[str, ...]]
-    # Yields the artifact; a stage that grows yields again and again, and every piece is kept at once. Raises InputError
-    # for what cannot be done, Cancelled within one batch of a request to stop.
+    # Yields the artifact; a stage that grows yields again and again, from its beginning on if there is one, and every
+    # piece is kept at once. Raises InputError for what cannot be done, Cancelled within one batch of a request to stop.
     compute: Callable[[Context[A]], Iterator[A]]
     units: Callable[[Effort, Mapping[str, Arg], A | None], Units]  # still to be done, given what is there
     settings: tuple[str, ...] = ()  # sections or single settings that it reads, and no others

@@ -16,7 +16,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from stage_samples import put
 
+from scripts.bundled_run import REQUEST
 from snapvit.artifacts import EmbeddingProjection
 from snapvit.data.sources import open_source
 from snapvit.evaluation.knn import Nearest
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.browser
-RUN = "bundled-paper-37105200"
+RUN = REQUEST.run
 PAIR = (0.65, 0.5)
 MOST = 48  # thumbnails that a lasso shows
 WAIT = 60_000  # ms
@@ -341,7 +343,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingPr
         full_cosines=sides[0][1].astype(np.float32),
         cut_cosines=sides[1][1].astype(np.float32),
     )
-    MAPS.save(Store(cache), RUN, artifact, 0.0, *PAIR)
+    put(Store(cache), RUN, EMBEDDING_PROJECTION, artifact, *PAIR)
     path = cache / RUN / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["facts"]["classes"] = [f"kind {i}" for i in range(classes)]

@@ -41,7 +41,7 @@ def _compute(context: Context[EmbeddingProjection]) -> Iterator[EmbeddingProject
         features = _features(workspace, elastic, reporter, pass_share(mlp, heads))
     neighbours = _neighbours(features, workspace)
     # From the places as they are stored, so that the first cut of a run and a later one give the same.
-    tick = _Advance(reporter, images * REFINE_PASSES)
+    tick = reporter.share_of(images * REFINE_PASSES)
     layout = refine(np.vstack(features), full[0].astype(np.float32), SEED, tick)
     yield _compact(workspace, full, (layout, *neighbours))
 
@@ -49,17 +49,6 @@ def _compute(context: Context[EmbeddingProjection]) -> Iterator[EmbeddingProject
 def _units(effort: Effort, args: Mapping[str, Arg], _: EmbeddingProjection | None) -> Units:
     share = pass_share(float(args["mlp"]), float(args["heads"]))
     return Units(passes=(effort.gallery + effort.queries) * (1 + LAYOUT_PASSES + share + REFINE_PASSES))
-
-
-class _Advance:
-    """A share done, told again and again, as progress of so many units."""
-
-    def __init__(self, reporter: Reporter, units: float) -> None:
-        self._reporter, self._units, self._done = reporter, units, 0.0
-
-    def __call__(self, share: float) -> None:
-        self._reporter.advance((share - self._done) * self._units)
-        self._done = share
 
 
 def _features(workspace: Workspace, elastic: ElasticViT, reporter: Reporter, share: float) -> tuple[Floats, Floats]:
@@ -89,7 +78,7 @@ def _full_side(workspace: Workspace, elastic: ElasticViT, reporter: Reporter) ->
     features = _features(workspace, elastic, reporter, 1.0)
     neighbours = _neighbours(features, workspace)
     units = sum(map(len, features)) * LAYOUT_PASSES
-    layout = lay_out(np.vstack(features), SEED, _Advance(reporter, units))
+    layout = lay_out(np.vstack(features), SEED, reporter.share_of(units))
     return layout.astype(np.float16), *neighbours
 
 

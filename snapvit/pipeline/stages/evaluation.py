@@ -19,6 +19,8 @@ def _compute(context: Context[Measurements]) -> Iterator[Measurements]:
     from snapvit.pipeline.measure import Meter, empty_table
 
     workspace, ranking = context.workspace, context.parent("ranking")
+    if context.beginning is not None:
+        yield context.beginning
     with Meter(workspace, ranking, context.reporter) as meter:
         for sparsity in _missing(context.request.config.evaluation.points, context.beginning):
             measured = meter.measure(cut_at(ranking, *path_pair(sparsity)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
 from snapvit.artifacts import Latencies
@@ -11,7 +12,8 @@ from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
 
-ROUNDS = 25  # roughly: passes of each cut, each beside one of the full model
+SECONDS = 15.0  # about as long as timing goes on, unless its least number of rounds takes longer
+PASSES = 30  # roughly: of each cut, each beside one of the full model
 
 
 def _missing(points: int, table: Latencies | None) -> list[tuple[float, float]]:
@@ -22,20 +24,29 @@ def _missing(points: int, table: Latencies | None) -> list[tuple[float, float]]:
 def _compute(context: Context[Latencies]) -> Iterator[Latencies]:
     from snapvit.elastic.latency import measure_latencies
 
-    ranking = context.parent("ranking")
+    ranking, loaded = context.parent("ranking"), context.workspace.loaded
+    if context.beginning is not None:
+        yield context.beginning
     pairs = _missing(context.request.config.evaluation.points, context.beginning)
-    if not pairs:
-        return
-    loaded = context.workspace.loaded
+    done = context.reporter.share_of(_units_of(pairs).total)
+    end = time.monotonic() + SECONDS
     with context.workspace.elastic(ranking) as elastic:
         cuts = [cut_at(ranking, *pair) for pair in pairs]
-        found = measure_latencies(elastic, cuts, loaded.preprocess, check=context.reporter.check)
+
+        def tick() -> None:
+            done(min(1.0, 1 - (end - time.monotonic()) / SECONDS))
+
+        found = measure_latencies(elastic, cuts, loaded.preprocess, tick, SECONDS)
+    done(1.0)
     yield Latencies.empty(this_machine()).with_rows(found)
 
 
 def _units(effort: Effort, _: Mapping[str, Arg], beginning: Latencies | None) -> Units:
-    missing = _missing(effort.config.evaluation.points, beginning)
-    return Units(singles=ROUNDS * sum(1 + pass_share(*pair) for pair in missing))
+    return _units_of(_missing(effort.config.evaluation.points, beginning))
+
+
+def _units_of(pairs: list[tuple[float, float]]) -> Units:
+    return Units(singles=PASSES * sum(1 + pass_share(*pair) for pair in pairs))
 
 
 LATENCY = Stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,8 +49,9 @@ def _begin(context: Context[SearchState]) -> SearchState:
 def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
     workspace, config = context.workspace, context.request.config
     state = _begin(context)
-    if state.history.generations == config.search.generations:
+    if state.history.generations:
         yield state
+    if state.history.generations == config.search.generations:
         return
     from snapvit.method.fitness import Fitness
 
@@ -135,7 +137,8 @@ def _compute_null(context: Context[NullSearch]) -> Iterator[NullSearch]:
     from snapvit.method.null_search import null_search
 
     history, seed = context.parent("search").history, context.request.config.search.seed
-    yield null_search(history, seed, REPLAYS, lambda _: context.reporter.advance(1.0))
+    seen = replace(history, fitness=history.fitness[: int(context.args["generations"])])
+    yield null_search(seen, seed, REPLAYS, lambda _: context.reporter.advance(1.0))
 
 
 NULL_SEARCH = Stage(
@@ -143,7 +146,8 @@ NULL_SEARCH = Stage(
     kind=NullSearch,
     title="Replays of the search under random ranks",
     parents=("search",),
+    args={"generations": int},  # a search that is under way keeps its key
     compute=_compute_null,
-    units=lambda effort, args, beginning: Units(passes=effort.config.search.generations + 1),
+    units=lambda effort, args, beginning: Units(passes=int(args["generations"]) + 1),
     fits=lambda found, topology: found.eigen_low.shape[1] == topology.structures,
 )

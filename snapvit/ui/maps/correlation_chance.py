@@ -66,7 +66,7 @@ def chance(results: RunResults, shown: Shown) -> None:
         st.markdown(_limits(history))
         if shown.null is None:
             offer(
-                StageTask(results.summary.run, (Want(NULL_SEARCH),)),
+                StageTask(results.summary.run, (Want(NULL_SEARCH, (history.generations,)),)),
                 f"How large would correlations be if the search had learned nothing? {REPLAYS} replays of it, with the "
                 "same random draws but individuals ranked at random, tell. They need no images, but a minute or more.",
                 "Replay by chance",

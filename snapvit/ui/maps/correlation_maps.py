@@ -72,7 +72,7 @@ def controls(results: RunResults) -> Shown:
         help="0 is the start. Step with − and +, or scrub and play in the figure",
         **controlled("generation_box", generation, lambda chosen: _step(chosen, total)),
     )
-    null = results.stored.load(NULL_SEARCH)
+    null = results.stored.load(NULL_SEARCH, history.generations)
     return Shown(view, generation, order, null)
 
 
