@@ -240,7 +240,7 @@ class Measurement:
     """What one cut costs, measured on the gallery and the queries."""
 
     cut: Cut
-    answers: bytes | None  # a bit a query, as numpy packs them: whether its vote names its class; None: no labels
+    answers: str | None  # a bit a query, packed, as hexadecimal: whether its vote names its class; None: no labels
     queries: int
     gallery: int
     k: int
@@ -251,7 +251,7 @@ class Measurement:
     @property
     def hits(self) -> int | None:
         """Queries that k-NN names right."""
-        return None if self.answers is None else int.from_bytes(self.answers).bit_count()
+        return None if self.answers is None else int(self.answers or "0", 16).bit_count()
 
     @property
     def top1(self) -> float | None:
@@ -295,7 +295,7 @@ class Measurements:
         kept = (tuple(self.kept_neurons[i].tolist()), tuple(self.kept_heads[i].tolist()))
         return Measurement(
             cut=Cut(float(self.mlp[i]), float(self.heads[i]), *kept),
-            answers=self.answers[i].tobytes() if self.answers.shape[1] else None,
+            answers=self.answers[i].tobytes().hex() if self.answers.shape[1] else None,
             queries=self.queries,
             gallery=self.gallery,
             k=self.k,
@@ -306,7 +306,7 @@ class Measurements:
 
     def with_row(self, new: Measurement) -> Measurements:
         """A table with one more row."""
-        answers = np.frombuffer(new.answers or b"", np.uint8)
+        answers = np.frombuffer(bytes.fromhex(new.answers or ""), np.uint8)
         return replace(
             self,
             mlp=np.append(self.mlp, new.cut.mlp),

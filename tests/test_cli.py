@@ -84,7 +84,7 @@ def test_run_prints_its_numbers_and_speaks_of_progress_elsewhere(command, small_
 @pytest.mark.parametrize(("count", "named"), [(0, 0), (1, 1), (4, 4), (5, 5), (23, 5)])
 def test_at_most_five_cuts_are_named_from_the_mildest_to_the_hardest(count, named):
     rng = np.random.default_rng(count)
-    table = Measurements.empty(2, 10, 20, 5)
+    table = Measurements.empty(2, 10, 20, 5, labelled=True)
     mlp, heads = rng.permutation(count) / 50, rng.permutation(count) / 60
     table = dataclasses.replace(table, mlp=mlp, heads=heads)
     rows = cli._some_cuts(table)
@@ -140,7 +140,7 @@ def test_runs_lists_what_is_there(command, small_settings, small_request):
         "seed": 0,
         "state": "finished",
     }
-    Store(command.cache).forget(small_request.run, "ranking")
+    Store(command.cache).forget(small_request.run, ["ranking"])
     assert command.json("runs")[0]["runs"][0]["state"] == "unfinished"
     code, out, _ = command("runs")
     assert code == 0
@@ -246,7 +246,7 @@ def test_an_interrupted_run_ends_with_130_and_goes_on_when_asked_again(capsys, t
     assert out == ""
     assert "Traceback" not in err
     assert "snapvit: cancelled" in err
-    (run,) = Store(tmp_path).runs()
+    (run,) = (manifest.run for manifest in Store(tmp_path).manifests())
     done = load_results(Store(tmp_path), run).search.generations
     assert 2 <= done < 16
     content, err = Cli(capsys, tmp_path).json("run", *settings)
@@ -258,7 +258,7 @@ def test_a_cut_is_measured_even_where_the_cache_cannot_be_written(finished, smal
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Store, "_write_file", full)
+    monkeypatch.setattr("snapvit.store.store.write_whole", full)
     arguments = [
         "evaluate",
         small_request.run,

@@ -53,7 +53,7 @@ NO_ROWS = Measurements.empty(2, 30, 200, 20, labelled=True)
 
 
 def measurement(hits: int | None) -> Measurement:
-    answers = None if hits is None else pack_answers(np.arange(30) < hits).tobytes()
+    answers = None if hits is None else pack_answers(np.arange(30) < hits).tobytes().hex()
     return Measurement(CUT, answers, 30, 200, 20, 0.75, 4321, 8765)
 
 

@@ -64,7 +64,7 @@ def test_without_any_map_it_says_what_would_be_computed(shipped):
 
 
 def test_without_a_ranking_it_says_so(shipped):
-    shipped.forget(RUN, "ranking")
+    shipped.forget(RUN, ["ranking"])
     assert "no ranking yet" in words(opened("pages/embedding.py", s="0.65"))
 
 

@@ -113,6 +113,6 @@ def test_a_ratio_outside_its_range_is_refused(finished, small_request, pair):
 
 
 def test_a_run_without_ranking_says_so(finished, small_request):
-    finished.forget(small_request.run, "ranking")
+    finished.forget(small_request.run, ["ranking"])
     with pytest.raises(InputError, match="has no ranking yet"):
         StageTask(small_request.run, (Want(EMBEDDING_PROJECTION, PAIR),)).perform(Workbench(finished))

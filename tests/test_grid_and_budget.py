@@ -112,7 +112,7 @@ LATENCIES = {0.0: 10.0, 0.25: 9.0, 0.5: 9.5, 0.75: 5.0}  # a noisy clock: not fa
 
 
 def measured(mlp, heads, hits, params=0, macs=0):
-    answers = None if hits is None else pack_answers(np.arange(100) < hits).tobytes()
+    answers = None if hits is None else pack_answers(np.arange(100) < hits).tobytes().hex()
     return Measurement(Cut(mlp, heads, (1,), (1,)), answers, 100, 100, 5, 1 - mlp / 2, params, macs)
 
 

@@ -19,7 +19,7 @@ MAPS = ("Local curvature", "Search factor", "Final score")
 
 
 def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     shown = charts(opened("pages/heads.py", s="0.65"))
     assert list(shown)[:3] == [f"{name} of every head" for name in MAPS]
     expected = (
@@ -35,7 +35,7 @@ def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
 
 
 def test_the_table_holds_every_structure_with_what_the_artifacts_say(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     table = structure_frame(results, 0.65)
     assert len(table) == 84
     assert table["Structure"].tolist()[:13] == [f"Block {b} MLP" for b in range(1, 13)] + ["Block 1 head 1"]
@@ -53,7 +53,7 @@ def test_the_table_holds_every_structure_with_what_the_artifacts_say(shipped):
 
 
 def test_what_leaves_by_a_sparsity_is_what_the_cut_removes(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     goes = leaving(results)
     for sparsity in (0.2, 0.5, 0.8, 0.95):
         table = structure_frame(results, sparsity)
@@ -65,7 +65,7 @@ def test_what_leaves_by_a_sparsity_is_what_the_cut_removes(shipped):
 
 
 def test_neighbours_are_the_greatest_entries_of_the_row(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     near = neighbours(results, Structure(4, 2))
     row = np.delete(results.cka.values[12 + 4 * 6 + 2], 12 + 4 * 6 + 2)
     np.testing.assert_allclose([n.cka for n in near], np.sort(row)[::-1][:6])
@@ -121,9 +121,9 @@ def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
 
 
 def test_before_the_search_ends_there_is_local_curvature_alone(shipped):
-    run = shipped.runs()[0]
+    run = REQUEST.run
     for stage in ("search", "ranking", "evaluation"):
-        shipped.forget(run, stage)
+        shipped.forget(run, [stage])
     app = opened("pages/heads.py", at="2-1")
     shown = charts(app)
     assert list(shown) == ["Local curvature of every head", "How the neurons' scores fall in each block"]
@@ -132,7 +132,7 @@ def test_before_the_search_ends_there_is_local_curvature_alone(shipped):
 
 
 def test_without_a_cka_map_the_page_says_so(shipped):
-    shipped.forget(shipped.runs()[0], "cka")
+    shipped.forget(REQUEST.run, ["cka"])
     assert "no CKA map" in words(opened("pages/heads.py", at="2-1"))
 
 

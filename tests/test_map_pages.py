@@ -51,7 +51,7 @@ def payload(app: AppTest) -> int:
 
 def forget(store: Store, run: str, *stages: str) -> None:
     for stage in stages:
-        store.forget(run, stage)
+        store.forget(run, [stage])
 
 
 def test_before_the_cka_map_the_page_says_what_comes_first(shown, small_request):
@@ -239,7 +239,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_vit_b_topology_stays_under_the_limit(large, monkeypatch):
     monkeypatch.setenv("SNAPVIT_CACHE", str(large))
     monkeypatch.setattr("snapvit.pipeline.map_tasks.REPLAYS", 3)
-    run = Store(large).runs()[0]
+    run = Store(large).manifests()[0].run
     results = load_results(Store(large), run)
     assert isinstance(results.cka, CkaMap)
     assert isinstance(results.search, SearchHistory)

@@ -100,7 +100,7 @@ def test_what_has_no_ground_is_refused_in_a_sentence(bench, small_request):
     with pytest.raises(InputError, match="no ranking yet"):
         StageTask(small_request.run, (Want(CUT_CKA, (0.5, 0.35)),)).perform(bench)
     bench.store.forget(small_request.run, ["search"])
-    with pytest.raises(InputError, match="no search for factors yet"):
+    with pytest.raises(InputError, match="no search yet"):
         StageTask(small_request.run, (Want(NULL_SEARCH, (3,)),)).perform(bench)
 
 

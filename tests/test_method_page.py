@@ -126,7 +126,7 @@ def test_the_most_alike_structures_are_named(results: RunResults) -> None:
 def test_without_gradients_the_rest_is_there_and_a_button_computes_them(results: RunResults, shipped: Store) -> None:
     for name in list(shipped.manifest(results.summary.run).entries):
         if name.startswith("lesson-"):
-            shipped.forget(results.summary.run, name)
+            shipped.forget(results.summary.run, [name])
     app = opened("pages/method.py")
     assert app.button(key="compute_gradients").disabled is False
     text = words(app)
@@ -142,7 +142,7 @@ def test_an_image_without_a_lesson_offers_to_compute_it(shipped: Store) -> None:
 
 def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResults, shipped: Store) -> None:
     for stage in ("cka", "search", "ranking", "evaluation"):
-        shipped.forget(results.summary.run, stage)
+        shipped.forget(results.summary.run, [stage])
     text = words(opened("pages/method.py"))
     for what in ("CKA map", "search", "ranking"):
         assert f"This run has no {what} yet" in text
@@ -150,7 +150,7 @@ def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResu
 
 
 def test_a_run_without_curvature_says_so(results: RunResults, shipped: Store) -> None:
-    shipped.forget(results.summary.run, "curvature")
+    shipped.forget(results.summary.run, ["curvature"])
     app = opened("pages/method.py")
     assert "This run has none" in words(app)
     assert not app.get("plotly_chart")

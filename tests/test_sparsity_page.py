@@ -12,6 +12,7 @@ from page_checks import opened, words
 from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
+from scripts.bundled_run import REQUEST
 from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.config import path_pair
@@ -25,7 +26,7 @@ MODES = ("path", "ratios", "budget")
 @pytest.fixture
 def unlabelled(shipped: Store) -> Store:
     """The shipped run as if its images had no labels."""
-    run = shipped.runs()[0]
+    run = REQUEST.run
     table = shipped.load(run, "evaluation", Measurements)
     entry, manifest = shipped.entry(run, "evaluation"), shipped.manifest(run)
     bare = dataclasses.replace(table, hits=np.full_like(table.hits, -1))
@@ -37,7 +38,7 @@ def unlabelled(shipped: Store) -> Store:
 
 @pytest.fixture
 def without_grid(shipped: Store) -> Store:
-    drop_grid(shipped, shipped.runs()[0])
+    drop_grid(shipped, REQUEST.run)
     return shipped
 
 
@@ -67,13 +68,13 @@ def test_every_mode_without_a_run_says_what_to_do(mode, tmp_path, monkeypatch):
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_an_unranked_run_says_what_is_missing(mode, shipped):
     for stage in ("search", "ranking", "evaluation"):
-        shipped.forget(shipped.runs()[0], stage)
+        shipped.forget(REQUEST.run, [stage])
     assert "no ranking yet" in words(opened("pages/sparsity.py", mode=mode))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
-    shipped.forget(shipped.runs()[0], "evaluation")
+    shipped.forget(REQUEST.run, ["evaluation"])
     app = opened("pages/sparsity.py", mode=mode, max_params="1.5")
     if mode == "budget":
         assert re.search(r"Cut to \d+\.\d% sparsity", words(app))
@@ -100,7 +101,7 @@ def test_the_mode_is_kept_in_the_address(shipped):
 
 
 def test_two_ratios_show_a_measured_cut_with_its_numbers(shipped):
-    run = shipped.runs()[0]
+    run = REQUEST.run
     row = load_results(shipped, run).measurements.find(0.65, 0.5)
     app = opened("pages/sparsity.py", mode="ratios", s="0.65", heads="50")
     assert "The cut at 65.0% of neurons and 50.0% of heads" in words(app)
@@ -123,7 +124,7 @@ def test_a_grid_that_is_not_measured_is_shown_hollow_and_offered(without_grid):
 
 
 def test_an_unmeasured_pair_has_exact_costs_and_is_offered(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     app = opened("pages/sparsity.py", mode="ratios", s="0.2", heads="70")
     costs, topology = results.facts.costs, results.facts.topology
     neurons = 12 * topology.hidden - int(0.2 * 12 * topology.hidden)
@@ -145,7 +146,7 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     assert "1.5" in app.query_params["max_params"]
     title = app.subheader[0].value
     sparsity = float(re.search(r"Cut to ([\d.]+)% sparsity", title)[1]) / 100
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
 
     steps = [round(0.005 * i, 4) for i in range(191)]
     fits = [s for s in steps if results.facts.costs.params(cut_at(results.ranking, *path_pair(s))) <= 1.5e6]

@@ -238,11 +238,11 @@ def test_a_setting_at_its_default_names_and_renames_nothing():
 @pytest.mark.parametrize(
     ("setting", "changed"),
     [
-        ("curvature.seed=5", {"curvature", "search", "ranking", "evaluation", "null-search"}),
-        ("search.seed=5", {"search", "ranking", "evaluation", "null-search"}),
-        ("floors.heads=0.4", {"search", "ranking", "evaluation", "null-search"}),
+        ("curvature.seed=5", {"curvature", "search", "ranking", "evaluation"}),
+        ("search.seed=5", {"search", "ranking", "evaluation"}),
+        ("floors.heads=0.4", {"search", "ranking", "evaluation"}),
         ("evaluation.k=5", {"evaluation"}),
-        ("search.start=cka", {"search", "ranking", "evaluation", "null-search"}),
+        ("search.start=cka", {"search", "ranking", "evaluation"}),
     ],
 )
 def test_a_setting_changes_the_keys_of_what_reads_it_and_of_what_comes_after(setting, changed):

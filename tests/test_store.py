@@ -184,12 +184,12 @@ def test_a_whole_copy_is_borrowed_where_one_run_s_is_damaged(store):
 
 def test_a_forgotten_stage_is_gone_and_the_others_are_not(store):
     path = path_of(store, "one", "cka")
-    store.forget("one", "cka")
+    store.forget("one", ["cka"])
     assert store.entry("one", "cka") is None
     assert not path.exists()
     assert_holds(store, "one", "curvature")
-    store.forget("one", "cka")
-    store.forget("nobody", "cka")
+    store.forget("one", ["cka"])
+    store.forget("nobody", ["cka"])
     assert store.problems == {}
 
 

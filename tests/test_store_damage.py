@@ -270,7 +270,7 @@ def test_a_disk_that_takes_nothing_is_named_and_what_is_there_stays_readable(sto
         lambda: store.save("one", "curvature", "k2", artifact("curvature", 5), True, 0.0),
         lambda: store.create("three", REQUEST, FACTS),
         lambda: store.borrow("one", "cka", "key-of-cka-1"),
-        lambda: store.forget("one", "cka"),
+        lambda: store.forget("one", ["cka"]),
     )
     with failing(monkeypatch, Path, "write_bytes", write):
         for change in changes:

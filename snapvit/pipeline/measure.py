@@ -91,7 +91,7 @@ class Meter:
         workspace = self._workspace
         return Measurement(
             cut=cut,
-            answers=None if gallery is None else pack_answers(self._right(queries, gallery)).tobytes(),
+            answers=None if gallery is None else pack_answers(self._right(queries, gallery)).tobytes().hex(),
             queries=len(workspace.ids["queries"]),
             gallery=len(workspace.ids["gallery"]),
             k=workspace.request.config.evaluation.k,

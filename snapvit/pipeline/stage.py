@@ -68,7 +68,6 @@ class Stage(Generic[A]):
     fits: Callable[[A, Topology], bool] = _always  # whether its shapes are those of a model with these counts
     grows: bool = False
     merge: Callable[[A | None, A], A] = _newest  # what is kept of what is there and a new piece
-    short: str = ""  # name in lists
 
     def entry_name(self, args: Args = ()) -> str:
         """Name in the manifest, and the beginning of the file's: `cka-cut-0.5-0.35`."""

@@ -42,7 +42,7 @@ def beside_full(results: RunResults, m: Measurement) -> PairedComparison | None:
     full = None if results.measurements is None else results.measurements.find(0.0, 0.0)
     if full is None or full.answers is None or m.answers is None:
         return None
-    return compare(*(unpack_answers(np.frombuffer(c.answers, np.uint8), c.queries) for c in (full, m)))
+    return compare(*(unpack_answers(np.frombuffer(bytes.fromhex(c.answers), np.uint8), c.queries) for c in (full, m)))
 
 
 def latency_of(results: RunResults, m: Measurement) -> Latency | None:

@@ -56,7 +56,6 @@ CKA = Stage(
     name="cka",
     kind=CkaMap,
     title="CKA map",
-    short="CKA map",
     parents=("model", "images.cka"),
     schema=2,  # 2: reads the tokens that the embedding reads
     compute=_compute,

@@ -52,7 +52,6 @@ CURVATURE = Stage(
     name="curvature",
     kind=Curvature,
     title="Local curvature",
-    short="Curvature",
     parents=("model", "images.curvature"),
     settings=("curvature.criterion", "curvature.global_views", "curvature.local_views", "curvature.seed"),
     schema=2,  # 2: crops as RandomResizedCrop draws them

@@ -43,7 +43,6 @@ EVALUATION = Stage(
     name="evaluation",
     kind=Measurements,
     title="Accuracy along the path",
-    short="Evaluation",
     parents=("model", "images.gallery", "images.queries", "ranking"),
     settings=("evaluation.k", "evaluation.points"),
     extent=("evaluation.points",),

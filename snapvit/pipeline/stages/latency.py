@@ -53,7 +53,6 @@ LATENCY = Stage(
     name="latency",
     kind=Latencies,
     title="Latency on this computer",
-    short="Latency",
     parents=("model", "ranking"),
     settings=("evaluation.points",),
     extent=("evaluation.points",),

@@ -112,8 +112,7 @@ def _fits(found: SearchState, topology: Topology) -> bool:
 SEARCH = Stage(
     name="search",
     kind=SearchState,
-    title="Search for factors",
-    short="Search",
+    title="Search",
     parents=_parents,
     settings=(
         "search.generations",
