@@ -80,7 +80,7 @@ def test_unlabelled_images_have_neighbours_and_no_answers(finished, small_reques
     run = small_request.run
     bench = Workbench(finished)
     workspace = bench.workspace(run)
-    assert workspace.keys  # made once, of the labelled images
+    assert workspace.nodes  # made once, of the labelled images
     workspace.source.labels = None
     StageTask(run, (Want(EMBEDDING_PROJECTION, PAIR),)).perform(bench)
     found = StoredRun.open(finished, run).load(EMBEDDING_PROJECTION, *PAIR)

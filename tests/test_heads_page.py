@@ -8,10 +8,13 @@ from page_checks import array, charts, opened, words
 
 from scripts.bundled_run import REQUEST
 from snapvit import figures
+from snapvit.elastic.ranking import cut_at
 from snapvit.jobs.tasks import StageTask, Workbench
+from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
+from snapvit.store.store import Store
 from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure
 
@@ -93,20 +96,30 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
     assert "Click a head in a map" in words(app)
 
 
+def a_head_that_stays_and_one_that_goes(store: Store, mlp: float, heads: float) -> tuple[str, str]:
+    """Of one block, as addresses name them."""
+    ranking = load_results(store, REQUEST.run).ranking
+    order, cut = ranking.head_order(), cut_at(ranking, mlp, heads)
+    block = next(b for b, kept in enumerate(cut.kept_heads) if 0 < kept < order.shape[1])
+    return f"{block + 1}-{order[block, 0] + 1}", f"{block + 1}-{order[block, -1] + 1}"
+
+
 def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
     def offers(**query: str) -> bool:
         app = opened("pages/heads.py", s="0.65", **query)
         return any(button.key == "compute_attention" for button in app.button)
 
-    assert offers(at="9-5")
-    assert offers(at="9-3", look="rollout")
-    assert not offers(at="9-3")  # removed by this cut, which therefore has nothing to add
+    kept, removed = a_head_that_stays_and_one_that_goes(shipped, *path_pair(0.65))
+    assert offers(at=kept)
+    assert offers(at=removed, look="rollout")
+    assert not offers(at=removed)  # removed by this cut, which therefore has nothing to add
     StageTask(REQUEST.run, tuple(Want(ATTENTION, (*pair, EXAMPLES)) for pair in (FULL, (0.65, 0.5)))).perform(
         Workbench(shipped)
     )
-    assert not offers(at="9-5")
-    app = opened("pages/heads.py", s="0.65", at="9-3")
-    halves = ("Attention of block 9, head 3, removed at 65.0%", "The same on more images")
+    assert not offers(at=kept)
+    app = opened("pages/heads.py", s="0.65", at=removed)
+    block, head = removed.split("-")
+    halves = (f"Attention of block {block}, head {head}, removed at 65.0%", "The same on more images")
     for title in halves:
         kinds = [trace["type"] for trace in charts(app)[title]["data"]]
         assert kinds.count("image") == 12

@@ -133,9 +133,9 @@ def test_a_cut_map_is_offered_then_shown(view, shown, small_request):
     assert "the 54 structures that are cut away" in words(app)
 
 
-def test_projections_are_offered_then_shown(shown, small_request):
+def test_directions_are_offered_then_shown(shown, small_request):
     app = opened(CKA, at="1-1", **{"with": "2-1"})
-    assert app.button(key="projections").label == "Compute activations"
+    assert app.button(key="directions").label == "Compute activations"
     StageTask(small_request.run, (Want(MAIN_DIRECTIONS),)).perform(Workbench(shown))
     app = opened(CKA, at="1-1", **{"with": "2-1"})
     dots = chart(app, "Do the two respond to the same images?")["data"][0]
@@ -194,12 +194,12 @@ def test_going_to_and_fro_between_the_pages(shown):
 
 
 def test_chance_is_offered_then_told(shown, small_request, monkeypatch):
-    monkeypatch.setattr("snapvit.pipeline.map_tasks.REPLAYS", 12)
+    monkeypatch.setattr("snapvit.pipeline.stages.search.REPLAYS", 12)
     app = opened(CORRELATION)
     assert app.button(key="null_search").label == "Replay by chance"
     assert "12 evaluations (3 generations of 4)" in words(app)
     assert "3,570 free numbers" in words(app)
-    StageTask(small_request.run, (Want(NULL_SEARCH),)).perform(Workbench(shown))
+    StageTask(small_request.run, (Want(NULL_SEARCH, (3,)),)).perform(Workbench(shown))
     app = opened(CORRELATION)
     assert "12 replays of this search" in words(app)
     assert set(app.dataframe[0].value["Chance"]) <= {"beyond", "top 1 %", "usual"}
@@ -238,14 +238,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_vit_b_topology_stays_under_the_limit(large, monkeypatch):
     monkeypatch.setenv("SNAPVIT_CACHE", str(large))
-    monkeypatch.setattr("snapvit.pipeline.map_tasks.REPLAYS", 3)
+    monkeypatch.setattr("snapvit.pipeline.stages.search.REPLAYS", 3)
     run = Store(large).manifests()[0].run
     results = load_results(Store(large), run)
     assert isinstance(results.cka, CkaMap)
     assert isinstance(results.search, SearchHistory)
     assert results.facts.topology.structures == 156
     assert results.search.individuals.shape[:2] == (50, 19)
-    StageTask(run, (Want(NULL_SEARCH),)).perform(Workbench(Store(large)))
+    StageTask(run, (Want(NULL_SEARCH, (50,)),)).perform(Workbench(Store(large)))
     for page, query in ((CKA, {}), (CKA, {"view": "difference", "order": "cluster"}), (CORRELATION, {})):
         app = opened(page, **query)
         assert payload(app) < LIMIT, page

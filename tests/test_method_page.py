@@ -12,7 +12,6 @@ import pytest
 from page_checks import opened
 from streamlit.testing.v1 import AppTest
 
-from snapvit.artifacts import Curvature
 from snapvit.pipeline.results import RunResults, StoredRun, list_runs, load_results
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.store.store import Store
@@ -70,15 +69,15 @@ def test_without_a_choice_it_follows_the_last_head_that_the_cut_removes(results:
 
 def test_the_histogram_s_mean_is_the_stored_curvature(results: RunResults, shipped: Store) -> None:
     shown = metrics(opened("pages/method.py", at="3-4"))
-    stored = float(shipped.load(results.summary.run, "curvature", Curvature).head[2, 3])
+    stored = float(results.curvature.head[2, 3])
     assert shown["Local curvature in this run"] == f"{stored:.3e}"
     assert shown["Mean of these 1,000"] == f"{stored:.3e}"
-    gradients = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS)
+    gradients = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS, 1000)
     assert shown["Square of the mean gradient"] == f"{gradients.accumulated[2, 3]:.3e}"
 
 
 def test_the_loss_of_the_chosen_image_is_its_artifact_s(results: RunResults, shipped: Store) -> None:
-    ids = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS).ids
+    ids = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS, 1000).ids
     for image in (int(ids[0]), int(ids[3])):
         lesson = StoredRun.open(shipped, results.summary.run).load(IMAGE_LESSON, str(image))
         text = words(opened("pages/method.py", image=str(image)))

@@ -132,7 +132,7 @@ def test_an_unfinished_run_says_what_is_missing_and_can_go_on(shipped: Store) ->
     run = next(shipped.root.glob("bundled-paper-*"))
     manifest = json.loads((run / "manifest.json").read_text())
     for stage in ("search", "ranking", "evaluation"):
-        (run / manifest["stages"].pop(stage)["file"]).unlink()
+        (run / manifest["entries"].pop(stage)["file"]).unlink()
     (run / "manifest.json").write_text(json.dumps(manifest))
     app = opened("app.py")
     assert "Nothing can be cut yet" in words(app)

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 
-import numpy as np
 import pytest
 from page_checks import opened, words
 from store_samples import drop_grid
@@ -29,9 +28,10 @@ def unlabelled(shipped: Store) -> Store:
     run = REQUEST.run
     table = shipped.load(run, "evaluation", Measurements)
     entry, manifest = shipped.entry(run, "evaluation"), shipped.manifest(run)
-    bare = dataclasses.replace(table, hits=np.full_like(table.hits, -1))
+    bare = dataclasses.replace(table, answers=table.answers[:, :0])
     shipped.save(run, "evaluation", entry.key, bare, complete=True, seconds=1.0)
-    shipped.create(run, manifest.request, dataclasses.replace(manifest.facts, classes=()))
+    facts = dataclasses.replace(manifest.facts, classes=(), accuracy_missing="The images have no labels")
+    shipped.create(run, manifest.request, facts, manifest.nodes)
     assert encode(shipped.manifest(run).facts)[1]["classes"] == ()
     return shipped
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from snapvit.elastic.ranking import check_ratio
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import RunRequest
@@ -17,6 +18,7 @@ from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stage import Context, Want
+from snapvit.pipeline.stages.attention import EXAMPLES
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
 from snapvit.pipeline.workspace import Workspace
@@ -204,9 +206,13 @@ def _know_nodes(workspace: Workspace, store: Store, wants: Sequence[Want]) -> No
     manifest = store.manifest(request.run)
     if manifest is None:
         raise InputError(f"There is no run named {request.run!r} in the cache.")
-    for want in wants:  # an image that is not there is named before anything is computed
-        if "image" in want.stage.args and (image := str(want.stage.given(want.args)["image"])).isdecimal():
-            workspace.image_id(image)
+    for want in wants:  # what cannot be meant is named before anything is computed
+        given = want.stage.given(want.args)
+        for name, of in (("mlp", "MLP"), ("heads", "head")):
+            if name in given:
+                check_ratio(of, float(given[name]))
+        if given.get("image", EXAMPLES) != EXAMPLES:
+            workspace.image_id(str(given["image"]))
     parents = {name for want in wants for name in want.stage.parents_of(request, want.args)}
     nodes = workspace.nodes_like({*manifest.nodes, *(name for name in parents if name not in TABLE)})
     if nodes != manifest.nodes:
