@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,14 @@ def test_a_damaged_manifest_is_reported_once_and_read_again_when_it_changed(stor
     assert store.problems == ()
 
 
+def test_what_another_process_deletes_is_no_problem_any_more(store):
+    path_of(store, "one", "cka").write_bytes(b"damaged")
+    assert store.load("one", "cka", CkaMap) is None
+    shutil.rmtree(store.root / "one")
+    assert names(store) == ["two"]
+    assert store.problems == ()
+
+
 def test_a_change_that_leaves_the_stamp_is_seen_while_it_can_happen(store, monkeypatch):
     """Within one tick of the file system's clock a manifest can change and look the same."""
     monkeypatch.setattr(listing, "_stamp", lambda status: (0, 0, 0, 0))
@@ -203,6 +212,10 @@ def test_a_change_starts_from_the_file_and_never_from_memory(store, monkeypatch)
     other.save("one", "other", "k", artifact("cka", 1))
     store.save("one", "mine", "k", artifact("cka", 2))
     assert {"mine", "other"} <= Store(store.root).manifest("one").entries.keys()
+    for writer, seed in ((other, 5), (store, 6)):
+        seen = []
+        writer.update("one", "rows", CkaMap, "k", lambda old, seed=seed: seen.append(old) or artifact("cka", seed))
+    assert seen[0].images == 25
 
 
 def test_folders_without_a_manifest_are_no_runs(store):
@@ -213,6 +226,9 @@ def test_folders_without_a_manifest_are_no_runs(store):
     os.mkdir(store.root / "odd" / "manifest.json")
     assert names(store) == ["two", "one"]
     assert (store.former(), store.problems) == ([], ())
+    with pytest.raises(StoreError, match="--cache"):
+        store.create("odd", REQUEST, FACTS, NODES)
+    assert (store.root / "odd" / "manifest.json").is_dir()
 
 
 # Runs of an earlier version
