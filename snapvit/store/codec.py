@@ -38,14 +38,13 @@ def decode(kind: type[A], arrays: dict[str, np.ndarray], values: dict[str, Any],
     content = {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
-        inner = _dataclass_in(hint)
         if name in arrays:
             content[field.name] = arrays[name]
         elif name in values:
             content[field.name] = _plain(hint, values[name])
         elif _has_default(field) and not any(key.startswith(f"{name}.") for key in (*arrays, *values)):
             continue
-        elif inner is not None:
+        elif (inner := _dataclass_in(hint)) is not None:
             content[field.name] = decode(inner, arrays, values, f"{name}.")
         else:
             raise KeyError(name)

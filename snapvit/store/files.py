@@ -48,7 +48,7 @@ def remove(paths: list[Path]) -> None:
 
 def is_plain_name(name: str) -> bool:
     """Whether a name stays in the folder it is joined to."""
-    return name not in ("", ".", "..") and Path(name).name == name and "\0" not in name
+    return name not in ("", ".", "..") and os.path.basename(name) == name and "\0" not in name
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ class Manifests:
         with self._lock:
             before = self._known.get(run)
             self._known[run] = _Known(stamp, settled, found)
-        if found is not None and (before is None or before.found != found):
+        if found is not None and before is not None and before.found != found:
             self._drop_settled(run, found)
         return found
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from snapvit.artifacts import RunFacts
@@ -105,7 +105,7 @@ def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:
 def _entry(content: dict[str, Any]) -> Entry:
     entry = Entry(**content)
     _file(entry.file)
-    if not all(isinstance(text, str) for text in (entry.key, entry.sha256, entry.root)):
+    if not (isinstance(entry.key, str) and isinstance(entry.sha256, str) and isinstance(entry.root, str)):
         raise ValueError(f"what it says of {entry.file} is no text")
     if not isinstance(entry.complete, bool) or not isinstance(entry.seconds, int | float):
         raise ValueError(f"what it says of {entry.file} is no number")
@@ -120,4 +120,4 @@ def _file(name: object) -> str:
 
 def _names(files: Iterable[str]) -> frozenset[str]:
     """Their last parts: a manifest speaks for no file outside its folder."""
-    return frozenset(Path(file).name for file in files)
+    return frozenset(os.path.basename(file) for file in files)

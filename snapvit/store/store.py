@@ -109,10 +109,11 @@ class Store:
                 for file in () if found is None else found.files:
                     (folder / file).unlink(missing_ok=True)
                 (folder / MANIFEST).unlink(missing_ok=True)  # last: until then it can be deleted again
-            remove(
-                [*temporary_files(folder), *locks]
-            )  # who waits for a lock sees that its file is gone, and asks again
-        remove([lock for lock in locks if lock.exists()])  # not every system removes a lock that is held
+            # Locks while they are held: who waits for one sees that its file is gone and makes another, and that one is
+            # not ours to remove. Where the system removes no held file, they go afterwards.
+            remove([*temporary_files(folder), *locks])
+            left = [lock for lock in locks if lock.exists()]
+        remove(left)
         with contextlib.suppress(OSError):
             folder.rmdir()
         self._problems.drop(lambda where: where.startswith(f"{run}/"))
@@ -343,6 +344,7 @@ class Store:
         while (kept := path.with_name(f"manifest.{why}{f'-{count}' if count else ''}.json")).exists():
             count += 1
         with naming_failures(self.root), contextlib.suppress(FileNotFoundError):
+            path.read_bytes()  # one that the disk does not give may be sound: then nothing is changed
             os.replace(path, kept)
 
     def _report_file(self, run: str, entry: Entry, reason: str | None) -> None:
