@@ -1,4 +1,4 @@
-"""What a person does on each page while looking around: widgets with two uses each, that change and change back."""
+"""What a person does on each page while looking around: widgets, each used in ways that show something new."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ Use = Callable[["Page"], None]
 
 @dataclass(frozen=True)
 class Change:
-    """Two uses of one widget, the second the first's opposite."""
+    """Uses of one widget, each of which leads to what was not there before on this visit."""
 
     page: str  # its address
     mark: str  # that is there once the page is whole
     name: str
-    there: Use
-    back: Use
+    uses: tuple[Use, ...]
 
 
 # Where a place in a chart's coordinates is on the screen; `axis` numbers the panels from 1.
@@ -42,7 +41,7 @@ def _cell(chart: str, x: float, y: float, axis: int = 1) -> Use:
         at = page.evaluate(PLACE, [chart, x, y, axis])
         page.mouse.move(at[0] + 1, at[1] + 1)
         page.mouse.move(*at)
-        page.wait_for_timeout(150)  # plotly looks where the pointer is before it takes a click
+        page.wait_for_timeout(200)  # plotly looks where the pointer is before it takes a click
         page.mouse.click(*at)
 
     return use
@@ -68,7 +67,8 @@ def _row(table: str, row: int) -> Use:
     def use(page: Page) -> None:
         canvas = page.locator(f".st-key-{table} canvas").first
         canvas.scroll_into_view_if_needed()
-        canvas.click(position={"x": 15, "y": 35 * (row + 1) + 17})
+        box = canvas.bounding_box()
+        page.mouse.click(box["x"] + 15, box["y"] + 35 * (row + 1) + 17)
 
     return use
 
@@ -77,7 +77,7 @@ def _choose(label: str, option: str) -> Use:
     """An option of a select box."""
 
     def use(page: Page) -> None:
-        box = page.get_by_role("combobox", name=label)
+        box = page.get_by_role("combobox", name=label, exact=True)
         box.click()
         box.fill(option)
         page.get_by_role("option", name=option).first.click()
@@ -121,63 +121,63 @@ def _lasso(page: Page) -> None:
     page.mouse.up()
 
 
-def _by(page: str, mark: str, *changes: tuple[str, Use, Use]) -> tuple[Change, ...]:
-    return tuple(Change(page, mark, *change) for change in changes)
+def _by(page: str, mark: str, **uses: tuple[Use, ...]) -> tuple[Change, ...]:
+    return tuple(Change(page, mark, name.replace("_", " "), some) for name, some in uses.items())
 
 
 SLIDER = '[data-testid="stMain"] [data-testid="stSlider"] input'
 THUMB = '[data-testid="live-thumb"]'
-slide = ("slider", _key(SLIDER, "ArrowRight"), _key(SLIDER, "ArrowLeft"))
-live = ("slider", _key(THUMB, "ArrowRight"), _key(THUMB, "ArrowLeft"))
-radio, button = partial(_press, "radio"), partial(_press, "button")
+slide, live = 3 * (_key(SLIDER, "ArrowRight"),), 3 * (_key(THUMB, "ArrowRight"),)
+button, radio = partial(_press, "button"), partial(_press, "radio")
 
 CHANGES = (
-    *_by("/?s=0.8", '[data-testid="live-curve"]', live, ("preset", radio("paper"), radio("quick"))),
-    *_by("/sparsity?s=0.8", '[data-testid="live-curve"]', live),
-    *_by("/sparsity?s=0.5&mode=ratios", ".st-key-ratio_plane .main-svg", slide),
+    *_by("/?s=0.8", '[data-testid="live-curve"]', slider=live, preset=(radio("paper"), radio("custom"))),
+    *_by("/sparsity?s=0.8", '[data-testid="live-curve"]', slider=live),
+    *_by("/sparsity?s=0.5&mode=ratios", ".st-key-ratio_plane .main-svg", slider=slide),
     *_by(
         "/heads?s=0.5&at=9-5",
         ".st-key-kept_share .main-svg",
-        ("head", _cell("head_map_score", 4, 3), _cell("head_map_score", 9, 5)),
-        ("block", _choose("Block", "Block 3"), _choose("Block", "Block 8")),
-        ("image", _cell("attention_examples", 0.5, 0.5, 1), _cell("attention_examples", 0.5, 0.5, 2)),
-        ("attention of", radio("Rollout through the whole model"), radio("The selected head")),
-        slide,
+        head=tuple(_cell("head_map_score", *at) for at in ((4, 3), (12, 1), (7, 6))),
+        block=tuple(_choose("Block", f"Block {b}") for b in (3, 8, 5)),
+        image=tuple(_cell("attention_examples", 0.5, 0.5, column) for column in (1, 2, 3)),
+        attention_of=(radio("Rollout through the whole model"),),
+        slider=slide,
     ),
     *_by(
         "/cka?s=0.5&at=5-mlp&with=9-mlp",
         ".st-key-pair_scatter .main-svg",
-        ("cell", _cell("cka_before", 20, 60), _cell("cka_before", 90, 30)),
-        ("blocks", _cell("block_map", 4, 8), _cell("block_map", 2, 10)),
-        ("model", radio("After the cut"), radio("Full model")),
-        ("structures", radio("Heads"), radio("All")),
-        ("order", radio("By similarity"), radio("By depth")),
-        slide,
+        cell=tuple(_cell("cka_before", *at) for at in ((20, 30), (40, 10), (70, 33))),
+        blocks=tuple(_cell("block_map", *at) for at in ((4, 8), (2, 10), (7, 1))),
+        model=(radio("After the cut"), radio("Difference")),
+        structures=(radio("Heads"), radio("MLPs")),
+        order=(radio("By similarity"),),
+        slider=slide,
     ),
     *_by(
         "/correlation",
         ".st-key-chance_curve .main-svg",
-        ("row", _row("pair_table", 2), _row("pair_table", 5)),
-        ("generation", button("Decrement"), button("Increment")),
-        ("scrubber", _scrub(0.4), _scrub(0.8)),
-        ("show", radio("Since the start"), radio("Estimate")),
-        ("structures", radio("Heads"), radio("All")),
+        row=tuple(_row("pair_table", row) for row in (2, 5, 8)),
+        generation=3 * (button("Decrement"),),
+        scrubber=tuple(_scrub(share) for share in (0.4, 0.8, 0.6)),
+        show=(radio("Since the start"), radio("Less CKA")),
+        structures=(radio("Heads"), radio("MLPs")),
+        order=(radio("By similarity"),),
     ),
     *_by(
         "/embedding?s=0.65",
         '[data-testid="map-canvas"][data-frame]',
-        ("point", _point(0.3), _point(0.6)),
-        ("lasso", _lasso, button("Clear")),
-        ("colours", radio("outcome"), radio("class")),
-        ("class", _choose("Class", "Bag"), _choose("Class", "all classes")),
-        ("cut", button("95 %"), button("65 %")),
-        slide,
+        point=tuple(_point(share) for share in (0.3, 0.6, 0.45)),
+        lasso=(_lasso,),
+        colours=(radio("outcome"),),
+        one_class=tuple(_choose("Class", name) for name in ("Bag", "Coat", "Shirt")),
+        cut=(button("95 %"),),
+        slider=slide,
     ),
     *_by(
         "/method?s=0.65&at=3-4",
         ".st-key-ordered_scores .main-svg",
-        ("individual", _choose("Generation", "7"), _choose("Generation", "30")),
-        ("image", _choose("Image", "1392"), _choose("Image", "1362")),
-        slide,
+        individual=tuple(_choose("Generation", g) for g in ("7", "9", "8")),
+        image=tuple(_choose("Image", i) for i in ("1392", "1645", "3141")),
+        slider=slide,
     ),
 )

@@ -5,20 +5,19 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from benchmarks.browser import chromium, shipped_cache
-from benchmarks.looks import CHANGES
+from benchmarks.looks import CHANGES, Change, Use
 from benchmarks.timing import Line, Spread, Unavailable
-from scripts.browser import app_server
+from scripts.browser import AppServer, app_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
-REPEATS = 3  # of each change, in turn with its opposite so that every one changes something
+REPEATS = 3  # of each change; a widget with fewer uses is visited again
 CALM = 0.8  # s without a message after which a rerun is over; the scrubber's comes 0.4 s after its release
 PATIENCE = 30.0  # s
 
@@ -59,24 +58,26 @@ def _line(subject: str, unit: str, target: float, costs: dict[str, list[float]])
 def _costs() -> dict[str, list[tuple[float, float]]]:
     """(kB, seconds of the processor) of every repeat, by change."""
     with chromium() as browser, shipped_cache() as folder, app_server(folder.parent / "server.log", folder) as server:
-        costs = {}
-        for change in CHANGES:
-            page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
-            wire = Wire()
-            page.on("websocket", lambda socket, wire=wire: socket.on("framereceived", wire.hear))
-            page.goto(server.url + change.page)
-            page.locator(change.mark).first.wait_for(timeout=60_000)
-            _rest(page, wire, since=-1)
-            _cost(page, wire, server.pid, change.there)  # the first of all does not count
-            uses = (change.back, change.there) * REPEATS
-            costs[f"{change.page.split('?')[0][1:] or 'run'}: {change.name}"] = [
-                _cost(page, wire, server.pid, use) for use in uses
+        return {
+            f"{change.page.split('?')[0][1:] or 'run'}, {change.name}": [
+                cost for _ in range(-(-REPEATS // len(change.uses))) for cost in _visit(browser, server, change)
             ]
-            page.context.close()
+            for change in CHANGES
+        }
+
+
+def _visit(browser: Browser, server: AppServer, change: Change) -> list[tuple[float, float]]:
+    page, wire = browser.new_context(viewport={"width": 1280, "height": 720}).new_page(), Wire()
+    page.on("websocket", lambda socket: socket.on("framereceived", wire.hear))
+    page.goto(server.url + change.page)
+    page.locator(change.mark).first.wait_for(timeout=60_000)
+    _rest(page, wire, since=-1)
+    costs = [_cost(page, wire, server.pid, use) for use in change.uses]
+    page.context.close()
     return costs
 
 
-def _cost(page: Page, wire: Wire, pid: int, use: Callable[[Page], None]) -> tuple[float, float]:
+def _cost(page: Page, wire: Wire, pid: int, use: Use) -> tuple[float, float]:
     """(kB, seconds of the processor) until the server has nothing more to say."""
     before, began = wire.received, _processor_seconds(pid)
     use(page)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,7 +165,7 @@ def _examples(maps: Maps, look: _Look, results: RunResults, selection: Selection
                 alt=f"Attention of {look.what} on {len(full.images[part])} images, full model and cut model",
                 table=_frame(full.images[part], tuple(heat[part] for heat in heats)),
                 file=f"{selection.run}-{chart.replace('_', '-')}",
-                on_click=_image_clicked(chart),
+                on_point=_image_clicked,
             )
 
 
@@ -220,13 +220,9 @@ def _one_image(maps: Maps, look: _Look, results: RunResults, selection: Selectio
     )
 
 
-def _image_clicked(chart: str) -> Callable[[], None]:
-    def choose() -> None:
-        for point in st.session_state[chart]["selection"]["points"]:
-            if isinstance(point.get("customdata"), int):
-                change(image=point["customdata"])
-
-    return choose
+def _image_clicked(image: Any) -> None:
+    if isinstance(image, int):
+        change(image=image)
 
 
 def _image_typed(text: str) -> None:

@@ -49,7 +49,7 @@ def head_maps(results: RunResults, selection: Selection) -> None:
                 alt=f"Map of {look.label.lower()} of every head, one column a block",
                 table=table,
                 file=f"{selection.run}-heads-{measure}",
-                on_click=_selecting(chart, lambda index: Structure(*divmod(index, topology.heads))),
+                on_point=_selecting(lambda index: Structure(*divmod(index, topology.heads))),
             )
 
 
@@ -81,7 +81,7 @@ def _profile(results: RunResults, selection: Selection, scores: np.ndarray, bloc
         alt=f"Sorted {label} of the neurons of every block, on a logarithmic scale",
         table=pd.DataFrame({"place": place, "best percent": at, **columns}),
         file=f"{selection.run}-neurons",
-        on_click=_selecting("neuron_profile", Structure),
+        on_point=_selecting(Structure),
     )
 
 
@@ -108,7 +108,7 @@ def _shares(results: RunResults, selection: Selection, block: int | None) -> Non
         alt="Share of neurons that each block keeps, by sparsity",
         table=pd.DataFrame({"sparsity": sparsity, **columns}),
         file=f"{selection.run}-kept-neurons",
-        on_click=_selecting("kept_share", Structure),
+        on_point=_selecting(Structure),
     )
 
 
@@ -148,12 +148,11 @@ def _row_chosen(topology: Any) -> Callable[[], None]:
     return choose
 
 
-def _selecting(chart: str, structure: Callable[[int], Structure]) -> Callable[[], None]:
-    """What selects the structure whose point was clicked in the chart with this key."""
+def _selecting(structure: Callable[[int], Structure]) -> Callable[[Any], None]:
+    """What selects the structure whose point was clicked in a chart."""
 
-    def choose() -> None:
-        for point in st.session_state[chart]["selection"]["points"]:
-            if isinstance(point.get("customdata"), int):
-                change(structure=structure(point["customdata"]))
+    def choose(index: Any) -> None:
+        if isinstance(index, int):
+            change(structure=structure(index))
 
     return choose

@@ -14,7 +14,6 @@ from snapvit.figures import StructureOrder
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.map_tasks import CUT_CKA, CutCkaTask
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.components.chart_events import on_cell
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, structure_order
@@ -45,8 +44,8 @@ def block_summary(results: RunResults) -> None:
             .rename_axis("Block")
             .reset_index(),
             file=f"{results.summary.run}-cka-blocks",
+            on_cell=lambda a, b: _select_in_blocks(results, a, b),
         )
-        on_cell("block_map", lambda a, b: _select_in_blocks(results, a, b))
     with right:
         st.markdown(
             f"**CKA** (centred kernel alignment) asks of two structures: do they tell the same images apart? 1 means "
@@ -157,8 +156,8 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
         alt=f"{figures.CKA_TITLES[view]}: map of {len(order.indices)} structures with each other",
         table=matrix_frame(values, order),
         file=f"{run}-cka-{view}",
+        on_cell=lambda row, column: _select_cell(results, order, row, column),
     )
-    on_cell(f"cka_{view}", lambda row, column: _select_cell(results, order, row, column))
 
 
 def _select_cell(results: RunResults, order: StructureOrder, row: int, column: int) -> None:

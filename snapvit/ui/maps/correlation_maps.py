@@ -14,7 +14,6 @@ from snapvit.artifacts import Floats, NullSearch
 from snapvit.figures import StructureOrder
 from snapvit.pipeline.map_tasks import NULL_SEARCH
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.components.chart_events import on_frame
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
@@ -105,6 +104,11 @@ def player(results: RunResults, selection: Selection, shown: Shown) -> None:
     asked = st.session_state["player_start"]
     asked = total if asked == LAST or int(asked) > total else int(asked)
     start = min(generations, key=lambda g: abs(g - asked))
+
+    def rested(name: str) -> None:
+        if name.isdecimal() and int(name) <= total:
+            st.session_state["g"] = _name(int(name), total)
+
     maps = np.stack([order.take(_values(results, view, g)) for g in generations])
     bound = robust_range(maps[-1])
     if len(generations) <= total:
@@ -128,13 +132,8 @@ def player(results: RunResults, selection: Selection, shown: Shown) -> None:
         alt=f"{TITLES[view]}, by generation, with the fitness of every individual, the mean and the best so far",
         table=matrix_frame(_values(results, view, shown.generation), order),
         file=f"{run}-correlation-{view}",
+        on_frame=rested,
     )
-
-    def rested(name: str) -> None:
-        if name.isdecimal() and int(name) <= total:
-            st.session_state["g"] = _name(int(name), total)
-
-    on_frame(PLAYER, rested)
 
 
 def _values(results: RunResults, view: View, generation: int) -> Floats:

@@ -1,4 +1,5 @@
-// Listens to a plotly chart elsewhere on the page, whenever it is drawn anew, and tells Python.
+// Watches a plotly chart elsewhere on the page, whenever it is drawn anew: changes what Python says is different, and
+// tells Python what the person does with it.
 
 const LOOK_MS = 250; // how often to look whether the chart was replaced
 const REST_MS = 400; // a frame shown for so long is where the person stopped
@@ -11,8 +12,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     watch = new Watch(root);
     watches.set(root, watch);
   }
-  watch.chart = data.chart;
-  watch.tell = setTriggerValue;
+  watch.data = data;
+  watch.tell = (name, value) => data.events.includes(name) && setTriggerValue(name, value);
+  watch.look();
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => root.isConnected || watch.stop();
 }
@@ -22,19 +24,55 @@ class Watch {
     this.root = root;
     this.plot = null;
     this.rest = 0;
+    this.granted = 0; // number of the last jump
     this.clicked = (event) => this.click(event);
     this.framed = (event) => this.frame(event);
     this.timer = setInterval(() => this.look(), LOOK_MS);
   }
 
   look() {
-    const plot = document.querySelector(`.st-key-${CSS.escape(this.chart)} .js-plotly-plot`);
-    if (plot === this.plot || !plot?.on) return;
-    this.leave();
-    this.plot = plot;
-    plot.on("plotly_click", this.clicked);
-    plot.on("plotly_animatingframe", this.framed);
-    plot.setAttribute("data-events", "on");
+    const plots = [...document.querySelectorAll(`.st-key-${CSS.escape(this.data.chart)} .js-plotly-plot`)];
+    const plot = plots.find((one) => one.layout?.meta?.base === this.data.base); // one on its way out has another
+    if (!plot?.on) return;
+    if (plot !== this.plot) {
+      this.leave();
+      this.plot = plot;
+      plot.on("plotly_click", this.clicked);
+      plot.on("plotly_animatingframe", this.framed);
+      plot.setAttribute("data-events", "on");
+    }
+    plot.closest('[data-testid="stPlotlyChart"]')?.setAttribute("aria-label", this.data.alt);
+    this.change(plot);
+    this.jump(plot);
+  }
+
+  // What is different stands in the layout's `meta`, with what was there before: Streamlit keeps a chart's figure when
+  // it draws it anew, in full screen or in another theme.
+  change(plot) {
+    const { base, done = "[]", before = [] } = plot.layout.meta;
+    const wanted = JSON.stringify(this.data.changes);
+    if (done === wanted) return;
+    const figure = { data: [...plot.data], layout: { ...plot.layout } };
+    before.forEach(({ path, value }) => put(figure, path, value));
+    const places = this.data.changes.map(({ path }) => ({ path, value: at(figure, path) }));
+    this.data.changes.forEach(({ path, value }) => put(figure, path, bold(path, value, at(figure, path))));
+    figure.layout.meta = { base, done: wanted, before: places };
+    show(plot, figure);
+  }
+
+  jump(plot) {
+    const [name, number] = this.data.jump ?? [null, 0];
+    if (number <= this.granted) return;
+    const frame = plot._transitionData?._frames?.find((one) => one.name === name);
+    if (!frame) return;
+    this.granted = number;
+    const figure = { data: [...plot.data], layout: { ...plot.layout } };
+    frame.traces.forEach((trace, i) => {
+      for (const [part, value] of Object.entries(frame.data[i])) if (part !== "type") put(figure, ["data", trace, part], value);
+    });
+    const active = figure.layout.sliders[0].steps.findIndex((step) => step.label === name);
+    put(figure, ["layout", "sliders", 0, "active"], active);
+    show(plot, figure);
   }
 
   leave() {
@@ -46,7 +84,9 @@ class Watch {
 
   click(event) {
     const point = event.points?.[0];
-    if (point?.data.type === "heatmap") this.tell("cell", Array.from(point.pointIndex ?? point.pointNumber));
+    if (!point) return;
+    if (point.data.type === "heatmap") this.tell("cell", Array.from(point.pointIndex ?? point.pointNumber));
+    else if (point.customdata !== undefined) this.tell("point", point.customdata);
   }
 
   frame(event) {
@@ -58,4 +98,32 @@ class Watch {
     clearInterval(this.timer);
     this.leave();
   }
+}
+
+function at(figure, path) {
+  return path.reduce((part, name) => part?.[name], figure);
+}
+
+// Containers on the way are replaced by copies, so that plotly sees that they changed.
+function put(figure, path, value) {
+  let part = figure;
+  for (const name of path.slice(0, -1)) {
+    part[name] = Array.isArray(part[name]) ? [...part[name]] : { ...part[name] };
+    part = part[name];
+  }
+  const last = path[path.length - 1];
+  if (value === undefined) delete part[last];
+  else part[last] = value;
+}
+
+// Streamlit's theme makes a figure's title bold.
+function bold(path, value, before) {
+  const themed = path.join(".") === "layout.title.text" && /^<b>/.test(before ?? "");
+  return themed && value !== undefined ? `<b>${value}</b>` : value;
+}
+
+// Streamlit takes a chart's figure over whenever plotly says that it redrew one, and has plotly draw it.
+function show(plot, figure) {
+  Object.assign(plot, figure);
+  plot.emit("plotly_redraw");
 }
