@@ -12,7 +12,7 @@ from snapvit.figures.neurons import kept_share, neuron_profile
 from snapvit.figures.published import published_curves
 from snapvit.figures.ratios import CostGrid, ratio_plane
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.structures import StructureOrder
+from snapvit.figures.structures import StructureOrder, pair_marks
 
 __all__ = [
     "CKA_TITLES",
@@ -38,6 +38,7 @@ __all__ = [
     "kept_share",
     "neuron_profile",
     "ordered_scores",
+    "pair_marks",
     "pair_scatter",
     "published_curves",
     "ratio_plane",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from snapvit.ui.components.chart_events import chart_events
+from snapvit.ui.components.matrix_stack import Numbers
 from snapvit.ui.components.page_tools import picture_buttons
 from snapvit.ui.selection import visit
 from snapvit.ui.tables import csv_button
@@ -33,10 +34,11 @@ class Drawn:
     size: int  # bytes
     name: str  # of its content
     visit: int = -1  # during which it came to the page
+    alt: str = ""  # with which it came
 
     @classmethod
     def of(cls, figure: go.Figure) -> Drawn:
-        """Write the figure down."""
+        """Write the figure down. It must not be changed after that."""
         text = figure.to_json(validate=False)
         name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         figure.layout.meta = {"base": name}
@@ -51,6 +53,7 @@ def show_figure(
     table: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
     file: str = "",
     marks: Sequence[dict[str, Any]] = (),
+    numbers: Numbers | None = None,
     jump: tuple[str, int] | None = None,
     on_point: Callable[[Any], None] | None = None,
     on_cell: Callable[[int, int], None] | None = None,
@@ -61,16 +64,16 @@ def show_figure(
     key: of the chart, unique on the page. alt: the chart in words for those who do not see it. file: name of what is
     saved, without its ending. marks: shapes over the figure. Of a figure that changes between two reruns only the
     difference is sent; a `Drawn` one, kept for several sessions, is not even looked at, its marks are the difference.
-    jump, on_point, on_cell, on_frame: see `chart_events`.
+    numbers, jump, on_point, on_cell, on_frame: see `chart_events`.
     """
     if isinstance(figure, Drawn):
-        base, changes = figure, [_marked(figure, marks)] if marks else []
+        base, changes = replace(figure, alt=alt), [_marked(figure, marks)] if marks else []
     else:
         if marks:
             figure.update_layout(shapes=[*figure.layout.shapes, *marks])
-        base, changes = _difference(key, Drawn.of(figure))
-    _chart(key, base.name, _base=base)
-    chart_events(key, base.name, alt, changes, jump, on_point, on_cell, on_frame)
+        base, changes = _difference(key, Drawn.of(figure), alt)
+    _chart(key, base.name, base.alt, _base=base)
+    chart_events(key, base.name, alt, changes, numbers, jump, on_point, on_cell, on_frame)
     st.caption(reading)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"take_{key}"):
         picture_buttons(key, file or key)
@@ -80,15 +83,15 @@ def show_figure(
 
 # The element is kept with its content, so that a rerun does not write the same figure down again.
 @st.cache_resource(show_spinner=False, max_entries=100)
-def _chart(key: str, name: str, _base: Drawn) -> None:
-    st.plotly_chart(_base.figure, key=key, alt=" ", config=CONFIG)
+def _chart(key: str, name: str, alt: str, _base: Drawn) -> None:
+    st.plotly_chart(_base.figure, key=key, alt=alt, config=CONFIG)
 
 
 def _marked(drawn: Drawn, marks: Sequence[dict[str, Any]]) -> Change:
     return {"path": ["layout", "shapes"], "value": [*drawn.spec["layout"].get("shapes", ()), *marks]}
 
 
-def _difference(key: str, new: Drawn) -> tuple[Drawn, list[Change]]:
+def _difference(key: str, new: Drawn, alt: str) -> tuple[Drawn, list[Change]]:
     """The figure that is to be on the page, and what is different in the new one; all of that anew if it is much."""
     sent: dict[str, Drawn] = st.session_state.setdefault(SENT, {})
     old = sent.get(key)
@@ -96,7 +99,7 @@ def _difference(key: str, new: Drawn) -> tuple[Drawn, list[Change]]:
         changes = [] if old.name == new.name else list(differences(old.spec, new.spec))
         if len(json.dumps(changes)) < WORTH * new.size:
             return old, changes
-    sent[key] = Drawn(new.figure, new.spec, new.size, new.name, visit())
+    sent[key] = replace(new, visit=visit(), alt=alt)
     return sent[key], []
 
 

@@ -18,7 +18,7 @@ def table_to_keep(title: str, table: pd.DataFrame, file: str) -> None:
 
 
 def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], file: str, key: str, help: str) -> None:
-    """A button that downloads `table` as `file`.csv; it is written, and where it takes long made, when it is asked for."""
+    """A button that downloads `table` as `file`.csv; made and written when it is asked for."""
     st.download_button(
         "CSV",
         lambda: (table() if callable(table) else table).to_csv(index=False),

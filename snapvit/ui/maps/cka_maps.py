@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from snapvit import figures
@@ -14,6 +15,7 @@ from snapvit.figures import StructureOrder
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.map_tasks import CUT_CKA, CutCkaTask
 from snapvit.pipeline.results import RunResults
+from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, structure_order
@@ -147,17 +149,27 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
                 f"less, near white: as before. Empty rows and columns are the {int(absent.sum())} structures that are "
                 "cut away."
             )
+    name = f"{run}-cka" if view == "before" else f"{run}-cka-{choice.sparsity:g}"
+    matrix_stack(f"{run}-cka", Packed.of(before[None]))
+    if view != "before":
+        matrix_stack(name, Packed.of(cut.values[None]))
     edge = f"±{bound:.2f}" if view == "difference" else f"{bound:.2f}"
     show_figure(
-        figures.cka_map(values, order, view, bound, pair),
+        _without_numbers(figures.cka_map(values, order, view, bound)),
         key=f"cka_{view}",
         reading=f"{words} Colours end at {edge}; the few pairs beyond have the end's colour. Click a cell to put its "
         "two structures side by side; the orange frames mark them.",
         alt=f"{figures.CKA_TITLES[view]}: map of {len(order.indices)} structures with each other",
-        table=matrix_frame(values, order),
+        table=lambda: matrix_frame(values, order),
         file=f"{run}-cka-{view}",
+        marks=figures.pair_marks(order, pair),
+        numbers=Numbers(name, tuple(order.indices.tolist()), f"{run}-cka" if view == "difference" else None),
         on_cell=lambda row, column: _select_cell(results, order, row, column),
     )
+
+
+def _without_numbers(figure: go.Figure) -> go.Figure:
+    return figure.update_traces(z=None, selector={"type": "heatmap"})
 
 
 def _select_cell(results: RunResults, order: StructureOrder, row: int, column: int) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components.matrix_stack import Numbers
+
 HERE = Path(__file__).parent
 EVENTS = ("point", "cell", "frame")
 
@@ -24,6 +26,7 @@ def chart_events(
     base: str,
     alt: str,
     changes: Sequence[dict[str, Any]] = (),
+    numbers: Numbers | None = None,
     jump: tuple[str, int] | None = None,
     on_point: Callable[[Any], None] | None = None,
     on_cell: Callable[[int, int], None] | None = None,
@@ -32,7 +35,7 @@ def chart_events(
     """Watch the chart with key `chart`, whose figure has `base` as its layout's `meta`, and change it.
 
     changes: each a `path` of names and indices into the figure, and the `value` there; without one it is taken away.
-    alt: the chart in words. jump: the frame to show now, and the number of this wish, so that it is granted once.
+    alt: the chart in words. numbers: of its heat map. jump: the frame to show now, and the number of this wish, so that it is granted once.
     on_point: told the customdata of a point that is clicked. on_cell: row and column, counted from 0, of a heat map.
     on_frame: the name of a frame that an animated chart has shown for a moment.
     """
@@ -61,6 +64,7 @@ def chart_events(
         "base": base,
         "alt": alt,
         "changes": list(changes),
+        "numbers": None if numbers is None else vars(numbers),
         "jump": jump,
         "events": [name for name, act in wanted if act is not None],
     }

@@ -1,7 +1,7 @@
 // Watches a plotly chart elsewhere on the page, whenever it is drawn anew: changes what Python says is different, and
 // tells Python what the person does with it.
 
-const LOOK_MS = 250; // how often to look whether the chart was replaced
+const LOOK_MS = 100; // how often to look whether the chart was replaced
 const REST_MS = 400; // a frame shown for so long is where the person stopped
 const watches = new WeakMap();
 
@@ -42,21 +42,42 @@ class Watch {
       plot.setAttribute("data-events", "on");
     }
     plot.closest('[data-testid="stPlotlyChart"]')?.setAttribute("aria-label", this.data.alt);
+    this.fill(plot);
     this.change(plot);
     this.jump(plot);
+  }
+
+  // Writes the entries of matrix stacks, see matrix_stack.js, into a heat map and its frames.
+  fill(plot) {
+    const { numbers } = this.data;
+    const wanted = JSON.stringify(numbers);
+    const [stack, less] = [numbers?.of, numbers?.less].map((name) => window.snapvitStacks?.get(name));
+    if (!stack || (numbers.less && !less) || plot.layout.meta.filled === wanted) return;
+    const entry = (k) => (i, j) => {
+      const [value, taken] = [stack.entry(k, i, j), less ? less.entry(0, i, j) : 0];
+      return value === null || taken === null ? null : value - taken;
+    };
+    const matrix = (k) => numbers.order.map((i) => numbers.order.map((j) => entry(k)(i, j)));
+    const frames = plot._transitionData?._frames ?? [];
+    frames.forEach((frame, k) => (frame.data[0].z = matrix(k)));
+    const figure = { data: [...plot.data], layout: { ...plot.layout } };
+    const shown = frames.length ? figure.layout.sliders[0].active : 0;
+    put(figure, ["data", 0, "z"], frames.length ? frames[shown].data[0].z : matrix(0));
+    put(figure, ["layout", "meta", "filled"], wanted);
+    show(plot, figure);
   }
 
   // What is different stands in the layout's `meta`, with what was there before: Streamlit keeps a chart's figure when
   // it draws it anew, in full screen or in another theme.
   change(plot) {
-    const { base, done = "[]", before = [] } = plot.layout.meta;
+    const { done = "[]", before = [], ...meta } = plot.layout.meta;
     const wanted = JSON.stringify(this.data.changes);
     if (done === wanted) return;
     const figure = { data: [...plot.data], layout: { ...plot.layout } };
     before.forEach(({ path, value }) => put(figure, path, value));
     const places = this.data.changes.map(({ path }) => ({ path, value: at(figure, path) }));
     this.data.changes.forEach(({ path, value }) => put(figure, path, bold(path, value, at(figure, path))));
-    figure.layout.meta = { base, done: wanted, before: places };
+    figure.layout.meta = { ...meta, done: wanted, before: places };
     show(plot, figure);
   }
 
