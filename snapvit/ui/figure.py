@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Drawn:
 
     @classmethod
     def of(cls, figure: go.Figure) -> Drawn:
-        """Write the figure down. It must not be changed after that."""
+        """Write the figure down; it must not be changed after that."""
         text = figure.to_json(validate=False)
         name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         figure.layout.meta = {"base": name}
@@ -63,15 +63,13 @@ def show_figure(
 
     key: of the chart, unique on the page. alt: the chart in words for those who do not see it. file: name of what is
     saved, without its ending. marks: shapes over the figure. Of a figure that changes between two reruns only the
-    difference is sent; a `Drawn` one, kept for several sessions, is not even looked at, its marks are the difference.
+    difference is sent.
     numbers, jump, on_point, on_cell, on_frame: see `chart_events`.
     """
-    if isinstance(figure, Drawn):
-        base, changes = replace(figure, alt=alt), [_marked(figure, marks)] if marks else []
-    else:
-        if marks:
-            figure.update_layout(shapes=[*figure.layout.shapes, *marks])
-        base, changes = _difference(key, Drawn.of(figure), alt)
+    drawn = figure if isinstance(figure, Drawn) else Drawn.of(figure)
+    base, changes = _difference(key, drawn, alt)
+    if marks:
+        changes = [*changes, _marked(drawn, marks)]
     _chart(key, base.name, base.alt, _base=base)
     chart_events(key, base.name, alt, changes, numbers, jump, on_point, on_cell, on_frame)
     st.caption(reading)
@@ -79,6 +77,16 @@ def show_figure(
         picture_buttons(key, file or key)
         if table is not None:
             csv_button(table, file or key, key=f"csv_{key}", help="The numbers of this figure")
+
+
+def kept_figure(name: str, *of: Hashable, make: Callable[[], go.Figure]) -> Drawn:
+    """The figure that `make` makes, which depends on nothing but `name` and `of`; made once for all sessions."""
+    return _kept(name, of, make)
+
+
+@st.cache_resource(show_spinner=False, max_entries=300)
+def _kept(name: str, of: tuple[Hashable, ...], _make: Callable[[], go.Figure]) -> Drawn:
+    return Drawn.of(_make())
 
 
 # The element is kept with its content, so that a rerun does not write the same figure down again.

@@ -16,7 +16,7 @@ from snapvit.pipeline.map_tasks import NULL_SEARCH
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.controlled import controlled
-from snapvit.ui.figure import Drawn, show_figure
+from snapvit.ui.figure import Drawn, kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
 from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
@@ -230,7 +230,7 @@ def eigenvalues(results: RunResults, shown: Shown) -> None:
     start, now = (np.linalg.eigvalsh(history.correlation(i).astype(np.float64))[::-1] for i in (0, g))
     band = (None, None) if null is None else (null.eigen_low[g], null.eigen_high[g])
     show_figure(
-        figures.spectrum(start, now, g, *band),
+        kept_figure("spectrum", run_key(results), g, null is None, make=lambda: figures.spectrum(start, now, g, *band)),
         key="spectrum",
         reading="Eigenvalues of the correlation matrix of all structures: how much of the search's variety lies in "
         "each of its directions. A few large ones would mean that structures depend on one another in a few patterns."

@@ -3,7 +3,7 @@
 Streamlit's chart is its content: a changed frame around one cell would bring all of the figure again, without the
 person's zoom. Here the chart that is on the page is told what is different. For clicks one could lay a transparent
 marker over every cell instead, but a map of 156 structures would carry 24,336 of them.
-The script beside this file is a constant; names reach it only as JSON, and what it sends is checked here.
+The scripts beside this file are constants; names reach them only as JSON, and what they send is checked here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def chart_events(
     """Watch the chart with key `chart`, whose figure has `base` as its layout's `meta`, and change it.
 
     changes: each a `path` of names and indices into the figure, and the `value` there; without one it is taken away.
-    alt: the chart in words. numbers: of its heat map. jump: the frame to show now, and the number of this wish, so that it is granted once.
+    alt: the chart in words. numbers: of its heat map. jump: the frame to show now, and the number of this wish, so that
+    it is granted once.
     on_point: told the customdata of a point that is clicked. on_cell: row and column, counted from 0, of a heat map.
     on_frame: the name of a frame that an animated chart has shown for a moment.
     """
@@ -74,5 +75,20 @@ def chart_events(
 
 @cache
 def _component() -> Callable[..., Any]:
-    script = (HERE / "chart_events.js").read_text(encoding="utf-8")
-    return st.components.v2.component("snapvit_chart_events", html="<div class='events'></div>", js=script)
+    return st.components.v2.component(
+        "snapvit_chart_events", html="<div class='events'></div>", js=_read("chart_events")
+    )
+
+
+def chart_watch() -> None:
+    """What every `chart_events` on the page needs, once."""
+    _watch()(key="chart_watch", height=1)
+
+
+@cache
+def _watch() -> Callable[..., Any]:
+    return st.components.v2.component("snapvit_chart_watch", html="<div></div>", js=_read("chart_watch"))
+
+
+def _read(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
