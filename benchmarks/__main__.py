@@ -17,8 +17,8 @@ from importlib.metadata import version
 
 import torch
 
-from benchmarks import cka, curvature, fitness, knn, listing, memory, pages, slicing, slider, start
-from benchmarks.timing import Line, Spread, Unavailable
+from benchmarks import cka, curvature, fitness, knn, listing, memory, pages, rerun, slicing, slider, start
+from benchmarks.timing import SIZES, Line, Spread, Unavailable
 
 LINES: dict[str, Callable[[], Line]] = {
     "slicing": slicing.changing_sparsity,
@@ -33,6 +33,8 @@ LINES: dict[str, Callable[[], Line]] = {
     "start-first-page": start.first_page,
     "start-sparsity-page": start.sparsity_page,
     "page-change": pages.change,
+    "rerun-sent": rerun.sent,
+    "rerun-processor": rerun.processor,
     "slider-cached": slider.cached,
     "slider-first-answer": slider.uncached_first,
     "slider-uncached": slider.uncached,
@@ -100,7 +102,7 @@ def as_table(results: dict[str, Line | Unavailable]) -> str:
         else:
             numbers = (f"{result.value:.3g} {result.unit}", f"{result.target:g} {result.unit}")
             rows.append((result.subject, *numbers, "met" if result.met else "MISSED"))
-            timed = [f"{what}: {_spread_text(spread)}" for what, spread in result.times]
+            timed = [f"{what}: {_spread_text(spread, result.unit)}" for what, spread in result.times]
             below.append([*timed, *([result.note] if result.note else [])])
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     text = [", ".join(f"{name} {value}" for name, value in machine().items()), ""]
@@ -110,8 +112,8 @@ def as_table(results: dict[str, Line | Unavailable]) -> str:
     return "\n".join(text)
 
 
-def _spread_text(spread: Spread) -> str:
-    scale, unit = (1, "s") if spread.median >= 1 else (1000, "ms")
+def _spread_text(spread: Spread, of: str) -> str:
+    scale, unit = (1, of) if of in SIZES else (1, "s") if spread.median >= 1 else (1000, "ms")
     return f"{spread.median * scale:.3g} {unit} ({spread.low * scale:.3g} - {spread.high * scale:.3g})"
 
 

@@ -42,5 +42,5 @@ def shipped_cache() -> Iterator[Path]:
 @contextmanager
 def server(cache: Path) -> Iterator[str]:
     """The app on a free port of this machine: its address, once it answers."""
-    with browser.app_server(cache.parent / "server.log", cache) as url:
-        yield url
+    with browser.app_server(cache.parent / "server.log", cache) as running:
+        yield running.url

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+SIZES = ("kB",)  # units of lines that measure no times; their spreads are in it
+
 
 class Unavailable(Exception):
     """This machine lacks something that a line needs; the message names it."""
@@ -14,16 +16,16 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Spread:
-    """Repeated times of one thing, in seconds."""
+    """Repeated times of one thing, in seconds; or sizes."""
 
     median: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Spread:
-        """Median, least and most of measured times."""
-        return cls(statistics.median(seconds), min(seconds), max(seconds))
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Median, least and most of what was measured."""
+        return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Line:
 
     subject: str
     value: float
-    unit: str  # x (a ratio), ms, s or GB
+    unit: str  # x (a ratio), ms, s, GB or kB
     target: float  # the value must not exceed it
     times: tuple[tuple[str, Spread], ...] = ()  # by what was timed
     note: str = ""

@@ -69,6 +69,11 @@ class AppServer:
                 command, cwd=ROOT, env=os.environ | (env or {}), stdout=out, stderr=subprocess.STDOUT
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        return self._process.pid
+
     def died(self) -> str | None:
         """What to show of a server that ended by itself."""
         code = self._process.poll()
@@ -101,11 +106,11 @@ class AppServer:
 
 
 @contextmanager
-def app_server(log: Path, cache: Path) -> Iterator[str]:
-    """The app on this cache: its address, once it answers."""
+def app_server(log: Path, cache: Path) -> Iterator[AppServer]:
+    """The app on this cache, once it answers."""
     server = AppServer(log, env={"SNAPVIT_CACHE": str(cache)})
     try:
         server.wait_healthy()
-        yield server.url
+        yield server
     finally:
         server.stop()

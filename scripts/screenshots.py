@@ -56,13 +56,13 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        app_server(Path(folder) / "server.log", ROOT / "cache") as url,
+        app_server(Path(folder) / "server.log", ROOT / "cache") as server,
         chromium() as browser,
     ):
         for name in PAGES:
             for width in WIDTHS:
                 for scheme in ("light", "dark"):
-                    print(take(browser, url, name, width, scheme, out).relative_to(out.parent))
+                    print(take(browser, server.url, name, width, scheme, out).relative_to(out.parent))
 
 
 if __name__ == "__main__":

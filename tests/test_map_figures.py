@@ -34,7 +34,7 @@ def history() -> SearchHistory:
 
 def test_a_map_shows_each_value_under_its_two_names(values):
     values[2, :] = values[:, 2] = np.nan
-    trace = figures.cka_map(values, ORDER, "before", 0.8, None).data[0]
+    trace = figures.cka_map(values, ORDER, "before", 0.8).data[0]
     names = [TOPOLOGY.structure_name(i) for i in range(9)]
     for row, first in enumerate(trace.y):
         for column, second in enumerate(trace.x):
@@ -55,10 +55,9 @@ def test_blocks_are_parted_only_where_they_stand_together():
     assert figures.StructureOrder(TOPOLOGY, depth_order(TOPOLOGY)[::-1], False).boundaries == []
 
 
-def test_both_cells_of_a_pair_are_framed(values):
+def test_both_cells_of_a_pair_are_framed():
     def frames(pair: tuple[int, int], order: figures.StructureOrder = ORDER) -> set[tuple[float, float]]:
-        shapes = figures.cka_map(values, order, "before", 1, pair).layout.shapes
-        return {((s.x0 + s.x1) / 2, (s.y0 + s.y1) / 2) for s in shapes if s.type == "rect"}
+        return {((s["x0"] + s["x1"]) / 2, (s["y0"] + s["y1"]) / 2) for s in figures.pair_marks(order, pair)}
 
     mlp, head = 1, 3  # block 2's MLP and block 1's first head
     assert frames((mlp, head)) == {(1, 3), (3, 1)}

@@ -5,14 +5,14 @@ from snapvit.figures.cka import TITLES as CKA_TITLES
 from snapvit.figures.cka import block_map, cka_map, pair_scatter
 from snapvit.figures.correlation import chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.embedding import OUTCOMES, kept_neighbours
-from snapvit.figures.heads import MEASURES, head_map
+from snapvit.figures.heads import MEASURES, head_map, head_marks
 from snapvit.figures.kept import cost_curves, kept_by_block
 from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
-from snapvit.figures.neurons import kept_share, neuron_profile
+from snapvit.figures.neurons import kept_share, neuron_profile, share_marks
 from snapvit.figures.published import published_curves
 from snapvit.figures.ratios import CostGrid, ratio_plane
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.structures import StructureOrder
+from snapvit.figures.structures import StructureOrder, pair_marks
 
 __all__ = [
     "CKA_TITLES",
@@ -31,6 +31,7 @@ __all__ = [
     "frame_generations",
     "generation_ranks",
     "head_map",
+    "head_marks",
     "image_gradients",
     "kept_by_block",
     "kept_map",
@@ -38,9 +39,11 @@ __all__ = [
     "kept_share",
     "neuron_profile",
     "ordered_scores",
+    "pair_marks",
     "pair_scatter",
     "published_curves",
     "ratio_plane",
+    "share_marks",
     "softmax_pair",
     "spectrum",
 ]

@@ -10,7 +10,6 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from PIL import Image
-from plotly.subplots import make_subplots
 
 from snapvit.artifacts import Doubles
 from snapvit.figures.style import SEQUENTIAL, finish
@@ -37,95 +36,87 @@ def attention_overlay(
     """
     one = len(pictures) == 1
     rows, columns = (1, 3) if one else (3, len(pictures))
-    figure = make_subplots(rows, columns, horizontal_spacing=0.012, vertical_spacing=0.03)
+    traces, layout = [], {}
     for n, picture in enumerate(pictures):
         shown = picture if one else _small(picture)
         for kind, heat in enumerate((None, full[n], cut[n])):
-            place = {"row": 1, "col": kind + 1} if one else {"row": kind + 1, "col": n + 1}
-            _cell(figure, place, shown, heat, names[n], ids[n])
-            edge = ids[n] == selected and not one
+            row, column = (0, kind) if one else (kind, n)
+            axis = row * columns + column + 1
+            traces += _cell(axis, shown, heat, names[n], ids[n])
             text = ROWS[kind] if one else (names[n] if kind == 0 else "")
-            figure.update_xaxes(
-                title={"text": f"<b>{text}</b>" if edge else text, "font": {"size": 13}, "standoff": 6},
-                side="top",
-                visible=True,
-                showticklabels=False,
-                ticks="",
-                showgrid=False,
-                zeroline=False,
-                **place,
-            )
-            figure.update_yaxes(
-                title={"text": ROWS[kind] if not one and n == 0 else "", "standoff": 4},
-                showticklabels=False,
-                ticks="",
-                showgrid=False,
-                zeroline=False,
-                **place,
-            )
+            if ids[n] == selected and not one:
+                text = f"<b>{text}</b>"
+            layout |= _axes(axis, _place(column, columns, 0.012), _place(rows - 1 - row, rows, 0.03))
+            layout[f"xaxis{axis}"]["title"] = {"text": text, "font": {"size": 13}, "standoff": 6}
+            layout[f"yaxis{axis}"]["title"] = {"text": ROWS[kind] if not one and n == 0 else "", "standoff": 4}
     bar = {"orientation": "h", "thickness": 12, "y": -0.03, "yanchor": "top"}
     bar["title"] = {"text": "attention on one patch (%)", "side": "bottom", "font": {"size": 13}}
-    figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "cmin": 0, "cmax": 100 * most, "colorbar": bar})
-    finish(figure, title, height=410 if one else 520)
+    layout["coloraxis"] = {"colorscale": SEQUENTIAL, "cmin": 0, "cmax": 100 * most, "colorbar": bar}
+    # One call for all: plotly checks each change of a figure's axes against all of them, half a second for 24 panels.
+    figure = finish(go.Figure(traces, layout), title, height=410 if one else 520)
     return figure.update_layout(margin={"l": 34, "r": 10, "t": 92, "b": 78}, plot_bgcolor="rgba(0, 0, 0, 0)")
 
 
+def _place(at: int, count: int, gap: float) -> list[float]:
+    """Where one of `count` panels begins and ends, as a share of the figure."""
+    size = (1 - gap * (count - 1)) / count
+    return [at * (size + gap), at * (size + gap) + size]
+
+
+def _axes(axis: int, across: list[float], up: list[float]) -> dict[str, dict[str, object]]:
+    bare = {"showticklabels": False, "ticks": "", "showgrid": False, "zeroline": False}
+    return {
+        f"xaxis{axis}": bare | {"domain": across, "anchor": f"y{axis}", "side": "top", "visible": True},
+        f"yaxis{axis}": bare | {"domain": up, "anchor": f"x{axis}"},
+    }
+
+
 def _cell(
-    figure: go.Figure,
-    place: dict[str, int],
-    shown: NDArray[np.uint8],
-    heat: Doubles | None,
-    name: str,
-    image: int,
-) -> None:
+    axis: int, shown: NDArray[np.uint8], heat: Doubles | None, name: str, image: int
+) -> list[go.Image | go.Heatmap | go.Scatter]:
     """One picture, one unit wide and high, with its heat; a removed head leaves it pale."""
     height, width = shown.shape[1:]
-    gone = heat is not None and np.isnan(heat).any()
+    gone = heat is not None and bool(np.isnan(heat).any())
     step = 1 / max(height, width)
-    figure.add_trace(
-        go.Image(
-            source=_data_url(shown),
-            x0=step / 2,
-            y0=step / 2,
-            dx=step,
-            dy=step,
-            opacity=0.25 if gone else 1,
-            hoverinfo="skip",
-        ),
+    place = {"xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+    picture = go.Image(
+        source=_data_url(shown),
+        x0=step / 2,
+        y0=step / 2,
+        dx=step,
+        dy=step,
+        opacity=0.25 if gone else 1,
+        hoverinfo="skip",
         **place,
     )
-    if heat is not None and not gone:
-        rows, columns = heat.shape
-        wide, high = step * width / columns, step * height / rows
-        figure.add_trace(
-            go.Heatmap(
-                z=np.round(100 * heat.astype(np.float64), 2),
-                x0=wide / 2,
-                dx=wide,
-                y0=high / 2,
-                dy=high,
-                coloraxis="coloraxis",
-                opacity=VEIL,
-                hovertemplate=f"{name}<br>%{{z:.1f}} % of the attention<extra></extra>",
-            ),
-            **place,
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=[step * width / 2],
-            y=[step * height / 2],
-            mode="text+markers" if gone else "markers",
-            text=["removed"] if gone else None,
-            textfont={"size": 14},
-            marker={"size": 40, "opacity": 0, "symbol": "square"},
-            selected={"marker": {"opacity": 0}},
-            unselected={"marker": {"opacity": 0}},
-            customdata=[int(image)],
-            hoverinfo="none",  # "skip" would take the clicks away too
-            showlegend=False,
-        ),
+    heats = np.full((1, 1), np.nan) if heat is None else heat
+    rows, columns = heats.shape
+    wide, high = step * width / columns, step * height / rows
+    veil = go.Heatmap(
+        z=np.round(100 * heats.astype(np.float64), 2).tolist(),
+        x0=wide / 2,
+        dx=wide,
+        y0=high / 2,
+        dy=high,
+        coloraxis="coloraxis",
+        opacity=VEIL,
+        hoverongaps=False,
+        hovertemplate=f"{name}<br>%{{z:.1f}} % of the attention<extra></extra>",
         **place,
     )
+    mark = go.Scatter(
+        x=[step * width / 2],
+        y=[step * height / 2],
+        mode="text+markers" if gone else "markers",
+        text=["removed"] if gone else None,
+        textfont={"size": 14},
+        marker={"size": 40, "opacity": 0, "symbol": "square"},
+        customdata=[int(image)],
+        hoverinfo="none",  # "skip" would take the clicks away too
+        showlegend=False,
+        **place,
+    )
+    return [picture, *([] if heat is None else [veil]), mark]
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

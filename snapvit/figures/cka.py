@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, mark_pair, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, NUMBERED_BLOCKS, SEQUENTIAL, cell_numbers, finish
 
 View = Literal["before", "after", "difference"]
@@ -43,12 +43,10 @@ def block_map(means: Doubles) -> go.Figure:
     return finish(figure, "How alike two blocks are", height=580).update_layout(margin=MAP_MARGIN)
 
 
-def cka_map(
-    values: np.ndarray, order: StructureOrder, view: View, bound: float, pair: tuple[int, int] | None = None
-) -> go.Figure:
+def cka_map(values: np.ndarray, order: StructureOrder, view: View, bound: float) -> go.Figure:
     """Map of CKA (S, S), or of its difference, between the structures of `order`; NaN cells stay empty.
 
-    bound: where the colours end, at 0 to `bound`, or at -bound to `bound` of a difference. pair: two to frame.
+    bound: where the colours end, at 0 to `bound`, or at -bound to `bound` of a difference.
     """
     scale = {"colorscale": DIVERGING, "zmin": -bound} if view == "difference" else {"colorscale": SEQUENTIAL, "zmin": 0}
     label = "change of CKA" if view == "difference" else "CKA"
@@ -56,7 +54,6 @@ def cka_map(
         matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar_above(label), **scale)
     )
     structure_axes(figure, order)
-    mark_pair(figure, order, pair)
     return finish(figure, TITLES[view], height=660).update_layout(margin=MAP_MARGIN)
 
 

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from snapvit.artifacts import Doubles, Floats, SearchHistory
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, mark_pair, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, GREY, ORANGE, finish
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
@@ -33,7 +33,6 @@ def correlation_player(
     label: str,
     title: str,
     bound: float,
-    pair: tuple[int, int] | None = None,
 ) -> go.Figure:
     """The map at every one of `generations` with a scrubber, above the fitness with a marker that moves along.
 
@@ -96,7 +95,6 @@ def correlation_player(
     )
     finish(figure, title, height=930)
     structure_axes(figure, order)
-    mark_pair(figure, order, pair)
     figure.update_layout(
         margin=MAP_MARGIN | {"b": 150},
         legend={"y": 0.235, "font": {"size": 12}},

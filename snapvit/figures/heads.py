@@ -43,7 +43,7 @@ MEASURES = {
 }
 
 
-def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[int, int] | None = None) -> go.Figure:
+def head_map(values: Doubles, kept: np.ndarray, measure: str) -> go.Figure:
     """Map of `values` (L, H), one column a block; crosses mark heads that the cut removes.
 
     kept: (L, H) bool. A transparent layer of markers carries block * H + head, both counted from 0, as customdata:
@@ -97,10 +97,6 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
             ),
         ]
     )
-    if selected is not None and selected[0] < blocks and selected[1] < heads:
-        b, h = selected
-        corners = {"x0": b + 0.5, "x1": b + 1.5, "y0": h + 0.5, "y1": h + 1.5}
-        figure.add_shape(type="rect", **corners, line={"color": ORANGE, "width": 4})
     every = 1 if blocks <= 12 else 4
     figure.update_xaxes(
         title="Block (1 is nearest the image)", tick0=1, dtick=every, showgrid=False, range=[0.5, blocks + 0.5]
@@ -108,6 +104,15 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str, selected: tuple[in
     figure.update_yaxes(title="Head", dtick=1 if heads <= 12 else 4, tick0=1, showgrid=False, range=[heads + 0.5, 0.5])
     finish(figure, f"{look.label} of every head", height=max(380, 225 + CELL * heads))
     return figure.update_layout(margin={"l": 55, "r": 10})
+
+
+def head_marks(blocks: int, heads: int, selected: tuple[int, int] | None) -> list[dict[str, object]]:
+    """Shapes that frame the selected (block, head) in a map of so many; none where it is not in it."""
+    if selected is None or selected[0] >= blocks or selected[1] >= heads:
+        return []
+    b, h = selected
+    corners = {"x0": b + 0.5, "x1": b + 1.5, "y0": h + 0.5, "y1": h + 1.5}
+    return [{"type": "rect", **corners, "line": {"color": ORANGE, "width": 4}}]
 
 
 def _above_zero(values: Doubles) -> Doubles:

@@ -75,7 +75,7 @@ def neuron_profile(
     return finish(figure, "How the neurons' scores fall in each block", height=420)
 
 
-def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float, selected: int | None = None) -> go.Figure:
+def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float) -> go.Figure:
     """Map of the share of neurons (L, N) that each block keeps at N sparsities of the path.
 
     A transparent layer of markers carries the block.
@@ -122,9 +122,6 @@ def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float, sel
         annotation={"text": "this cut", "font": {"size": 13}},
         annotation_position="top",
     )
-    if selected is not None and selected < blocks:
-        corners = {"x0": percent[0], "x1": percent[-1], "y0": selected + 0.5, "y1": selected + 1.5}
-        figure.add_shape(type="rect", **corners, line={"color": ORANGE, "width": 3})
     figure.update_xaxes(title="Sparsity (% of MLP neurons removed)", showgrid=False)
     figure.update_yaxes(
         title="Block (1 is nearest the image)",
@@ -134,3 +131,11 @@ def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float, sel
         range=[blocks + 0.5, 0.5],
     )
     return finish(figure, "Which blocks keep their neurons", height=420)
+
+
+def share_marks(sparsity: Doubles, blocks: int, selected: int | None) -> list[dict[str, object]]:
+    """Shapes that frame the row of the selected block in a `kept_share` of so many; none where it is not in it."""
+    if selected is None or selected >= blocks:
+        return []
+    ends = {"x0": 100 * float(sparsity[0]), "x1": 100 * float(sparsity[-1])}
+    return [{"type": "rect", **ends, "y0": selected + 0.5, "y1": selected + 1.5, "line": {"color": ORANGE, "width": 3}}]

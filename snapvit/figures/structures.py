@@ -93,21 +93,17 @@ def structure_axes(figure: go.Figure, order: StructureOrder) -> None:
     figure.update_layout(shapes=upright + level)
 
 
-def mark_pair(figure: go.Figure, order: StructureOrder, pair: tuple[int, int] | None) -> None:
-    """Frame the two cells of a pair of search indices, where the map shows both."""
+def pair_marks(order: StructureOrder, pair: tuple[int, int] | None) -> list[dict[str, object]]:
+    """Shapes that frame the two cells of a pair of search indices; none where the map does not show both."""
     if pair is None:
-        return
+        return []
     places = [np.flatnonzero(order.indices == i) for i in pair]
     if any(len(p) == 0 for p in places):
-        return
+        return []
     row, column = (int(p[0]) for p in places)
     margin = 0.5 + len(order.indices) / 150  # the frame is to be seen around a cell of a few pixels
-    for y, x in {(row, column), (column, row)}:
-        figure.add_shape(
-            type="rect",
-            x0=x - margin,
-            x1=x + margin,
-            y0=y - margin,
-            y1=y + margin,
-            line={"color": ORANGE, "width": 3},
-        )
+    line = {"color": ORANGE, "width": 3}
+    return [
+        {"type": "rect", "x0": x - margin, "x1": x + margin, "y0": y - margin, "y1": y + margin, "line": line}
+        for y, x in sorted({(row, column), (column, row)})
+    ]

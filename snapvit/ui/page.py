@@ -9,6 +9,7 @@ import streamlit as st
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.pipeline.config import NO_IMAGES
 from snapvit.pipeline.results import FORMER, IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.ui.components.chart_events import chart_watch
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.image_names import images_in_short
@@ -57,6 +58,7 @@ def open_page(title: str, follow: bool = True) -> Selection:
         if selection.run is not None:
             chosen_results(selection.run)  # read here, so that what is damaged can be named below
         copy_link()
+        chart_watch()
         _problems()
     return selection
 

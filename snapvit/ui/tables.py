@@ -18,10 +18,10 @@ def table_to_keep(title: str, table: pd.DataFrame, file: str) -> None:
 
 
 def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], file: str, key: str, help: str) -> None:
-    """A button that downloads `table` as `file`.csv; one that takes long to make is given as what makes it."""
+    """A button that downloads `table` as `file`.csv; made and written when it is asked for."""
     st.download_button(
         "CSV",
-        (lambda: table().to_csv(index=False)) if callable(table) else table.to_csv(index=False),
+        lambda: (table() if callable(table) else table).to_csv(index=False),
         f"{file}.csv",
         "text/csv",
         on_click="ignore",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -170,9 +171,9 @@ def _examples(maps: Maps, look: _Look, results: RunResults, selection: Selection
                 reading="Top: the picture, with its class and id. Below: the share of attention that each patch gets, "
                 "in the full model and in this cut, on one scale of colours. Click a picture to see it large.",
                 alt=f"Attention of {look.what} on {len(full.images[part])} images, full model and cut model",
-                table=_frame(full.images[part], tuple(heat[part] for heat in heats)),
+                table=partial(_frame, full.images[part], tuple(heat[part] for heat in heats)),
                 file=f"{selection.run}-{chart.replace('_', '-')}",
-                on_click=_image_clicked(chart),
+                on_point=_image_clicked,
             )
 
 
@@ -222,18 +223,14 @@ def _one_image(maps: Maps, look: _Look, results: RunResults, selection: Selectio
         key="attention_image",
         reading="The same for one image: point at a patch to read its share.",
         alt=f"Attention of {look.what} on image {image}, full model and cut model",
-        table=_frame(full.images[row], heats),
+        table=lambda: _frame(full.images[row], heats),
         file=f"{selection.run}-attention-image-{image}",
     )
 
 
-def _image_clicked(chart: str) -> Callable[[], None]:
-    def choose() -> None:
-        for point in st.session_state[chart]["selection"]["points"]:
-            if isinstance(point.get("customdata"), int):
-                change(image=point["customdata"])
-
-    return choose
+def _image_clicked(image: Any) -> None:
+    if isinstance(image, int):
+        change(image=image)
 
 
 def _image_typed(text: str) -> None:

@@ -13,7 +13,7 @@ from snapvit import figures
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.heads.structures import (
     head_frame,
@@ -24,6 +24,7 @@ from snapvit.ui.heads.structures import (
     neuron_values,
     structure_frame,
 )
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Selection, Structure, change
 from snapvit.ui.tables import csv_button
 
@@ -38,18 +39,23 @@ def head_maps(results: RunResults, selection: Selection) -> None:
         st.info("This run has a ranking but no scores, so there is no map; the table below has the order.")
         return
     crosses = "" if results.ranking is None else " A cross marks a head that the cut removes."
-    kept, table = kept_heads(results, selection.sparsity), head_frame(results, selection.sparsity)
+    kept, sparsity = kept_heads(results, selection.sparsity), selection.sparsity
+    marks = figures.head_marks(topology.blocks, topology.heads, selection.head)
     for column, measure in zip(flowing_columns(len(known), 290, key="head_maps"), known, strict=True):
         look, chart = figures.MEASURES[measure], f"head_map_{measure}"
         with column:
             show_figure(
-                figures.head_map(head_values(results, measure), kept, measure, selection.head),
+                kept_figure(
+                    *("heads", run_key(results), measure, kept.tobytes()),
+                    make=lambda measure=measure: figures.head_map(head_values(results, measure), kept, measure),
+                ),
                 key=chart,
                 reading=f"{look.meaning}{crosses} Click one to see its story.",
                 alt=f"Map of {look.label.lower()} of every head, one column a block",
-                table=table,
+                table=lambda: head_frame(results, sparsity),
+                marks=marks,
                 file=f"{selection.run}-heads-{measure}",
-                on_click=_selecting(chart, lambda index: Structure(*divmod(index, topology.heads))),
+                on_point=_selecting(lambda index: Structure(*divmod(index, topology.heads))),
             )
 
 
@@ -73,15 +79,19 @@ def _profile(results: RunResults, selection: Selection, scores: np.ndarray, bloc
     falling = -np.sort(-scores, axis=1)
     columns = {f"block {b + 1}": values for b, values in enumerate(falling)}
     ends = "" if results.ranking is None else " What lies below the dashed line goes, but for each block's best."
+    threshold = _threshold(results, scores, selection.sparsity)
     show_figure(
-        figures.neuron_profile(scores, label, _threshold(results, scores, selection.sparsity), block),
+        kept_figure(
+            *("profile", run_key(results), threshold, block),
+            make=lambda: figures.neuron_profile(scores, label, threshold, block),
+        ),
         key="neuron_profile",
         reading="One line a block, from its best neuron at the left to its worst; dark lines are near the image. A "
         f"line that falls early has few neurons that matter.{ends} Click a line to select that block's MLP.",
         alt=f"Sorted {label} of the neurons of every block, on a logarithmic scale",
         table=pd.DataFrame({"place": place, "best percent": at, **columns}),
         file=f"{selection.run}-neurons",
-        on_click=_selecting("neuron_profile", Structure),
+        on_point=_selecting(Structure),
     )
 
 
@@ -100,15 +110,19 @@ def _shares(results: RunResults, selection: Selection, block: int | None) -> Non
     shares = kept / results.facts.topology.hidden
     columns = {f"block {b + 1}": row for b, row in enumerate(kept)}
     show_figure(
-        figures.kept_share(shares, sparsity, selection.sparsity, block),
+        kept_figure(
+            *("shares", run_key(results), selection.sparsity),
+            make=lambda: figures.kept_share(shares, sparsity, selection.sparsity),
+        ),
         key="kept_share",
         reading="One row a block, one column a sparsity: bright where the block keeps all its neurons. Rows that "
         "darken first are the blocks that the ranking cuts first. The vertical line is this cut; click a row to select "
         "its MLP.",
         alt="Share of neurons that each block keeps, by sparsity",
         table=pd.DataFrame({"sparsity": sparsity, **columns}),
+        marks=figures.share_marks(sparsity, len(shares), block),
         file=f"{selection.run}-kept-neurons",
-        on_click=_selecting("kept_share", Structure),
+        on_point=_selecting(Structure),
     )
 
 
@@ -148,12 +162,11 @@ def _row_chosen(topology: Any) -> Callable[[], None]:
     return choose
 
 
-def _selecting(chart: str, structure: Callable[[int], Structure]) -> Callable[[], None]:
-    """What selects the structure whose point was clicked in the chart with this key."""
+def _selecting(structure: Callable[[int], Structure]) -> Callable[[Any], None]:
+    """What selects the structure whose point was clicked in a chart."""
 
-    def choose() -> None:
-        for point in st.session_state[chart]["selection"]["points"]:
-            if isinstance(point.get("customdata"), int):
-                change(structure=structure(point["customdata"]))
+    def choose(index: Any) -> None:
+        if isinstance(index, int):
+            change(structure=structure(index))
 
     return choose

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from snapvit import figures
+from snapvit.artifacts import Floats
 from snapvit.elastic.ranking import cut_at
 from snapvit.figures import StructureOrder
 from snapvit.jobs.tasks import StageTask
@@ -16,12 +18,13 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.cka import CUT_CKA
-from snapvit.ui.components.chart_events import on_cell
-from snapvit.ui.figure import show_figure
+from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, structure_order
 from snapvit.ui.maps.structure_maps import block_means, robust_range
 from snapvit.ui.offer import offer
+from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, setting
 from snapvit.ui.sparsity_slider import sparsity_slider
 
@@ -35,7 +38,7 @@ def block_summary(results: RunResults) -> None:
     left, right = flowing_columns([3, 2], 340, key="block_summary")
     with left:
         show_figure(
-            figures.block_map(means),
+            kept_figure("blocks", run_key(results), make=lambda: figures.block_map(means)),
             key="block_map",
             reading=f"Each cell is the mean CKA over all pairs of one structure of the one block and one of the other "
             f"({(1 + topology.heads) ** 2} pairs: the MLP and {topology.heads} heads of each; on the diagonal the "
@@ -46,8 +49,8 @@ def block_summary(results: RunResults) -> None:
             .rename_axis("Block")
             .reset_index(),
             file=f"{results.summary.run}-cka-blocks",
+            on_cell=lambda a, b: _select_in_blocks(results, a, b),
         )
-        on_cell("block_map", lambda a, b: _select_in_blocks(results, a, b))
     with right:
         st.markdown(
             f"**CKA** (centred kernel alignment) asks of two structures: do they tell the same images apart? 1 means "
@@ -149,17 +152,37 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
                 f"less, near white: as before. Empty rows and columns are the {int(absent.sum())} structures that are "
                 "cut away."
             )
+    name = f"{run}-cka" if view == "before" else f"{run}-cka-{choice.sparsity:g}"
+    key, indices = run_key(results), tuple(order.indices.tolist())
+    matrix_stack(f"{run}-cka", _packed(key, "full", before))
+    if view != "before":
+        matrix_stack(name, _packed(key, name, cut.values))
     edge = f"±{bound:.2f}" if view == "difference" else f"{bound:.2f}"
     show_figure(
-        figures.cka_map(values, order, view, bound, pair),
+        kept_figure(
+            "cka",
+            *(key, view, choice.sparsity if view != "before" else None, indices, order.by_depth),
+            make=lambda: _without_numbers(figures.cka_map(values, order, view, bound)),
+        ),
         key=f"cka_{view}",
         reading=f"{words} Colours end at {edge}; the few pairs beyond have the end's colour. Click a cell to put its "
         "two structures side by side; the orange frames mark them.",
         alt=f"{figures.CKA_TITLES[view]}: map of {len(order.indices)} structures with each other",
-        table=matrix_frame(values, order),
+        table=lambda: matrix_frame(values, order),
         file=f"{run}-cka-{view}",
+        marks=figures.pair_marks(order, pair),
+        numbers=Numbers(name, indices, f"{run}-cka" if view == "difference" else None),
+        on_cell=lambda row, column: _select_cell(results, order, row, column),
     )
-    on_cell(f"cka_{view}", lambda row, column: _select_cell(results, order, row, column))
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _packed(key: RunKey, name: str, _values: Floats) -> Packed:
+    return Packed.of(_values[None])
+
+
+def _without_numbers(figure: go.Figure) -> go.Figure:
+    return figure.update_traces(z=None, selector={"type": "heatmap"})
 
 
 def _select_cell(results: RunResults, order: StructureOrder, row: int, column: int) -> None:

@@ -14,10 +14,11 @@ from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.search import NULL_SEARCH, REPLAYS
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.correlation_maps import Shown
 from snapvit.ui.offer import offer
+from snapvit.ui.run_key import run_key
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,9 @@ def _words(v: Verdict, replays: int, generation: int) -> str:
 
 def _curve(results: RunResults, null: NullSearch, g: int) -> None:
     found = np.quantile(pair_changes(results.search, g), null.levels)
+    band = null.low[g], null.high[g], float(null.p99[g])
     show_figure(
-        figures.chance_curve(null.levels, found, null.low[g], null.high[g], float(null.p99[g]), g),
+        kept_figure("chance", run_key(results), g, make=lambda: figures.chance_curve(null.levels, found, *band, g)),
         key="chance_curve",
         reading="Read to the right: how many pairs changed at least so much? Where the blue line runs inside the grey "
         "band, the search's correlations are as large as random ranks make them; a line to the right of the band would "

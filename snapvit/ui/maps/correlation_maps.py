@@ -14,12 +14,13 @@ from snapvit.artifacts import Floats, NullSearch
 from snapvit.figures import StructureOrder
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.search import NULL_SEARCH
-from snapvit.ui.components.chart_events import on_frame
+from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.controlled import controlled
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import Drawn, kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
 from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
+from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, setting, visit
 
 View = Literal["estimate", "change", "cka"]
@@ -91,49 +92,83 @@ def _name(generation: int, total: int) -> str:
 
 
 def _step(generation: int, total: int) -> None:
-    """The box was used: the figure starts anew at that generation."""
+    """The box was used: the figure goes to that generation."""
     name = _name(generation, total)
-    st.session_state["g"] = st.session_state["player_start"] = name
+    st.session_state["g"] = name
+    st.session_state["player_jump"] = name, st.session_state.get("player_jump", (LAST, 0))[1] + 1
 
 
 def player(results: RunResults, selection: Selection, shown: Shown) -> None:
     """The matrix by generation above the fitness."""
-    history, order, view = results.search, shown.order, shown.view
-    total, run = history.generations, results.summary.run
-    generations = figures.frame_generations(total, len(order.indices))
-    asked = st.session_state["player_start"]
-    asked = total if asked == LAST or int(asked) > total else int(asked)
-    start = min(generations, key=lambda g: abs(g - asked))
-    maps = np.stack([order.take(_values(results, view, g)) for g in generations])
-    bound = robust_range(maps[-1])
+    order, view, total = shown.order, shown.view, results.search.generations
+    run, key = results.summary.run, run_key(results)
+    estimate, less = f"{run}-estimate", {"estimate": None, "change": f"{run}-start", "cka": f"{run}-cka"}[view]
+    stacks = _stacks(key, results)
+    for name in (estimate, less):
+        if name is not None:
+            matrix_stack(name, stacks[name.removeprefix(f"{run}-")])
+    generations = figures.frame_generations(total, results.facts.topology.structures)
+    start = _nearest(st.session_state["player_start"], generations)
+    drawn, bound = _player(key, view, tuple(order.indices.tolist()), order.by_depth, start, results, order)
     if len(generations) <= total:
         st.caption(f"The figure holds {len(generations)} of the {total + 1} generations, evenly spaced, to stay quick.")
-    show_figure(
-        figures.correlation_player(
-            maps,
-            generations,
-            start,
-            history,
-            order,
-            LABELS[view],
-            TITLES[view],
-            bound,
-            chosen_pair(results, selection),
-        ),
-        key=PLAYER,
-        reading=f"{READINGS[view]} Colours end at ±{bound:.3f}, in all generations alike: 99 % of the pairs stay "
-        f"within that at generation {generations[-1]}; the diagonal does not. Drag the scrubber or press Play; the "
-        "grey line in the fitness below marks the generation.",
-        alt=f"{TITLES[view]}, by generation, with the fitness of every individual, the mean and the best so far",
-        table=matrix_frame(_values(results, view, shown.generation), order),
-        file=f"{run}-correlation-{view}",
-    )
 
     def rested(name: str) -> None:
         if name.isdecimal() and int(name) <= total:
             st.session_state["g"] = _name(int(name), total)
 
-    on_frame(PLAYER, rested)
+    asked, number = st.session_state.get("player_jump", (LAST, 0))
+    show_figure(
+        drawn,
+        key=PLAYER,
+        reading=f"{READINGS[view]} Colours end at ±{bound:.3f}, in all generations alike: 99 % of the pairs stay "
+        f"within that at generation {generations[-1]}; the diagonal does not. Drag the scrubber or press Play; the "
+        "grey line in the fitness below marks the generation.",
+        alt=f"{TITLES[view]}, by generation, with the fitness of every individual, the mean and the best so far",
+        table=lambda: matrix_frame(_values(results, view, shown.generation), order),
+        file=f"{run}-correlation-{view}",
+        marks=figures.pair_marks(order, chosen_pair(results, selection)),
+        numbers=Numbers(estimate, tuple(order.indices.tolist()), less),
+        jump=(str(_nearest(asked, generations)), number) if number else None,
+        on_frame=rested,
+    )
+
+
+def _nearest(name: str, generations: list[int]) -> int:
+    """Of the generations with a frame, the nearest to the named one."""
+    asked = generations[-1] if name == LAST else int(name)
+    return min(generations, key=lambda g: abs(g - asked))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _stacks(key: RunKey, _results: RunResults) -> dict[str, Packed]:
+    """The matrices that the views are differences of."""
+    history = _results.search
+    generations = figures.frame_generations(history.generations, _results.facts.topology.structures)
+    estimate = np.stack([history.correlation(g) for g in generations])
+    stacks = {"estimate": Packed.of(estimate), "start": Packed.of(estimate[:1])}
+    return stacks if _results.cka is None else stacks | {"cka": Packed.of(_results.cka.values[None])}
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _player(
+    key: RunKey,
+    view: View,
+    indices: tuple[int, ...],
+    by_depth: bool,
+    start: int,
+    _results: RunResults,
+    _order: StructureOrder,
+) -> tuple[Drawn, float]:
+    """The figure without its numbers, and where its colours end."""
+    history = _results.search
+    generations = figures.frame_generations(history.generations, _results.facts.topology.structures)
+    maps = np.stack([_order.take(_values(_results, view, g)) for g in generations])
+    bound = robust_range(maps[-1])
+    figure = figures.correlation_player(maps, generations, start, history, _order, LABELS[view], TITLES[view], bound)
+    for holder in (figure, *figure.frames):
+        holder.data[0].z = None
+    return Drawn.of(figure), bound
 
 
 def _values(results: RunResults, view: View, generation: int) -> Floats:
@@ -194,7 +229,7 @@ def eigenvalues(results: RunResults, shown: Shown) -> None:
     start, now = (np.linalg.eigvalsh(history.correlation(i).astype(np.float64))[::-1] for i in (0, g))
     band = (None, None) if null is None else (null.eigen_low[g], null.eigen_high[g])
     show_figure(
-        figures.spectrum(start, now, g, *band),
+        kept_figure("spectrum", run_key(results), g, null is None, make=lambda: figures.spectrum(start, now, g, *band)),
         key="spectrum",
         reading="Eigenvalues of the correlation matrix of all structures: how much of the search's variety lies in "
         "each of its directions. A few large ones would mean that structures depend on one another in a few patterns."

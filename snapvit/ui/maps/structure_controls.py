@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from snapvit.artifacts import Floats, Ints
 from snapvit.figures import StructureOrder
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
 from snapvit.ui.maps.structure_maps import cluster_order, depth_order, strongest_pairs
+from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, Structure, change, setting
 
 KINDS = {"all": "All", "mlp": "MLPs", "heads": "Heads"}
@@ -37,8 +40,13 @@ def structure_order(
     )
     members = depth_order(results.facts.topology, kind)
     by_depth = order == "depth" or results.cka is None
-    indices = members if by_depth else cluster_order(results.cka.values, members)
+    indices = members if by_depth else _by_similarity(run_key(results), kind, results.cka.values, members)
     return StructureOrder(results.facts.topology, indices, by_depth)
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _by_similarity(key: RunKey, kind: str, _cka: Floats, _members: Ints) -> Ints:
+    return cluster_order(_cka, _members)
 
 
 def matrix_frame(values: np.ndarray, order: StructureOrder) -> pd.DataFrame:

@@ -14,10 +14,11 @@ from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import pick_pair
 from snapvit.ui.offer import offer
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Structure
 
 
@@ -133,7 +134,7 @@ def _activations(results: RunResults, pair: tuple[int, int]) -> None:
     shares = (float(directions.shares[pair[0]]), float(directions.shares[pair[1]]))
     r = abs(float(np.mean(first * second)))
     show_figure(
-        figures.pair_scatter(first, second, names, shares),
+        kept_figure("pair", run_key(results), pair, make=lambda: figures.pair_scatter(first, second, names, shares)),
         key="pair_scatter",
         reading=f"Each dot is one of {len(first):,} calibration images, placed by how strongly each structure responds "
         f"along the direction in which it varies most (first principal component; correlation here {r:.2f}). A line "

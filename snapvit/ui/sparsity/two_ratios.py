@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -92,7 +94,7 @@ def _plane(results: RunResults, rows: list[Measurement], selected: tuple[float, 
             }
         ),
         file=f"{results.summary.run}-two-ratios",
-        on_click=_point_clicked,
+        on_point=_point_clicked,
     )
 
 
@@ -106,11 +108,9 @@ def _costs(results: RunResults) -> figures.CostGrid:
     return figures.CostGrid(mlp, heads, (across[None, :] + up[:, None] - whole) / whole)
 
 
-def _point_clicked() -> None:
-    for point in st.session_state[PLANE]["selection"]["points"]:
-        pair = point.get("customdata")
-        if isinstance(pair, list) and len(pair) == 2:
-            put_setting(HEADS, round(100 * float(pair[1]), 2), sparsity=round(float(pair[0]), 4))
+def _point_clicked(pair: Any) -> None:
+    if isinstance(pair, list) and len(pair) == 2:
+        put_setting(HEADS, round(100 * float(pair[1]), 2), sparsity=round(float(pair[0]), 4))
 
 
 def _grid_offer(run: str, rows: list[Measurement]) -> None:

@@ -1,50 +1,94 @@
-"""What Streamlit does not report of a plotly chart: a click on a cell of a heat map, and where an animation rests.
+"""What Streamlit does not do for a plotly chart: small changes without sending it again, clicks on heat maps, frames.
 
-One could lay a transparent marker over every cell instead, but a map of 156 structures would carry 24,336 of them.
-The script beside this file is a constant; names reach it only as JSON, and what it sends is checked here.
+Streamlit's chart is its content: a changed frame around one cell would bring all of the figure again, without the
+person's zoom. Here the chart that is on the page is told what is different. For clicks one could lay a transparent
+marker over every cell instead, but a map of 156 structures would carry 24,336 of them.
+The scripts beside this file are constants; names reach them only as JSON, and what they send is checked here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components.matrix_stack import Numbers
+
 HERE = Path(__file__).parent
+EVENTS = ("point", "cell", "frame")
 
 
-def on_cell(chart: str, act: Callable[[int, int], None]) -> None:
-    """Call act(row, column), counted from 0, when a cell of the heat map in the chart with this key is clicked."""
-    key = f"cells_{chart}"
+def chart_events(
+    chart: str,
+    base: str,
+    alt: str,
+    changes: Sequence[dict[str, Any]] = (),
+    numbers: Numbers | None = None,
+    jump: tuple[str, int] | None = None,
+    on_point: Callable[[Any], None] | None = None,
+    on_cell: Callable[[int, int], None] | None = None,
+    on_frame: Callable[[str], None] | None = None,
+) -> None:
+    """Watch the chart with key `chart`, whose figure has `base` as its layout's `meta`, and change it.
+
+    changes: each a `path` of names and indices into the figure, and the `value` there; without one it is taken away.
+    alt: the chart in words. numbers: of its heat map. jump: the frame to show now, and the number of this wish, so that
+    it is granted once.
+    on_point: told the customdata of a point that is clicked. on_cell: row and column, counted from 0, of a heat map.
+    on_frame: the name of a frame that an animated chart has shown for a moment.
+    """
+    key = f"events_{chart}"
+
+    def sent(name: str) -> Any:
+        return (st.session_state.get(key) or {}).get(name)
+
+    def pointed() -> None:
+        if on_point is not None and sent("point") is not None:
+            on_point(sent("point"))
 
     def clicked() -> None:
-        cell = st.session_state[key].get("cell")
-        if isinstance(cell, list) and len(cell) == 2 and all(isinstance(i, int) and i >= 0 for i in cell):
-            act(*cell)
-
-    _component()(key=key, data={"chart": chart}, on_cell_change=clicked, on_frame_change=_nothing, height=1)
-
-
-def on_frame(chart: str, act: Callable[[str], None]) -> None:
-    """Call act(name) when the animated chart with this key has shown the frame with this name for a moment."""
-    key = f"frames_{chart}"
+        cell = sent("cell")
+        is_cell = isinstance(cell, list) and len(cell) == 2 and all(isinstance(i, int) and i >= 0 for i in cell)
+        if on_cell is not None and is_cell:
+            on_cell(*cell)
 
     def rested() -> None:
-        name = st.session_state[key].get("frame")
-        if isinstance(name, str):
-            act(name)
+        if on_frame is not None and isinstance(sent("frame"), str):
+            on_frame(sent("frame"))
 
-    _component()(key=key, data={"chart": chart}, on_cell_change=_nothing, on_frame_change=rested, height=1)
-
-
-def _nothing() -> None:
-    """Naming a trigger is how the component is told that it has one."""
+    wanted = zip(EVENTS, (on_point, on_cell, on_frame), strict=True)
+    data = {
+        "chart": chart,
+        "base": base,
+        "alt": alt,
+        "changes": list(changes),
+        "numbers": None if numbers is None else vars(numbers),
+        "jump": jump,
+        "events": [name for name, act in wanted if act is not None],
+    }
+    told = {f"on_{name}_change": act for name, act in zip(EVENTS, (pointed, clicked, rested), strict=True)}
+    _component()(key=key, data=data, height=1, **told)
 
 
 @cache
 def _component() -> Callable[..., Any]:
-    script = (HERE / "chart_events.js").read_text(encoding="utf-8")
-    return st.components.v2.component("snapvit_chart_events", html="<div class='events'></div>", js=script)
+    return st.components.v2.component(
+        "snapvit_chart_events", html="<div class='events'></div>", js=_read("chart_events")
+    )
+
+
+def chart_watch() -> None:
+    """What every `chart_events` on the page needs, once."""
+    _watch()(key="chart_watch", height=1)
+
+
+@cache
+def _watch() -> Callable[..., Any]:
+    return st.components.v2.component("snapvit_chart_watch", html="<div></div>", js=_read("chart_watch"))
+
+
+def _read(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")

@@ -1,0 +1,156 @@
+// Watches the plotly charts of the page, whenever one is drawn anew: changes what Python says is different, and
+// tells Python what the person does with it.
+
+const LOOK_MS = 100; // how often to look whether the chart was replaced
+const REST_MS = 400; // a frame shown for so long is where the person stopped
+const watches = new WeakMap();
+
+export default function () {
+  const charts = (window.snapvitCharts ??= { waiting: [] });
+  charts.watch = watchFor;
+  charts.leave = (root) => watches.get(root)?.stop();
+  charts.waiting.splice(0).forEach(watchFor);
+}
+
+function watchFor({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".events");
+  let watch = watches.get(root);
+  if (!watch) {
+    watch = new Watch(root);
+    watches.set(root, watch);
+  }
+  watch.data = data;
+  watch.tell = (name, value) => data.events.includes(name) && setTriggerValue(name, value);
+  watch.look();
+}
+
+class Watch {
+  constructor(root) {
+    this.root = root;
+    this.plot = null;
+    this.rest = 0;
+    this.granted = 0; // number of the last jump
+    this.clicked = (event) => this.click(event);
+    this.framed = (event) => this.frame(event);
+    this.timer = setInterval(() => this.look(), LOOK_MS);
+  }
+
+  look() {
+    const plots = [...document.querySelectorAll(`.st-key-${CSS.escape(this.data.chart)} .js-plotly-plot`)];
+    const plot = plots.find((one) => one.layout?.meta?.base === this.data.base); // one on its way out has another
+    if (!plot?.on) return;
+    if (plot !== this.plot) {
+      this.leave();
+      this.plot = plot;
+      plot.on("plotly_click", this.clicked);
+      plot.on("plotly_animatingframe", this.framed);
+      plot.setAttribute("data-events", "on");
+    }
+    plot.closest('[data-testid="stPlotlyChart"]')?.setAttribute("aria-label", this.data.alt);
+    this.fill(plot);
+    this.change(plot);
+    this.jump(plot);
+  }
+
+  // Writes the entries of matrix stacks, see matrix_stack.js, into a heat map and its frames.
+  fill(plot) {
+    const { numbers } = this.data;
+    const wanted = JSON.stringify(numbers);
+    const [stack, less] = [numbers?.of, numbers?.less].map((name) => window.snapvitStacks?.get(name));
+    if (!stack || (numbers.less && !less) || plot.layout.meta.filled === wanted) return;
+    const entry = (k) => (i, j) => {
+      const [value, taken] = [stack.entry(k, i, j), less ? less.entry(0, i, j) : 0];
+      return value === null || taken === null ? null : value - taken;
+    };
+    const matrix = (k) => numbers.order.map((i) => numbers.order.map((j) => entry(k)(i, j)));
+    const frames = plot._transitionData?._frames ?? [];
+    frames.forEach((frame, k) => (frame.data[0].z = matrix(k)));
+    const figure = { data: [...plot.data], layout: { ...plot.layout } };
+    const shown = frames.length ? figure.layout.sliders[0].active : 0;
+    put(figure, ["data", 0, "z"], frames.length ? frames[shown].data[0].z : matrix(0));
+    put(figure, ["layout", "meta", "filled"], wanted);
+    show(plot, figure);
+  }
+
+  // What is different stands in the layout's `meta`, with what was there before: Streamlit keeps a chart's figure when
+  // it draws it anew, in full screen or in another theme.
+  change(plot) {
+    const { done = "[]", before = [], ...meta } = plot.layout.meta;
+    const wanted = JSON.stringify(this.data.changes);
+    if (done === wanted) return;
+    const figure = { data: [...plot.data], layout: { ...plot.layout } };
+    before.forEach(({ path, value }) => put(figure, path, value));
+    const places = this.data.changes.map(({ path }) => ({ path, value: at(figure, path) }));
+    this.data.changes.forEach(({ path, value }) => put(figure, path, bold(path, value, at(figure, path))));
+    figure.layout.meta = { ...meta, done: wanted, before: places };
+    show(plot, figure);
+  }
+
+  jump(plot) {
+    const [name, number] = this.data.jump ?? [null, 0];
+    if (number <= this.granted) return;
+    const frame = plot._transitionData?._frames?.find((one) => one.name === name);
+    if (!frame) return;
+    this.granted = number;
+    const figure = { data: [...plot.data], layout: { ...plot.layout } };
+    frame.traces.forEach((trace, i) => {
+      for (const [part, value] of Object.entries(frame.data[i])) if (part !== "type") put(figure, ["data", trace, part], value);
+    });
+    const active = figure.layout.sliders[0].steps.findIndex((step) => step.label === name);
+    put(figure, ["layout", "sliders", 0, "active"], active);
+    show(plot, figure);
+  }
+
+  leave() {
+    clearTimeout(this.rest);
+    this.plot?.removeListener?.("plotly_click", this.clicked);
+    this.plot?.removeListener?.("plotly_animatingframe", this.framed);
+    this.plot = null;
+  }
+
+  click(event) {
+    const point = event.points?.[0];
+    if (!point) return;
+    if (point.data.type === "heatmap") this.tell("cell", Array.from(point.pointIndex ?? point.pointNumber));
+    else if (point.customdata !== undefined) this.tell("point", point.customdata);
+  }
+
+  frame(event) {
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => this.tell("frame", event.name), REST_MS);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    watches.delete(this.root);
+    this.leave();
+  }
+}
+
+function at(figure, path) {
+  return path.reduce((part, name) => part?.[name], figure);
+}
+
+// Containers on the way are replaced by copies, so that plotly sees that they changed.
+function put(figure, path, value) {
+  let part = figure;
+  for (const name of path.slice(0, -1)) {
+    part[name] = Array.isArray(part[name]) ? [...part[name]] : { ...part[name] };
+    part = part[name];
+  }
+  const last = path[path.length - 1];
+  if (value === undefined) delete part[last];
+  else part[last] = value;
+}
+
+// Streamlit's theme makes a figure's title bold.
+function bold(path, value, before) {
+  const themed = path.join(".") === "layout.title.text" && /^<b>/.test(before ?? "");
+  return themed && value !== undefined ? `<b>${value}</b>` : value;
+}
+
+// Streamlit takes a chart's figure over whenever plotly says that it redrew one, and has plotly draw it.
+function show(plot, figure) {
+  Object.assign(plot, figure);
+  plot.emit("plotly_redraw");
+}
