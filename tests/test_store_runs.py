@@ -212,10 +212,8 @@ def test_a_change_starts_from_the_file_and_never_from_memory(store, monkeypatch)
     other.save("one", "other", "k", artifact("cka", 1))
     store.save("one", "mine", "k", artifact("cka", 2))
     assert {"mine", "other"} <= Store(store.root).manifest("one").entries.keys()
-    seen = []
-    for writer, seed in ((other, 5), (store, 6)):
-        writer.update("one", "rows", CkaMap, "k", lambda old, seed=seed: seen.append(old) or artifact("cka", seed))
-    assert seen[1].images == 25
+    other.update("one", "rows", CkaMap, "k", lambda found: artifact("cka", 5))
+    assert store.update("one", "rows", CkaMap, "k", lambda found: found).images == 25
 
 
 def test_folders_without_a_manifest_are_no_runs(store):
