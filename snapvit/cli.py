@@ -23,6 +23,7 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import POOLS, ModelSpec
+from snapvit.paths import absolute
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -67,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="snapvit", description="See how a Vision Transformer can be cut down.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--cache", type=Path, metavar="DIR", help="folder of runs (default: SNAPVIT_CACHE or ./cache)")
+    shared.add_argument(
+        "--cache", type=absolute, metavar="DIR", help="folder of runs (default: SNAPVIT_CACHE or ./cache)"
+    )
     shared.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     def add(name: str, command: Callable[[argparse.Namespace, Store], Answer], text: str) -> argparse.ArgumentParser:
@@ -103,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
     run.add_argument(
         "--scores",
-        type=Path,
+        type=absolute,
         metavar="FILE",
         help="published scores of this model, to be used in place of curvature and search",
     )
@@ -124,11 +127,13 @@ def _parser() -> argparse.ArgumentParser:
 
     scores = add("scores", _scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
-    scores.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, such as scores.pt")
+    scores.add_argument(
+        "--out", type=absolute, required=True, metavar="FILE", help="the file to write, such as scores.pt"
+    )
     scores.add_argument("--force", action="store_true", help="replace the file where it exists")
 
     imported = add("import", _import, "make a run of published scores alone, to look at without weights or images")
-    imported.add_argument("file", type=Path, metavar="FILE", help="a file of published scores")
+    imported.add_argument("file", type=absolute, metavar="FILE", help="a file of published scores")
     imported.add_argument("--model", metavar="NAME", help="its timm model, where the file names one that is not known")
     return parser
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from snapvit.data.archive import open_upload
@@ -13,6 +12,7 @@ from snapvit.data.image_source import ImageSource, Role, Skipped
 from snapvit.data.joined import JoinedImages, Member
 from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
+from snapvit.paths import absolute
 
 FOLDER, TORCHVISION, UPLOAD = "folder:", "torchvision:", "upload:"
 
@@ -24,8 +24,8 @@ def canonical_name(name: str) -> str:
     Raises InputError for what names no source; whether its images can be had is seen when it is opened.
     """
     name = _bare(name)
-    if name.startswith(FOLDER) and (path := _bare(name.removeprefix(FOLDER))):
-        return FOLDER + os.path.abspath(os.path.expanduser(path))  # takes a trailing slash off
+    if name.startswith(FOLDER) and _bare(name.removeprefix(FOLDER)):
+        return FOLDER + str(absolute(name.removeprefix(FOLDER)))
     if name.startswith(TORCHVISION):
         return TORCHVISION + find_set(name.removeprefix(TORCHVISION)).name
     if name == BUNDLED or name.startswith(UPLOAD):

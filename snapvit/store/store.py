@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
+from snapvit.paths import absolute
 from snapvit.store.files import (
     STALE_SECONDS,
     StoreError,
@@ -44,14 +45,14 @@ A = TypeVar("A")
 
 def default_root() -> Path:
     """SNAPVIT_CACHE, or `cache` beside the package, where the bundled run lies; absolute."""
-    return _absolute(os.environ.get("SNAPVIT_CACHE") or Path(__file__).parents[2] / "cache")
+    return absolute(os.environ.get("SNAPVIT_CACHE") or Path(__file__).parents[2] / "cache")
 
 
 class Store:
     """Runs under one folder. Reading never writes; every write is whole or not at all. Any thread may use it."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = default_root() if root is None else _absolute(root)
+        self.root = default_root() if root is None else absolute(root)
         self._problems = Problems()
         self._manifests = Manifests(self.root, self._problems)
 
@@ -367,7 +368,3 @@ def _fits(fits: Callable[[A], bool], artifact: A) -> bool:
         return fits(artifact)
     except (AttributeError, IndexError, TypeError, ValueError):  # asked of an array what only another kind has
         return False
-
-
-def _absolute(path: Path | str) -> Path:
-    return Path(os.path.expanduser(path)).absolute()
