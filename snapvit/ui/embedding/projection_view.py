@@ -135,11 +135,8 @@ def map_points(view: MapView, by_outcome: bool, mask: NDArray[np.bool_]) -> MapP
         group = labels % 10 if len(view.classes) > LEGEND_MOST else labels
     else:
         group = np.concatenate([gallery, np.ones(found.queries, np.int64)])
-    nobody = np.full(found.gallery, NO_CLASS)
-    asked = [np.full(found.queries, NO_CLASS) if named is None else named for named in (view.before, view.after)]
-    before, after = (np.concatenate([nobody, named]) for named in asked)
     full, cut = (layout.astype(np.float32) for layout in (found.full_layout, found.cut_layout))
-    return MapPoints(found.ids, full, cut, group, mask, labels, before, after, found.gallery)
+    return MapPoints(found.ids, full, cut, group, mask, labels, view.before, view.after, found.gallery)
 
 
 def map_groups(view: MapView, by_outcome: bool) -> tuple[tuple[Group, ...], tuple[int, ...]]:

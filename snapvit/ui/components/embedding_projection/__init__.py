@@ -17,6 +17,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from snapvit.ui.components.parts import hand_part, joining
+
 HERE = Path(__file__).parent
 
 
@@ -43,7 +45,7 @@ class Place:
 
 @dataclass(frozen=True)
 class MapPoints:
-    """N images: who they are, where they are, and how they look."""
+    """N images: who they are, where they are, and how they look. M of them, the last ones, are queries."""
 
     ids: NDArray[np.integer]  # (N,)
     full: NDArray[np.floating]  # (N, 2)
@@ -51,16 +53,23 @@ class MapPoints:
     group: NDArray[np.integer]  # (N,) index into the groups, below 256
     shown: NDArray[np.bool_]  # (N,) the others are grey and cannot be chosen
     labels: NDArray[np.integer]  # (N,) class numbers, -1 where there are none
-    before: NDArray[np.integer]  # (N,) class that the full model's neighbours vote for, -1 where nobody asked
-    after: NDArray[np.integer]  # (N,) the cut model's
+    before: NDArray[np.integer] | None  # (M,) class that the full model's neighbours vote for; None where nobody asked
+    after: NDArray[np.integer] | None  # (M,) the cut model's
     queries_from: int  # first row that is a query
 
-    def packed(self) -> dict[str, str]:
-        """Every column as base64 of a little-endian array."""
-        columns = {"fullX": self.full[:, 0], "fullY": self.full[:, 1], "cutX": self.cut[:, 0], "cutY": self.cut[:, 1]}
-        packed = {name: _text(column, "<f4") for name, column in columns.items()}
-        kinds = {"ids": "<u4", "group": "u1", "shown": "u1", "labels": "<i2", "before": "<i2", "after": "<i2"}
-        return packed | {name: _text(getattr(self, name), kind) for name, kind in kinds.items()}
+    def of_full(self) -> dict[str, Any]:
+        """Columns that are the same for every cut, each as base64 of a little-endian array, and the layout's box."""
+        columns = {"ids": _text(self.ids, "<u4"), "labels": _text(self.labels, "<i2"), "before": _votes(self.before)}
+        return columns | {"full": _places(self.full)}
+
+    def of_cut(self) -> dict[str, Any]:
+        """Columns of the cut."""
+        return {"cut": _places(self.cut), "after": _votes(self.after)}
+
+    def of_look(self) -> dict[str, str]:
+        """Columns that change with the colours and the filter; `shown` a bit an image."""
+        bits = np.packbits(self.shown, bitorder="little")
+        return {"group": _text(self.group, "u1"), "shown": _text(bits, "u1")}
 
 
 @dataclass(frozen=True)
@@ -110,18 +119,19 @@ def embedding_projection(
         on_isolated(name if name in {group.name for group in groups} else None)
 
     counts = np.bincount(points.group, minlength=len(groups))
-    data = {
-        "points": points.packed(),
+    hand_part(key, "cut", {"ofCut": points.of_cut()})
+    look = {
+        "ofLook": points.of_look(),
         "groups": [vars(group) | {"count": int(count)} for group, count in zip(groups, counts, strict=True)],
         "legend": list(legend),
         "names": [vars(place) for place in places],
-        "classes": list(classes),
-        "queriesFrom": points.queries_from,
         "only": only,
         "image": image,
         "chosen": list(chosen),
         **vars(words),
     }
+    hand_part(key, "look", look)
+    data = {"key": key, "ofFull": points.of_full(), "classes": list(classes), "queriesFrom": points.queries_from}
     _component()(key=key, data=data, on_picked_change=picked, on_chosen_change=lassoed, on_isolated_change=isolated)
 
 
@@ -132,13 +142,26 @@ def _sent(key: str, name: str) -> Any:
     return sent.get("value") if isinstance(sent, dict) else None
 
 
+def _places(layout: NDArray[np.floating]) -> dict[str, Any]:
+    """(N, 2) places in 65,536 steps of their box: more than a screen has."""
+    low, high = layout.min(axis=0).astype(float), layout.max(axis=0).astype(float)
+    steps = np.round((layout - low) / np.maximum(high - low, 1e-12) * 65535)
+    return {"low": low.tolist(), "high": high.tolist(), "x": _text(steps[:, 0], "<u2"), "y": _text(steps[:, 1], "<u2")}
+
+
+def _votes(named: NDArray[np.integer] | None) -> str:
+    return "" if named is None else _text(named, "<i2")
+
+
 def _text(column: NDArray, kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(column, kind).tobytes()).decode()
 
 
 @cache
 def _component() -> Callable[..., Any]:
-    js = "".join(_read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js"))
+    js = joining() + "".join(
+        _read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js")
+    )
     html, css = _read("embedding_projection.html"), _read("embedding_projection.css")
     return st.components.v2.component("snapvit_embedding_projection", html=html, css=css, js=js)
 

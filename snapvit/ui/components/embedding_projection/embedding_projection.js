@@ -13,7 +13,8 @@ export default function ({ data, parentElement, setStateValue }) {
     view = new EmbeddingProjection(root);
     views.set(root, view);
   }
-  view.receive(data, (name, value) => setStateValue(name, { value, time: Date.now() }));
+  const send = (name, value) => setStateValue(name, { value, time: Date.now() });
+  joined(root, data.key, ["cut", "look"], data, (whole) => view.receive(whole, send));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => root.isConnected || view.stop();
 }
@@ -64,7 +65,8 @@ class EmbeddingProjection extends Saver {
     const old = this.data;
     Object.assign(this, { data, send });
     // Equal strings mean equal points; the packed arrays change only with the cut, the colours or the filter.
-    if (JSON.stringify(old?.points) !== JSON.stringify(data.points)) this.unpack(data);
+    const packed = ({ ofFull, ofCut, ofLook }) => JSON.stringify([ofFull, ofCut, ofLook]);
+    if (!old || packed(old) !== packed(data)) this.unpack(data);
     this.chosen = new Set(data.chosen);
     this.ink = getComputedStyle(this.root).getPropertyValue("--ink") || "#31333f";
     this.paper = getComputedStyle(this.root).getPropertyValue("--st-background-color").trim() || "#fff";
@@ -81,7 +83,7 @@ class EmbeddingProjection extends Saver {
   }
 
   unpack(data) {
-    const points = decoded(data.points);
+    const points = decoded(data);
     const count = points.ids.length;
     const layer = (i) => (points.shown[i] ? 1 + data.groups[points.group[i]].layer : 0);
     this.order = Uint32Array.from([...Array(count).keys()].sort((a, b) => layer(a) - layer(b)));
@@ -256,11 +258,13 @@ class EmbeddingProjection extends Saver {
     const part = row >= queriesFrom ? "query" : "gallery";
     const lines = [`Image ${ids[row]} (${part})`];
     if (labels[row] >= 0) lines.push(classes[labels[row]]);
-    if (before[row] >= 0) lines.push(`named by full: ${classes[before[row]]}`, `named by cut: ${classes[after[row]]}`);
+    const query = row - queriesFrom;
+    if (before[query] >= 0) lines.push(`named by full: ${classes[before[query]]}`, `named by cut: ${classes[after[query]]}`);
     return lines.join("\n");
   }
 
   stop() {
+    part(this.root);
     this.pause();
     cancelAnimationFrame(this.waiting);
     this.observer.disconnect();

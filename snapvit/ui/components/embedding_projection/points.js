@@ -10,12 +10,24 @@ function numbers(text, Kind) {
   return new Kind(bytes.buffer);
 }
 
-function decoded(packed) {
-  const kinds = { ids: Uint32Array, fullX: Float32Array, fullY: Float32Array, cutX: Float32Array, cutY: Float32Array,
-    group: Uint8Array, shown: Uint8Array, labels: Int16Array, before: Int16Array, after: Int16Array };
-  const points = {};
-  for (const [name, Kind] of Object.entries(kinds)) points[name] = numbers(packed[name], Kind);
-  return points;
+function decoded({ ofFull, ofCut, ofLook }) {
+  const [full, cut] = [places(ofFull.full), places(ofCut.cut)];
+  const ids = numbers(ofFull.ids, Uint32Array);
+  const bits = numbers(ofLook.shown, Uint8Array);
+  return {
+    ids, fullX: full.x, fullY: full.y, cutX: cut.x, cutY: cut.y,
+    group: numbers(ofLook.group, Uint8Array),
+    shown: Uint8Array.from(ids, (_, i) => (bits[i >> 3] >> (i & 7)) & 1),
+    labels: numbers(ofFull.labels, Int16Array),
+    before: numbers(ofFull.before, Int16Array), // of the queries alone
+    after: numbers(ofCut.after, Int16Array),
+  };
+}
+
+// Places come as steps of their box.
+function places({ low, high, x, y }) {
+  const axis = (text, i) => Float32Array.from(numbers(text, Uint16Array), (step) => low[i] + (step / 65535) * (high[i] - low[i]));
+  return { x: axis(x, 0), y: axis(y, 1) };
 }
 
 function shapeOf(pen, shape, radius) {

@@ -18,6 +18,8 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components.parts import hand_part, joining
+
 HERE = Path(__file__).parent
 
 
@@ -118,7 +120,8 @@ def live_sparsity(
             st.session_state[memory] = _Thumb(data.snap(sparsity), st.session_state[memory].turn)
             on_release(data.snap(sparsity))
 
-    _component()(key=key, data=_payload(data, thumb) | {"file": file}, on_released_change=released)
+    _component()(key=key, data=_payload(data) | {"key": key, "file": file}, on_released_change=released)
+    hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn})
 
 
 def _released(component: Any) -> float | None:
@@ -129,11 +132,9 @@ def _released(component: Any) -> float | None:
         return None
 
 
-def _payload(data: LiveSparsity, thumb: _Thumb) -> dict[str, Any]:
+def _payload(data: LiveSparsity) -> dict[str, Any]:
     steps, points = data.steps, data.points
     return {
-        "value": thumb.sparsity,
-        "turn": thumb.turn,
         "steps": {
             "sparsity": [round(step.sparsity, 6) for step in steps],
             "mlp": [round(step.mlp, 6) for step in steps],
@@ -172,7 +173,7 @@ def _payload(data: LiveSparsity, thumb: _Thumb) -> dict[str, Any]:
 def _component() -> Callable[..., Any]:
     html = _read("live_sparsity.html")
     css = "".join(_read(name) for name in ("live_sparsity.css", "charts.css", "layout.css"))
-    js = "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
+    js = joining() + "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
     return st.components.v2.component("snapvit_live_sparsity", html=html, css=css, js=js)
 
 

@@ -1,4 +1,4 @@
-// Follows the thumb, in the charts of charts.js; Python puts drawing.js, saving.js and charts.js in front of this file.
+// Follows the thumb, in the charts of charts.js; Python puts joining.js, drawing.js, saving.js and charts.js in front of this file.
 // Python sends the numbers and is told the sparsity when the thumb is let go.
 
 const KEY_PAUSE = 200; // ms without a key press that count as letting go, so that a held arrow key is one release
@@ -11,7 +11,8 @@ export default function ({ data, parentElement, setStateValue }) {
     view = new LiveSparsity(root);
     views.set(root, view);
   }
-  view.receive(data, (sparsity) => setStateValue("released", { sparsity, time: Date.now() }));
+  const send = (sparsity) => setStateValue("released", { sparsity, time: Date.now() });
+  joined(root, data.key, ["thumb"], data, (whole) => view.receive(whole, send));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => root.isConnected || view.stop();
 }
@@ -129,6 +130,7 @@ class LiveSparsity extends Charts {
   }
 
   stop() {
+    part(this.root);
     clearTimeout(this.pause);
     this.observer.disconnect();
   }

@@ -1,0 +1,12 @@
+// Hands a part of its data to another component; joining.js takes it there.
+
+export default function ({ data, parentElement }) {
+  const { to, name } = data;
+  const parts = ((window.snapvitParts ??= {})[to] ??= {});
+  parts[name] = data.data;
+  window.dispatchEvent(new CustomEvent("snapvit-part", { detail: to }));
+  const root = parentElement.querySelector("i");
+  return () => {
+    if (!root.isConnected && parts[name] === data.data) delete parts[name];
+  };
+}
