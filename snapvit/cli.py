@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from snapvit.artifacts import Latency, Measurement, Measurements, RunFacts, SearchHistory
+from snapvit.artifacts import RunFacts, SearchHistory
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
@@ -33,6 +33,7 @@ from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.published.scores import read_scores
 from snapvit.store.store import Store
+from snapvit.tables import Latency, Measurement, Measurements
 
 RUN_HELP = "name of a run, as listed by `runs`"
 Answer = tuple[dict[str, Any], str]  # for --json, for people

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snapvit.artifacts import CkaMap, CostModel, Curvature, Floors, Measurements, Ranking, RunFacts, Scores, Topology
+from snapvit.artifacts import CkaMap, CostModel, Curvature, Floors, Ranking, RunFacts, Scores, Topology
 from snapvit.elastic.ranking import rank
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 FACTS = RunFacts("a model", "images", Topology(2, 3, 4, 6, 2, 5), CostModel(1, 2, 3, 4, 5, 6), ("a", "b"))
 REQUEST = {"model.name": "bundled", "config.search.pairs": [[0.15, 0.0]], "scores": None}

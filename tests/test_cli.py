@@ -15,12 +15,12 @@ import pytest
 from command_line import Cli, end, settings_of, start
 
 from snapvit import cli
-from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline import measure as measure_module
 from snapvit.pipeline.results import StoredRun, load_results
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 ROOT = Path(__file__).parents[1]
 RUNS_KEYS = {"run", "model", "data", "preset", "seed", "state"}

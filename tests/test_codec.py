@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from snapvit import artifacts
+from snapvit import artifacts, tables
 from snapvit.artifacts import (
     AttentionShares,
     CkaMap,
@@ -23,11 +23,7 @@ from snapvit.artifacts import (
     Floors,
     HeadGradients,
     ImageLesson,
-    Latencies,
-    Latency,
     MainDirections,
-    Measurement,
-    Measurements,
     NullSearch,
     Preprocess,
     Ranking,
@@ -42,6 +38,7 @@ from snapvit.method.xnes import XnesState
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 from snapvit.store.codec import decode, encode
+from snapvit.tables import Latencies, Latency, Measurement, Measurements
 
 RNG = np.random.default_rng(0)
 TOPOLOGY = Topology(2, 3, 4, 6, 2, 5)
@@ -180,7 +177,8 @@ def test_round_trip_is_lossless(sample):
 
 
 def test_every_artifact_of_the_house_is_among_the_samples():
-    kinds = {c for c in vars(artifacts).values() if isinstance(c, type) and dataclasses.is_dataclass(c)}
+    classes = [*vars(artifacts).values(), *vars(tables).values()]
+    kinds = {c for c in classes if isinstance(c, type) and dataclasses.is_dataclass(c)}
     assert kinds | {SearchState, XnesState, RunRequest, RunConfig} <= {type(sample) for sample in SAMPLES}
 
 

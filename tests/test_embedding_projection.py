@@ -9,13 +9,13 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from snapvit.artifacts import Measurements
 from snapvit.errors import Cancelled, InputError
 from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 from snapvit.ui.embedding.neighbours import predictions
 
 PAIR = (0.475, 0.325)  # measured by the small run

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Cut, Measurement, Measurements, Topology
+from snapvit.artifacts import Cut, Topology
 from snapvit.jobs.estimate import find_estimate
 from snapvit.jobs.manager import JobManager, JobState
 from snapvit.jobs.tasks import EstimateTask
@@ -28,6 +28,7 @@ from snapvit.pipeline.table import main_stages
 from snapvit.pipeline.trial import estimate_run
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
+from snapvit.tables import Measurement, Measurements
 
 VIT_B = Topology(blocks=12, heads=12, hidden=3072, width=768, head_width=64, tokens=197)
 FASHION = Topology(blocks=12, heads=6, hidden=576, width=144, head_width=24, tokens=17)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from snapvit.artifacts import Cut, Latencies, Latency, Measurement
+from snapvit.artifacts import Cut
 from snapvit.data.pixels import pixel_table
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled
@@ -22,6 +22,7 @@ from snapvit.pipeline.grid import COARSE, FINE, grid_pairs
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun, load_results
 from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.tables import Latencies, Latency, Measurement
 
 
 def test_the_grid_comes_coarse_first_and_the_fine_one_holds_the_coarse():

@@ -11,7 +11,6 @@ from page_checks import opened, words
 from stage_samples import put
 
 from scripts.bundled_run import REQUEST
-from snapvit.artifacts import Latencies
 from snapvit.evaluation.paired import compare, describe, unpack_answers
 from snapvit.jobs.manager import JobState
 from snapvit.machine import this_machine
@@ -20,6 +19,7 @@ from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.store.store import Store
+from snapvit.tables import Latencies
 from snapvit.ui.resources import jobs
 
 ELSEWHERE = replace(this_machine(), processor="Some Other Processor")

@@ -18,6 +18,7 @@ FLOORS = (
     ("errors", "environment", "machine", "paths"),
     ("torch_files",),
     ("artifacts",),
+    ("tables",),
     ("models", "published"),
     ("data",),
     ("elastic",),
@@ -51,6 +52,7 @@ CLOSED_ROOMS = {
 CLOSED_PACKAGES = {
     "machine": {"torch"},
     "artifacts": {"torch", "torchvision", "timm"},
+    "tables": {"torch", "torchvision", "timm"},
     "store": {"torch", "torchvision", "timm"},
     "jobs": {"torch", "torchvision", "timm"},
     "figures": {"torch", "torchvision", "timm"},

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Cut, Latencies, Latency, Preprocess
+from snapvit.artifacts import Cut, Preprocess
 from snapvit.elastic import latency
 from snapvit.elastic.latency import PASSES, VISIT_SECONDS, measure_latencies
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled
 from snapvit.machine import Machine
 from snapvit.models.anatomy import describe
+from snapvit.tables import Latencies, Latency
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 

@@ -13,8 +13,8 @@ from page_checks import PAGES, charts, opened, words
 from scipy.stats import binomtest
 
 from scripts.bundled_run import REQUEST
-from snapvit.artifacts import Measurements
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 from snapvit.ui.resources import jobs
 
 

@@ -12,12 +12,12 @@ from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
 from scripts.bundled_run import REQUEST
-from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 MODES = ("path", "ratios", "budget")
 

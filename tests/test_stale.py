@@ -15,7 +15,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from snapvit.artifacts import Measurements
 from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.models.spec import BUNDLED, ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
@@ -35,6 +34,7 @@ from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import TABLE, key_of, main_stages
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 SETTINGS = (
     "curvature.images=4",

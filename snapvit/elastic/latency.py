@@ -19,8 +19,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from snapvit.artifacts import Cut, Latency, Preprocess
+from snapvit.artifacts import Cut, Preprocess
 from snapvit.elastic.vit import ElasticViT
+from snapvit.tables import Latency
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 PASSES = 4  # counted in a visit, fewer where they take longer than

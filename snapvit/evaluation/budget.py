@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snapvit.artifacts import Doubles, Ints, Latencies, Measurement
+from snapvit.artifacts import Doubles, Ints
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.tables import Latencies, Measurement
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snapvit.artifacts import Cut, Latencies, Measurement, Measurements, Ranking
+from snapvit.artifacts import Cut, Ranking
 from snapvit.data.pixels import PixelTable
 from snapvit.elastic.cost import cost_model
 from snapvit.elastic.latency import measure_latencies
@@ -29,6 +29,7 @@ from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
+from snapvit.tables import Latencies, Measurement, Measurements
 
 # Images of the early answer: a tenth of the bundled run's, so it comes in a tenth of the time, with an interval three
 # times as wide.

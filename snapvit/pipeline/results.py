@@ -7,17 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from snapvit.artifacts import (
-    CkaMap,
-    Curvature,
-    Latencies,
-    Measurement,
-    Measurements,
-    Ranking,
-    RunFacts,
-    Scores,
-    SearchHistory,
-)
+from snapvit.artifacts import CkaMap, Curvature, Ranking, RunFacts, Scores, SearchHistory
 from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
@@ -34,6 +24,7 @@ from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
 from snapvit.store.manifest import FormerRun, Manifest
 from snapvit.store.store import Store
+from snapvit.tables import Latencies, Measurement, Measurements
 
 A = TypeVar("A")
 FINISHED, UNFINISHED = "finished", "unfinished"

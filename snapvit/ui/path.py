@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from snapvit.artifacts import Latency, Measurement
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
@@ -13,6 +12,7 @@ from snapvit.evaluation.paired import PairedComparison, compare, unpack_answers
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Latency, Measurement
 from snapvit.ui.components.live_sparsity import LivePoint, LiveSparsity, LiveStep
 
 STEPS = 190  # of half a percent

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from snapvit.artifacts import Measurements, Topology
+from snapvit.artifacts import Topology
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
+from snapvit.tables import Measurements
 
 
 def _missing(points: int, table: Measurements | None) -> list[float]:

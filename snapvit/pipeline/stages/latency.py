@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from snapvit.artifacts import Latencies
 from snapvit.elastic.ranking import cut_at
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
+from snapvit.tables import Latencies
 
 SECONDS = 15.0  # about as long as timing goes on, unless its least number of rounds takes longer
 PASSES = 30  # roughly: of each cut, each beside one of the full model

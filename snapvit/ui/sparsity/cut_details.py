@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.paired import describe
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Measurement
 from snapvit.ui.offer import offer
 from snapvit.ui.path import beside_full, cuts_table, latency_of, no_accuracy
 from snapvit.ui.sparsity.early import early_answer, warm_up

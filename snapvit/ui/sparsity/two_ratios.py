@@ -9,13 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.budget import quality_of
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.grid import COARSE, FINE, HEADS_END, grid_pairs
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
