@@ -95,13 +95,17 @@ def _scrub(share: float) -> Use:
     return use
 
 
+def _map(page: Page) -> dict[str, float]:
+    canvas = page.get_by_test_id("map-canvas")
+    canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")
+    return canvas.bounding_box()
+
+
 def _point(share: float) -> Use:
     """A click on the first point of the map of images that lies right of this share of its width."""
 
     def use(page: Page) -> None:
-        canvas = page.get_by_test_id("map-canvas")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
+        box = _map(page)
         x, y = box["x"] + box["width"] * share, box["y"] + box["height"] / 2
         while not page.get_by_test_id("map-tip").is_visible():
             x += 5
@@ -112,7 +116,7 @@ def _point(share: float) -> Use:
 
 
 def _lasso(page: Page) -> None:
-    box = page.get_by_test_id("map-canvas").bounding_box()
+    box = _map(page)
     left, top = box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.45
     page.mouse.move(left, top)
     page.mouse.down()

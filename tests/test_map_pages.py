@@ -85,7 +85,7 @@ def test_the_maps_hold_the_runs_numbers(shown, small_request):
     np.testing.assert_allclose(array(blocks["z"]), block_means(cka, topology), rtol=1e-6)
     order = depth_order(topology)
     found = chart(app, "How alike two structures are")["data"][0]
-    np.testing.assert_array_equal(array(found["z"]), cka[np.ix_(order, order)])
+    assert "z" not in found, "the map's numbers come beside it"
     assert found["y"][:2] == ["Block 1 MLP", "Block 1 head 1"]
 
 

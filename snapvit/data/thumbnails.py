@@ -25,7 +25,13 @@ def thumbnail(source: ImageSource, index: int, size: int = 112) -> Image.Image:
 
 
 def thumbnail_url(source: ImageSource, index: int, size: int = 112) -> str:
-    """The thumbnail as a `data:` URL of a PNG, which browsers show without asking the server."""
-    buffer = io.BytesIO()
-    thumbnail(source, index, size).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    """The thumbnail as a `data:` URL, which browsers show without asking the server.
+
+    A small image goes as it is, without loss, for the page to enlarge; a shrunk one a third of a PNG's size.
+    """
+    image, buffer = Image.fromarray(source.image(index)), io.BytesIO()
+    if max(image.size) <= size:
+        image.save(buffer, "WEBP", lossless=True, method=6)
+    else:
+        thumbnail(source, index, size).save(buffer, "WEBP", quality=85)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

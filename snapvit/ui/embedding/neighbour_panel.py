@@ -16,6 +16,7 @@ from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import change
 
 MOST = 48  # thumbnails of a lasso
+LISTED = 100  # queries in the box; a class or a kind of image narrows them, and every one has its number
 CHANGED_FIRST = (NEWLY_WRONG, NEWLY_RIGHT, STILL_WRONG, STILL_RIGHT)
 
 
@@ -66,9 +67,12 @@ def choose_query(view: MapView, mask: np.ndarray, image: int) -> None:
     rows = np.flatnonzero(mask[gallery:])
     rows = rows[np.argsort(view.stayed[rows], kind="stable")]
     listed, number = st.columns([3, 1], vertical_alignment="bottom")
-    ids = [int(view.query_ids()[row]) for row in rows]
+    ids = [int(view.query_ids()[row]) for row in rows[:LISTED]]
+    some = "" if len(rows) <= LISTED else f"; of them the first {LISTED}"
+    if image in view.query_ids()[rows] and image not in ids:
+        ids.append(image)
     listed.selectbox(
-        f"One of the {len(ids):,} queries shown on the map, those with the fewest neighbours left first",
+        f"One of the {len(rows):,} queries shown on the map, those with the fewest neighbours left first{some}",
         ids,
         format_func=lambda i: _query_words(view, i),
         placeholder="Choose a query",

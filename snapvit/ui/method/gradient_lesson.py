@@ -13,11 +13,12 @@ from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, lesson_images
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, prose, term
 from snapvit.ui.job_panel import minutes
 from snapvit.ui.offer import offer
+from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
 
 
@@ -66,7 +67,10 @@ def gradient_lesson(results: RunResults, gradients: HeadGradients, head: tuple[i
     mine = np.flatnonzero(gradients.ids == image)
     selected = float(values[mine[0]]) if len(mine) else None
     show_figure(
-        figures.image_gradients(values, mean, selected, f"image {image}"),
+        kept_figure(
+            *("gradients", run_key(results), head, image),
+            make=lambda: figures.image_gradients(values, mean, selected, f"image {image}"),
+        ),
         key="image_gradients",
         reading=f"Each of {count:,} calibration images counts once. Few images make much of the mean: the strongest "
         f"tenth contributes {np.sort(values)[-max(1, count // 10) :].sum() / max(values.sum(), 1e-300):.0%} of it.",

@@ -18,9 +18,10 @@ from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.lessons import IMAGE_LESSON, READY_IMAGES
 from snapvit.ui.controlled import controlled
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.offer import offer
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Selection, change, setting
 
 
@@ -98,7 +99,7 @@ def image_lesson(results: RunResults, image: int, gradients: HeadGradients | Non
     if k == m:  # one global view alone teaches; it has no student term of its own
         st.caption("This view is the only teacher; choose another one to compare with it.")
     else:
-        _pair(lesson, k, m, names, run)
+        _pair(results, lesson, k, m, names)
     floor, excess = float((entropy(lesson) * (count - 1)).sum()), float(np.nansum(disagreement))
     st.markdown(
         f"**This image's loss:** the sum of {teachers} × {count - 1} = {teachers * (count - 1)} such terms is "
@@ -108,9 +109,12 @@ def image_lesson(results: RunResults, image: int, gradients: HeadGradients | Non
     )
 
 
-def _pair(lesson: ImageLesson, k: int, m: int, names: list[str], run: str) -> None:
+def _pair(results: RunResults, lesson: ImageLesson, k: int, m: int, names: list[str]) -> None:
     show_figure(
-        figures.softmax_pair(lesson.shares[k], lesson.shares[m], names[k], names[m]),
+        kept_figure(
+            *("softmax", run_key(results), lesson.image, k, m),
+            make=lambda: figures.softmax_pair(lesson.shares[k], lesson.shares[m], names[k], names[m]),
+        ),
         key="softmax_pair",
         reading=f"The line is what the teacher says, the diamonds what the student says. They give one term of the "
         f"loss, −⟨t, s⟩ = {lesson.terms[k, m]:.4f}; were they equal it would be {entropy(lesson)[k]:.4f}. Vectors of "
@@ -123,7 +127,7 @@ def _pair(lesson: ImageLesson, k: int, m: int, names: list[str], run: str) -> No
                 names[m]: lesson.shares[m],
             }
         ),
-        file=f"{run}-image-{lesson.image}-softmax",
+        file=f"{results.summary.run}-image-{lesson.image}-softmax",
     )
 
 

@@ -13,8 +13,9 @@ from snapvit import figures
 from snapvit.elastic.ranking import ROUNDING, cut_at, removal_sparsity
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Structure
 from snapvit.ui.words import head_name, scientific
 
@@ -123,7 +124,10 @@ def ranking_lesson(results: RunResults, v: Verdict) -> None:
     scores = results.final_scores.head.ravel()[ranking.head]
     names = [topology.structure_name(topology.blocks + int(i)) for i in ranking.head]
     show_figure(
-        figures.ordered_scores(scores, v.removed, v.protected, v.place - 1, names),
+        kept_figure(
+            *("ordered scores", run_key(results), v),
+            make=lambda: figures.ordered_scores(scores, v.removed, v.protected, v.place - 1, names),
+        ),
         key="ordered_scores",
         reading="Every mark is a head, in the order in which they leave. The dashed line is the cut: what stands left "
         "of it is gone. Protected heads stand at the right whatever their score.",

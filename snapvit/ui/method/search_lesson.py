@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,10 @@ from snapvit.artifacts import Cut, Doubles, SearchHistory
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.method.xnes import utilities
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, prose, term
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Structure, setting
 from snapvit.ui.words import head_name, small
 
@@ -98,7 +100,10 @@ def _factors(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None
     topology = results.facts.topology
     mine = chosen.factors[Structure(*head).index(topology)]
     show_figure(
-        figures.factor_map(chosen.factors, topology.blocks, head),
+        kept_figure(
+            *("factors", run_key(results), chosen.generation, chosen.rank, head),
+            make=lambda: figures.factor_map(chosen.factors, topology.blocks, head),
+        ),
         key="factor_map",
         reading="Orange lifts a structure above its curvature, blue lets it go earlier, white leaves it as it is. "
         f"This individual multiplies the curvature of {head_name(head)} (framed) by {mine:.3f}.",
@@ -128,7 +133,10 @@ def _cuts(results: RunResults, cuts: list[Cut]) -> None:
         blocks = {f"block {b + 1}": table[:, b] for b in range(topology.blocks)}
         with column:
             show_figure(
-                figures.kept_map(table, most, what, shares),
+                kept_figure(
+                    *("kept", run_key(results), what, table.tobytes()),
+                    make=partial(figures.kept_map, table, most, what, shares),
+                ),
                 key=f"kept_{what.lower()}",
                 reading=f"How many of its {most} {what.lower()} each block keeps; one ranking decides over all blocks.",
                 alt=f"{what} that each block keeps at {len(cuts)} sparsities",
@@ -164,7 +172,10 @@ def _fitness(results: RunResults, chosen: Chosen) -> None:
         st.markdown("This individual had no finite fitness, so it ranks last.")
     ranked = history.individual_fitness[chosen.generation][chosen.order]
     show_figure(
-        figures.generation_ranks(ranked, chosen.weights, chosen.rank),
+        kept_figure(
+            *("ranks", run_key(results), chosen.generation, chosen.rank),
+            make=lambda: figures.generation_ranks(ranked, chosen.weights, chosen.rank),
+        ),
         key="generation_ranks",
         reading="Only the order counts. Better individuals pull the distribution's mean towards themselves, the others "
         "push it away; the weights sum to 0.",
