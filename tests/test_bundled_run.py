@@ -103,7 +103,7 @@ def test_the_pipeline_finds_nothing_left_to_compute(copy, monkeypatch):
 
     for name in ("curvature.estimate_curvature", "cka.estimate_cka", "fitness.Fitness", "search.search"):
         monkeypatch.setattr(f"snapvit.method.{name}", never)
-    monkeypatch.setattr("snapvit.pipeline.measure.Meter", never)
+    monkeypatch.setattr("snapvit.pipeline.meter.Meter", never)
     reporter = Reporter()
     run_pipeline(REQUEST, copy, reporter)
     cached = [event.text.split()[0] for event in reporter.events if event.kind == "cached"]

@@ -15,12 +15,14 @@ from snapvit.evaluation.budget import Budget, PathCosts, meet, quality_at
 from snapvit.evaluation.paired import pack_answers
 from snapvit.jobs.tasks import LoadTask, MeasureTask, Workbench
 from snapvit.machine import this_machine
-from snapvit.pipeline import measure
+from snapvit.pipeline import meter
 from snapvit.pipeline import workspace as workspaces
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import COARSE, FINE, grid_pairs
+from snapvit.pipeline.meter import Meter
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.running import open_workspace
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.tables import Latencies, Latency, Measurement
 
@@ -77,24 +79,24 @@ def first_images(workspace, name, count):
 
 
 def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(finished, small_request, monkeypatch):
-    run, workspace = small_request.run, measure.open_workspace(finished, small_request.run)
+    run, workspace = small_request.run, open_workspace(finished, small_request.run)
     ranking = StoredRun.open(finished, run).need(RANKING)
     cut = cut_at(ranking, 0.6, 0.45)
-    for module in (measure, workspaces):
+    for module in (meter, workspaces):
         monkeypatch.setattr(module, "forward_batch", lambda _: 4)
-    monkeypatch.setattr(measure, "EARLY_QUERIES", 7)
-    monkeypatch.setattr(measure, "EARLY_GALLERY", 16)
+    monkeypatch.setattr(meter, "EARLY_QUERIES", 7)
+    monkeypatch.setattr(meter, "EARLY_GALLERY", 16)
     reporter = Reporter()
-    with measure.Meter(workspace, ranking, reporter) as meter:
-        soon, whole = meter.measure_soon(cut), meter.measure(cut)
+    with Meter(workspace, ranking, reporter) as found:
+        soon, whole = found.measure_soon(cut), found.measure(cut)
     assert (soon.hits, soon.cosine, soon.queries, soon.gallery) == (whole.hits, whole.cosine, 20, 60)
     (early,) = [e.values for e in reporter.events if e.kind == "early"]
     assert (early["queries"], early["gallery"]) == (8, 16)
     monkeypatch.setitem(workspace._tables, "queries", first_images(workspace, "queries", 8))
     monkeypatch.setitem(workspace._tables, "gallery", first_images(workspace, "gallery", 16))
     workspace.full_queries = None
-    with measure.Meter(workspace, ranking, Reporter()) as meter:
-        assert meter.measure(cut).hits == early["hits"]
+    with Meter(workspace, ranking, Reporter()) as found:
+        assert found.measure(cut).hits == early["hits"]
 
 
 def test_warming_up_opens_the_workspace_and_writes_nothing(finished, small_request):

@@ -17,8 +17,9 @@ import torch
 
 from snapvit.data import views
 from snapvit.errors import Cancelled
-from snapvit.pipeline import effort, measure
+from snapvit.pipeline import effort
 from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.meter import Meter
 from snapvit.pipeline.progress import Event, Progress, Reporter
 from snapvit.pipeline.results import RunResults, load_results
 from snapvit.pipeline.running import run_pipeline
@@ -149,16 +150,16 @@ def test_cancel_during_the_evaluation_keeps_the_points_that_were_measured(
     tmp_path, small_request, unbroken, points, monkeypatch
 ):
     store, reporter, embedded = Store(tmp_path), Reporter(), []
-    embed = measure.Meter._embed
+    embed = Meter._embed
 
-    def cancelling(self: measure.Meter, table: object) -> torch.Tensor:
+    def cancelling(self: Meter, table: object) -> torch.Tensor:
         embedded.append(len(table))
         if len(embedded) == 3 + 2 * points:  # the full queries once, then queries and gallery of each point
             reporter.cancel()
         return embed(self, table)
 
     with monkeypatch.context() as patch:
-        patch.setattr(measure.Meter, "_embed", cancelling)
+        patch.setattr(Meter, "_embed", cancelling)
         with pytest.raises(Cancelled):
             run_pipeline(small_request, store, reporter)
     table = load_results(store, small_request.run).measurements

@@ -54,7 +54,7 @@ def never(*_: object, **__: object) -> None:
 def nothing_may_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("curvature.estimate_curvature", "cka.estimate_cka", "fitness.Fitness", "search.search"):
         monkeypatch.setattr(f"snapvit.method.{name}", never)
-    monkeypatch.setattr(measure, "Meter", never)
+    monkeypatch.setattr("snapvit.pipeline.meter.Meter", never)
     monkeypatch.setattr("snapvit.elastic.latency.measure_latencies", never)
 
 

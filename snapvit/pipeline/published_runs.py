@@ -14,9 +14,10 @@ from snapvit.elastic.ranking import rank
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
+from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
-from snapvit.pipeline.table import key_of, request_nodes
+from snapvit.pipeline.table import key_of
 from snapvit.published.models import PAPER_MODELS, paper_name
 from snapvit.published.scores import PublishedScores, write_scores
 from snapvit.store.codec import encode

@@ -16,7 +16,7 @@ from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
-from snapvit.store.keys import node_key, stage_key
+from snapvit.store.keys import stage_key
 from snapvit.store.manifest import Manifest
 
 # In the order in which a run computes what it needs of them.
@@ -55,11 +55,6 @@ def main_stages(request: RunRequest) -> tuple[Stage[Any], ...]:
             needed.add(name)
             waiting += TABLE[name].parents_of(request)
     return tuple(stage for name, stage in TABLE.items() if name in needed)
-
-
-def request_nodes(request: RunRequest) -> dict[str, str]:
-    """The nodes that follow from the request alone: a file of published scores."""
-    return {} if request.scores is None else {"scores.file": node_key(request.scores)}
 
 
 def key_of(stage: Stage[Any], request: RunRequest, nodes: Mapping[str, str], args: Args = ()) -> str | None:

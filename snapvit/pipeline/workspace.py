@@ -26,8 +26,8 @@ from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.effort import Effort, forward_batch
+from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.table import request_nodes
 from snapvit.published.scores import PublishedScores
 from snapvit.store.keys import node_key
 from snapvit.store.store import default_root

@@ -17,7 +17,7 @@ def _missing(points: int, table: Measurements | None) -> list[float]:
 
 
 def _compute(context: Context[Measurements]) -> Iterator[Measurements]:
-    from snapvit.pipeline.measure import Meter, empty_table
+    from snapvit.pipeline.meter import Meter, empty_table
 
     workspace, ranking = context.workspace, context.parent("ranking")
     if context.beginning is not None:
