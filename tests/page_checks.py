@@ -54,10 +54,10 @@ def handed(app: AppTest, key: str) -> dict:
 
 def filled(app: AppTest, chart: str) -> np.ndarray:
     """(frames, n, n) what the browser writes into a heat map whose numbers come beside it."""
-    numbers = handed(app, f"events_{chart}")["numbers"]
-    matrices = _unpacked(handed(app, f"stack_{numbers['of']}"))
+    numbers = handed(app, f"unseen_events_{chart}")["numbers"]
+    matrices = _unpacked(handed(app, f"unseen_stack_{numbers['of']}"))
     if numbers["less"] is not None:
-        matrices = matrices - _unpacked(handed(app, f"stack_{numbers['less']}"))[0]
+        matrices = matrices - _unpacked(handed(app, f"unseen_stack_{numbers['less']}"))[0]
     return matrices[:, *np.ix_(numbers["order"], numbers["order"])]
 
 

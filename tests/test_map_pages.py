@@ -179,7 +179,7 @@ def test_stepping_moves_figure_and_table(shown):
     app.number_input(key="generation_box").decrement().run()
     assert not app.exception
     assert "Strongest pairs at generation 2" in words(app)
-    assert handed(app, "events_correlation_player")["jump"] == ["2", 1]
+    assert handed(app, "unseen_events_correlation_player")["jump"] == ["2", 1]
     app.number_input(key="generation_box").set_value(0).run()
     assert not app.exception
     assert "Strongest pairs at generation 0" in words(app)
