@@ -107,6 +107,7 @@ def _point(share: float) -> Use:
     def use(page: Page) -> None:
         box = _map(page)
         x, y = box["x"] + box["width"] * share, box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + 1, box["y"] + 1)  # away from what was pointed at before
         while not page.get_by_test_id("map-tip").is_visible():
             x += 5
             page.mouse.move(x, y)
@@ -131,7 +132,7 @@ def _by(page: str, mark: str, **uses: tuple[Use, ...]) -> tuple[Change, ...]:
 
 SLIDER = '[data-testid="stMain"] [data-testid="stSlider"] input'
 THUMB = '[data-testid="live-thumb"]'
-slide, live = 3 * (_key(SLIDER, "ArrowRight"),), 3 * (_key(THUMB, "ArrowRight"),)
+slide, live = 3 * (_key(SLIDER, "ArrowRight"),), 5 * (_key(THUMB, "ArrowRight"),)
 button, radio = partial(_press, "button"), partial(_press, "radio")
 
 CHANGES = (

@@ -44,3 +44,29 @@ def array(values: object) -> np.ndarray:
         shape = [int(n) for n in str(values.get("shape", "-1")).split(",")]
         return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).reshape(shape)
     return np.array(values, dtype=float)
+
+
+def handed(app: AppTest, key: str) -> dict:
+    """What the component with this key is given."""
+    (found,) = [element.proto for element in app.get("bidi_component") if element.proto.id.endswith(f"-{key}")]
+    return json.loads(found.json)
+
+
+def filled(app: AppTest, chart: str) -> np.ndarray:
+    """(frames, n, n) what the browser writes into a heat map whose numbers come beside it."""
+    numbers = handed(app, f"unseen_events_{chart}")["numbers"]
+    matrices = _unpacked(handed(app, f"unseen_stack_{numbers['of']}"))
+    if numbers["less"] is not None:
+        matrices = matrices - _unpacked(handed(app, f"unseen_stack_{numbers['less']}"))[0]
+    return matrices[:, *np.ix_(numbers["order"], numbers["order"])]
+
+
+def _unpacked(stack: dict) -> np.ndarray:
+    size = stack["size"]
+    whole = np.frombuffer(base64.b64decode(stack["upper"]), "<i2").reshape(-1, size * (size - 1) // 2)
+    matrices = np.zeros((len(whole), size, size))
+    matrices[:, *np.triu_indices(size, 1)] = np.where(whole == -32768, np.nan, whole * stack["step"])
+    matrices += matrices.transpose(0, 2, 1)
+    diagonal = [np.nan if value is None else value for value in stack["diagonal"]]
+    matrices[:, range(size), range(size)] = diagonal
+    return matrices

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from snapvit.artifacts import Doubles
-from snapvit.figures.style import SEQUENTIAL, finish
+from snapvit.figures.style import CLICKED, SEQUENTIAL, finish
 
 SMALL = 112  # px, of a picture in the row of examples
 VEIL = 0.72  # of the heat over the picture
@@ -54,7 +54,7 @@ def attention_overlay(
     layout["coloraxis"] = {"colorscale": SEQUENTIAL, "cmin": 0, "cmax": 100 * most, "colorbar": bar}
     # One call for all: plotly checks each change of a figure's axes against all of them, half a second for 24 panels.
     figure = finish(go.Figure(traces, layout), title, height=410 if one else 520)
-    return figure.update_layout(margin={"l": 34, "r": 10, "t": 92, "b": 78}, plot_bgcolor="rgba(0, 0, 0, 0)")
+    return figure.update_layout(margin={"l": 34, "r": 10, "t": 92, "b": 78}, plot_bgcolor="rgba(0, 0, 0, 0)", **CLICKED)
 
 
 def _place(at: int, count: int, gap: float) -> list[float]:

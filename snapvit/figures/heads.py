@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles
-from snapvit.figures.style import ORANGE, SEQUENTIAL, finish
+from snapvit.figures.style import CLICKED, ORANGE, SEQUENTIAL, finish
 
 CELL = 30  # px, height of a head's cell where there is room
 
@@ -103,7 +103,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str) -> go.Figure:
     )
     figure.update_yaxes(title="Head", dtick=1 if heads <= 12 else 4, tick0=1, showgrid=False, range=[heads + 0.5, 0.5])
     finish(figure, f"{look.label} of every head", height=max(380, 225 + CELL * heads))
-    return figure.update_layout(margin={"l": 55, "r": 10})
+    return figure.update_layout(margin={"l": 55, "r": 10}, **CLICKED)
 
 
 def head_marks(blocks: int, heads: int, selected: tuple[int, int] | None) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from snapvit.artifacts import Doubles
-from snapvit.figures.style import GREY, ORANGE, SEQUENTIAL, finish
+from snapvit.figures.style import CLICKED, GREY, ORANGE, SEQUENTIAL, finish
 
 POINTS = 160  # of a curve; a wide MLP has thousands of neurons
 
@@ -72,7 +72,7 @@ def neuron_profile(
         )
     figure.update_xaxes(title="Neurons of the block, best first (%)", range=[0, 101])
     figure.update_yaxes(title=f"{label.capitalize()} (log scale)", type="log", exponentformat="power")
-    return finish(figure, "How the neurons' scores fall in each block", height=420)
+    return finish(figure, "How the neurons' scores fall in each block", height=420).update_layout(**CLICKED)
 
 
 def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float) -> go.Figure:
@@ -130,7 +130,7 @@ def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float) -> 
         showgrid=False,
         range=[blocks + 0.5, 0.5],
     )
-    return finish(figure, "Which blocks keep their neurons", height=420)
+    return finish(figure, "Which blocks keep their neurons", height=420).update_layout(**CLICKED)
 
 
 def share_marks(sparsity: Doubles, blocks: int, selected: int | None) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles
-from snapvit.figures.style import GREY, ORANGE, SEQUENTIAL, finish
+from snapvit.figures.style import CLICKED, GREY, ORANGE, SEQUENTIAL, finish
 
 
 @dataclass(frozen=True)
@@ -96,4 +96,4 @@ def ratio_plane(
     )
     figure.update_xaxes(title="MLP neurons removed (%)", range=[-4, 99], zeroline=False)
     figure.update_yaxes(title="Heads removed (%)", range=[-5, 85], zeroline=False)
-    return finish(figure, "What each pair of ratios costs", height=500)
+    return finish(figure, "What each pair of ratios costs", height=500).update_layout(**CLICKED)

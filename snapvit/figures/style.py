@@ -24,6 +24,8 @@ DIVERGING = [
     [1.0, "#6B3003"],
 ]
 
+CLICKED = {"dragmode": "pan", "hovermode": "closest"}  # layout of a figure whose points are there to be clicked
+
 NUMBERED_BLOCKS = 14  # up to so many blocks there is room for numbers in a map's cells
 EQUAL_CONTRAST = 0.179  # luminance that black and white stand out from alike: sqrt(1.05 * 0.05) - 0.05
 

@@ -258,6 +258,7 @@ def whole_glossary() -> None:
 
 # The meaning stands under its word's line, as wide as its paragraph at most, so that no edge cuts it off.
 STYLE = """
+[class*="st-key-unseen_"] { position: absolute; }
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }  /* Streamlit's 6 push figures off the screen */
 [data-testid="stMarkdownContainer"] :is(p, li):has(.term) { position: relative; }
 .term { border-bottom: 1px dotted currentColor; cursor: help; border-radius: 2px; }

@@ -15,6 +15,7 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components import UNSEEN
 from snapvit.ui.components.matrix_stack import Numbers
 
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def chart_events(
     on_point: told the customdata of a point that is clicked. on_cell: row and column, counted from 0, of a heat map.
     on_frame: the name of a frame that an animated chart has shown for a moment.
     """
-    key = f"events_{chart}"
+    key = f"{UNSEEN}events_{chart}"
 
     def sent(name: str) -> Any:
         return (st.session_state.get(key) or {}).get(name)
@@ -82,7 +83,7 @@ def _component() -> Callable[..., Any]:
 
 def chart_watch() -> None:
     """What every `chart_events` on the page needs, once."""
-    _watch()(key="chart_watch", height=1)
+    _watch()(key=f"{UNSEEN}chart_watch", height=1)
 
 
 @cache

@@ -66,10 +66,9 @@ class MapPoints:
         """Columns of the cut."""
         return {"cut": _places(self.cut), "after": _votes(self.after)}
 
-    def of_look(self) -> dict[str, str]:
-        """Columns that change with the colours and the filter; `shown` a bit an image."""
-        bits = np.packbits(self.shown, bitorder="little")
-        return {"group": _text(self.group, "u1"), "shown": _text(bits, "u1")}
+    def shown_bits(self) -> str:
+        """`shown`, a bit an image, as base64."""
+        return _text(np.packbits(self.shown, bitorder="little"), "u1")
 
 
 @dataclass(frozen=True)
@@ -120,16 +119,20 @@ def embedding_projection(
 
     counts = np.bincount(points.group, minlength=len(groups))
     hand_part(key, "cut", {"ofCut": points.of_cut()})
-    look = {
-        "ofLook": points.of_look(),
+    colours = {
+        "group": _text(points.group, "u1"),
         "groups": [vars(group) | {"count": int(count)} for group, count in zip(groups, counts, strict=True)],
         "legend": list(legend),
+    }
+    look = {
+        "shown": points.shown_bits(),
         "names": [vars(place) for place in places],
         "only": only,
         "image": image,
         "chosen": list(chosen),
         **vars(words),
     }
+    hand_part(key, "colours", colours)
     hand_part(key, "look", look)
     data = {"key": key, "ofFull": points.of_full(), "classes": list(classes), "queriesFrom": points.queries_from}
     _component()(key=key, data=data, on_picked_change=picked, on_chosen_change=lassoed, on_isolated_change=isolated)

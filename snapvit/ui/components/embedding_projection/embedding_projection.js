@@ -14,7 +14,7 @@ export default function ({ data, parentElement, setStateValue }) {
     views.set(root, view);
   }
   const send = (name, value) => setStateValue(name, { value, time: Date.now() });
-  joined(root, data.key, ["cut", "look"], data, (whole) => view.receive(whole, send));
+  joined(root, data.key, ["cut", "colours", "look"], data, (whole) => view.receive(whole, send));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => root.isConnected || view.stop();
 }
@@ -65,7 +65,7 @@ class EmbeddingProjection extends Saver {
     const old = this.data;
     Object.assign(this, { data, send });
     // Equal strings mean equal points; the packed arrays change only with the cut, the colours or the filter.
-    const packed = ({ ofFull, ofCut, ofLook }) => JSON.stringify([ofFull, ofCut, ofLook]);
+    const packed = ({ ofFull, ofCut, group, shown }) => JSON.stringify([ofFull, ofCut, group, shown]);
     if (!old || packed(old) !== packed(data)) this.unpack(data);
     this.chosen = new Set(data.chosen);
     this.ink = getComputedStyle(this.root).getPropertyValue("--ink") || "#31333f";

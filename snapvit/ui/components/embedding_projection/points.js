@@ -10,13 +10,13 @@ function numbers(text, Kind) {
   return new Kind(bytes.buffer);
 }
 
-function decoded({ ofFull, ofCut, ofLook }) {
+function decoded({ ofFull, ofCut, group, shown }) {
   const [full, cut] = [places(ofFull.full), places(ofCut.cut)];
   const ids = numbers(ofFull.ids, Uint32Array);
-  const bits = numbers(ofLook.shown, Uint8Array);
+  const bits = numbers(shown, Uint8Array);
   return {
     ids, fullX: full.x, fullY: full.y, cutX: cut.x, cutY: cut.y,
-    group: numbers(ofLook.group, Uint8Array),
+    group: numbers(group, Uint8Array),
     shown: Uint8Array.from(ids, (_, i) => (bits[i >> 3] >> (i & 7)) & 1),
     labels: numbers(ofFull.labels, Int16Array),
     before: numbers(ofFull.before, Int16Array), // of the queries alone

@@ -18,6 +18,7 @@ import numpy as np
 import streamlit as st
 
 from snapvit.artifacts import Floats
+from snapvit.ui.components import UNSEEN
 
 HERE = Path(__file__).parent
 MOST = 32767  # of an entry's whole number
@@ -56,7 +57,7 @@ class Numbers:
 
 def matrix_stack(name: str, packed: Packed) -> None:
     """Send a stack under a name; it is not sent again while it stays the same."""
-    _component()(key=f"stack_{name}", data={"name": name, **vars(packed)}, height=1)
+    _component()(key=f"{UNSEEN}stack_{name}", data={"name": name, **vars(packed)}, height=1)
 
 
 @cache

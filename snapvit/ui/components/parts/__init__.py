@@ -14,12 +14,14 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components import UNSEEN
+
 HERE = Path(__file__).parent
 
 
 def hand_part(to: str, name: str, data: Mapping[str, Any]) -> None:
     """Hand `data` to the component with key `to`, which waits for the part with this name."""
-    _component()(key=f"{to}_{name}", data={"to": to, "name": name, "data": dict(data)}, height=1)
+    _component()(key=f"{UNSEEN}part_{to}_{name}", data={"to": to, "name": name, "data": dict(data)}, height=1)
 
 
 @cache

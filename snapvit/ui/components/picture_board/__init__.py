@@ -10,6 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components.parts import hand_part, joining
+
 HERE = Path(__file__).parent
 
 
@@ -37,16 +39,17 @@ def picture_board(
         if on_picked is not None and found in ids:
             on_picked(found)
 
-    data = {
+    shown = {
         "cards": [asdict(card) for card in cards],
         "label": label,
         "clickable": on_picked is not None,
         "small": small,
     }
-    _component()(key=key, data=data, on_picked_change=picked)
+    _component()(key=key, data={"key": key}, on_picked_change=picked)
+    hand_part(key, "cards", shown)
 
 
 @cache
 def _component() -> Callable[..., Any]:
     read = {kind: (HERE / f"picture_board.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
-    return st.components.v2.component("snapvit_picture_board", **read)
+    return st.components.v2.component("snapvit_picture_board", **read | {"js": joining() + read["js"]})

@@ -1,4 +1,4 @@
-// Thumbnails with words below them. A click tells Python which image it was.
+// Thumbnails with words below them. A click tells Python which image it was. Python puts joining.js in front.
 
 function line(tag, text, kind) {
   const made = document.createElement(tag);
@@ -25,9 +25,12 @@ function card({ id, url, title, lines, mark, kind }, pick) {
 }
 
 export default function ({ data, parentElement, setStateValue }) {
-  const pick = data.clickable ? (id) => setStateValue("picked", { value: id, time: Date.now() }) : null;
   const board = parentElement.querySelector(".board");
-  board.setAttribute("aria-label", data.label);
-  board.classList.toggle("small", data.small);
-  board.replaceChildren(...data.cards.map((one) => card(one, pick)));
+  joined(board, data.key, ["cards"], data, ({ cards, label, clickable, small }) => {
+    const pick = clickable ? (id) => setStateValue("picked", { value: id, time: Date.now() }) : null;
+    board.setAttribute("aria-label", label);
+    board.classList.toggle("small", small);
+    board.replaceChildren(...cards.map((one) => card(one, pick)));
+  });
+  return () => board.isConnected || part(board);
 }
