@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from snapvit.artifacts import Ranking
 from snapvit.elastic.latency import measure_latencies
@@ -45,7 +45,7 @@ def measure_cut(
 
 
 def measure_cuts(
-    store: Store, run: str, pairs: Iterable[tuple[float, float]], reporter: Reporter, workspace: Workspace
+    store: Store, run: str, pairs: Sequence[tuple[float, float]], reporter: Reporter, workspace: Workspace
 ) -> None:
     """Measure the cuts at these (mlp, heads) that nobody measured yet, in their order, each kept at once.
 
@@ -61,17 +61,20 @@ def measure_cuts(
             measured = meter.measure(cut_at(ranking, mlp, heads))
             _keep(store, workspace, measured, reporter)
             reporter.event("point", f"cut at {mlp:.1%} of neurons and {heads:.1%} of heads", mlp=mlp, heads=heads)
-    _time(store, workspace, ranking, missing, reporter)
+    _time(store, workspace, ranking, pairs, reporter)
 
 
 def _time(
-    store: Store, workspace: Workspace, ranking: Ranking, pairs: list[tuple[float, float]], reporter: Reporter
+    store: Store, workspace: Workspace, ranking: Ranking, pairs: Sequence[tuple[float, float]], reporter: Reporter
 ) -> None:
     """Time cuts too where the run's path was timed on this machine; where it was not, nobody asked for times here."""
     stored, want = StoredRun.open(store, workspace.request.run), machine_latency()
-    if not pairs or not stored.is_whole(want.stage, *want.args):
+    if not stored.is_whole(want.stage, *want.args):
         return
-    cuts = [cut_at(ranking, *pair) for pair in pairs]
+    known = stored.need(want.stage, *want.args)
+    cuts = [cut_at(ranking, *pair) for pair in pairs if known.find(*pair) is None]
+    if not cuts:
+        return
     with workspace.elastic(ranking) as elastic:
         found = measure_latencies(elastic, cuts, workspace.loaded.preprocess, check=reporter.check)
     _keep_piece(store, workspace, want, Latencies.empty(this_machine()).with_rows(found), reporter)
