@@ -45,14 +45,19 @@ def run_pipeline(
         workspace.published.check_fit(workspace.topology, workspace.loaded.label)
         if (other := differs_from(workspace.published, request.model.name)) is not None:
             reporter.event("note", f"the scores say that they are of {other}; here they cut {request.model.label}")
+    complete_run(workspace, store, reporter)
+    return workspace
+
+
+def complete_run(workspace: Workspace, store: Store, reporter: Reporter) -> None:
+    """Make the run of an open workspace, or bring it up to date with its model and images, and compute what it lacks."""
+    request = workspace.request
     with store.computing(request.run):
         known = store.manifest(request.run)
         nodes = workspace.nodes_like(known.nodes if known else ())
         store.create(request.run, encode(request)[1], workspace.facts, nodes)
-        manifest = store.manifest(request.run)
-        store.forget(request.run, list(stale_entries(manifest, request)))
+        store.forget(request.run, list(stale_entries(store.manifest(request.run), request)))
         run_wants(workspace, store, reporter, [*map(Want, main_stages(request)), machine_latency()])
-    return workspace
 
 
 def machine_latency() -> Want:
