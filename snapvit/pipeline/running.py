@@ -50,7 +50,7 @@ def run_pipeline(
 
 
 def complete_run(workspace: Workspace, store: Store, reporter: Reporter) -> None:
-    """Make the run of an open workspace, or bring it up to date with its model and images, and compute what it lacks."""
+    """Make the run of an open workspace, or bring it up to date with its model and images; compute what it lacks."""
     request = workspace.request
     with store.computing(request.run):
         known = store.manifest(request.run)
