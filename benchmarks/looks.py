@@ -138,7 +138,7 @@ button, radio = partial(_press, "button"), partial(_press, "radio")
 CHANGES = (
     *_by("/?s=0.8", '[data-testid="live-curve"]', slider=live, preset=(radio("paper"), radio("custom"))),
     *_by("/sparsity?s=0.8", '[data-testid="live-curve"]', slider=live),
-    *_by("/sparsity?s=0.5&mode=ratios", ".st-key-ratio_plane .main-svg", slider=slide),
+    *_by("/sparsity?s=0.5&mode=ratios", ".st-key-ratio_plane .main-svg", slider_of_two_ratios=slide),
     *_by(
         "/heads?s=0.5&at=9-5",
         ".st-key-kept_share .main-svg",

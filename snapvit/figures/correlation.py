@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from snapvit.artifacts import Doubles, Floats, SearchHistory
 from snapvit.figures.search import fitness_curve
 from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
-from snapvit.figures.style import BLUE, DIVERGING, GREY, ORANGE, finish
+from snapvit.figures.style import BLUE, DIVERGING, GREY, ORANGE, beside_upright, finish, upright
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
 BAND = "rgba(140, 140, 140, 0.35)"
@@ -195,11 +195,9 @@ def chance_curve(levels: Doubles, found: Doubles, low: Floats, high: Floats, p99
             ),
         ]
     )
-    figure.add_vline(
-        x=p99,
-        line={"color": ORANGE, "dash": "dash", "width": 2},
-        annotation={"text": "99 % of chance", "font": {"size": 13}},
-        annotation_position="bottom left",
+    figure.update_layout(
+        shapes=[upright(p99, color=ORANGE, dash="dash", width=2)],
+        annotations=[beside_upright(p99, "99 % of chance", 0, "right")],
     )
     figure.update_xaxes(title="Change of a pair's correlation since the start (absolute)", rangemode="tozero")
     ticks = [100, 10, 1, 0.1, 0.01]

@@ -18,6 +18,7 @@ from snapvit.figures.style import (
     SEQUENTIAL,
     cell_numbers,
     finish,
+    upright,
 )
 
 STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
@@ -233,7 +234,7 @@ def ordered_scores(
             name="this head",
             hoverinfo="skip",
         )
-    figure.add_vline(x=removed + 0.5, line={"color": ORANGE, "width": 2, "dash": "dash"})
+    figure.update_layout(shapes=[upright(removed + 0.5, color=ORANGE, width=2, dash="dash")])
     figure.update_xaxes(title="Place in the ranking (1 leaves first)", range=[0, count + 1])
     figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="e", dtick=1)
     return finish(figure, "Where the cut falls in the ranking of heads")

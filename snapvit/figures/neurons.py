@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from snapvit.artifacts import Doubles
-from snapvit.figures.style import CLICKED, GREY, ORANGE, SEQUENTIAL, finish
+from snapvit.figures.style import CLICKED, GREY, ORANGE, SEQUENTIAL, beside_upright, finish, upright
 
 POINTS = 160  # of a curve; a wide MLP has thousands of neurons
 
@@ -24,10 +24,10 @@ def neuron_profile(
     falling = np.maximum(-np.sort(-scores, axis=1), np.finfo(np.float64).tiny)[:, place]
     # The ends of the scale would vanish on a dark and on a white page.
     colours = sample_colorscale(SEQUENTIAL, np.linspace(0.12, 0.88, blocks).tolist())
-    figure = go.Figure()
+    lines = []  # one figure of all: each trace that is added to one is checked again
     for block in range(blocks):
         chosen = block == selected
-        figure.add_scatter(
+        line = go.Scatter(
             x=100 * (place + 1) / hidden,
             y=falling[block],
             mode="lines+markers",
@@ -40,8 +40,9 @@ def neuron_profile(
             hovertemplate=f"<b>Block {block + 1}</b><br>best %{{x:.0f}} % of its neurons<br>{label} %{{y:.2e}} or more"
             "<extra></extra>",
         )
+        lines.append(line)
     # A line without points that shows the scale of depths.
-    figure.add_scatter(
+    scale = go.Scatter(
         x=[None],
         y=[None],
         mode="markers",
@@ -61,6 +62,7 @@ def neuron_profile(
         hoverinfo="skip",
         showlegend=False,
     )
+    figure = go.Figure([*lines, scale])
     if threshold is not None:
         figure.add_scatter(
             x=[0, 101],
@@ -112,15 +114,10 @@ def kept_share(shares: Doubles, sparsity: Doubles, selected_sparsity: float) -> 
             ),
         ]
     )
-    figure.add_vline(
-        x=100 * selected_sparsity,
-        line={"color": "white", "width": 5},
-    )
-    figure.add_vline(
-        x=100 * selected_sparsity,
-        line={"color": ORANGE, "width": 3},
-        annotation={"text": "this cut", "font": {"size": 13}},
-        annotation_position="top",
+    at = 100 * selected_sparsity
+    figure.update_layout(
+        shapes=[upright(at, color="white", width=5), upright(at, color=ORANGE, width=3)],
+        annotations=[beside_upright(at, "this cut", 1, "center")],
     )
     figure.update_xaxes(title="Sparsity (% of MLP neurons removed)", showgrid=False)
     figure.update_yaxes(

@@ -16,7 +16,7 @@ from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import change
 
 MOST = 48  # thumbnails of a lasso
-LISTED = 100  # queries in the box; a class or a kind of image narrows them, and every one has its number
+LISTED = 50  # queries in the box; a class or a kind of image narrows them, and every one has its number
 CHANGED_FIRST = (NEWLY_WRONG, NEWLY_RIGHT, STILL_WRONG, STILL_RIGHT)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import Floats, NullSearch
+from snapvit.artifacts import Doubles, Floats, NullSearch, SearchHistory
 from snapvit.figures import StructureOrder
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.search import NULL_SEARCH
@@ -223,10 +223,16 @@ def pair_table(results: RunResults, shown: Shown) -> None:
     st.caption(words)
 
 
+@st.cache_resource(show_spinner=False, max_entries=300)
+def _spectrum(key: RunKey, generation: int, _history: SearchHistory) -> Doubles:
+    """(S,) eigenvalues of the correlation, largest first."""
+    return np.linalg.eigvalsh(_history.correlation(generation).astype(np.float64))[::-1]
+
+
 def eigenvalues(results: RunResults, shown: Shown) -> None:
     """The correlation's eigenvalues at the start and at the generation shown."""
     history, g, null = results.search, shown.generation, shown.null
-    start, now = (np.linalg.eigvalsh(history.correlation(i).astype(np.float64))[::-1] for i in (0, g))
+    start, now = (_spectrum(run_key(results), i, history) for i in (0, g))
     band = (None, None) if null is None else (null.eigen_low[g], null.eigen_high[g])
     show_figure(
         kept_figure("spectrum", run_key(results), g, null is None, make=lambda: figures.spectrum(start, now, g, *band)),

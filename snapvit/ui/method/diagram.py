@@ -137,16 +137,16 @@ def _bars(results: RunResults, v: Verdict) -> str:
     scores = results.final_scores.head.ravel()[results.ranking.head]
     heights = _heights(scores)
     width = WIDTH / len(scores)
-    bars = []
+    bars = {ORANGE: "", GREEN: "", BLUE: ""}
     for i, height in enumerate(heights):
         colour = ORANGE if i < v.removed else GREEN if i >= v.heads - v.protected else BLUE
-        bars.append(
-            f'<rect x="{i * width:.2f}" y="{HEIGHT - height:.1f}" width="{0.8 * width:.2f}" height="{height:.1f}" '
-            f'fill="{colour}"/>'
-        )
+        bars[colour] += f"M{i * width:.2f} {HEIGHT}v-{height:.1f}h{0.8 * width:.2f}v{height:.1f}z"
     cut = v.removed * width - 0.1 * width
     ends = f'x1="{cut:.1f}" x2="{cut:.1f}" y1="0" y2="{HEIGHT}"'
-    return "".join(bars) + f'<line {ends} stroke="{GREY}" stroke-width="2" stroke-dasharray="5 4"/>'
+    return (
+        "".join(f'<path fill="{colour}" d="{path}"/>' for colour, path in bars.items())
+        + f'<line {ends} stroke="{GREY}" stroke-width="2" stroke-dasharray="5 4"/>'
+    )
 
 
 def _heights(scores: Sequence[float]) -> np.ndarray:

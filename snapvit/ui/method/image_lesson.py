@@ -168,10 +168,10 @@ def _gallery(lesson: ImageLesson, by_view: np.ndarray, label: str) -> str:
 
 
 def _picture(pixels: Bytes, alt: str) -> str:
-    """An <img> of (3, h, w) bytes that carries its PNG with it."""
+    """An <img> of (3, h, w) bytes that carries its picture with it, without loss."""
     file = io.BytesIO()
-    Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "PNG")
-    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "WEBP", lossless=True)
+    return f'<img alt="{alt}" src="data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}">'
 
 
 STYLE = """
