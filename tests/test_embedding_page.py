@@ -16,8 +16,9 @@ from scripts.bundled_run import REQUEST
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
 from snapvit.store.store import Store
+from snapvit.ui.embedding.neighbour_panel import LISTED
 from snapvit.ui.embedding.neighbours import NEWLY_WRONG, STILL_RIGHT
-from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
+from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, projection_table, shown, view_of
 from snapvit.ui.resources import jobs
 
 RUN = REQUEST.run
@@ -49,7 +50,7 @@ def test_another_sparsity_offers_its_map_and_shows_the_nearest(shipped):
     app = opened("pages/embedding.py", s="0.8")
     assert "The features of the cut at **80 %** are not computed yet" in words(app)
     assert "the nearest computed one, at 95 %" in words(app)
-    assert app.button(key="compute_map").disabled is False
+    assert app.button(key="compute_projection").disabled is False
     app.button(key="cut_0.65").click().run()
     assert "not computed yet" not in words(app)
     assert app.slider[0].value == 65
@@ -59,7 +60,7 @@ def test_without_any_map_it_says_what_would_be_computed(shipped):
     without_maps(shipped)
     app = opened("pages/embedding.py", s="0.65")
     assert "not computed yet" in words(app)
-    assert app.button(key="compute_map").disabled is False
+    assert app.button(key="compute_projection").disabled is False
     assert not app.metric
 
 
@@ -85,7 +86,7 @@ def test_while_it_waits_and_after_it_is_cancelled(shipped):
     go_on = threading.Event()
     app = opened("pages/embedding.py", s="0.65")
     jobs().submit(Waiting(go_on))
-    app.button(key="compute_map").click().run()
+    app.button(key="compute_projection").click().run()
     assert "Projecting the features of the cut at 65.0%: waiting for the job before it" in words(app)
     assert app.button(key="cancel_2").disabled is False
     app.button(key="cancel_2").click().run()
@@ -102,12 +103,12 @@ def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped):
     manifest["request"]["data"] = "folder:/nowhere/at/all"
     path.write_text(json.dumps(manifest))
     app = opened("pages/embedding.py", s="0.65")
-    app.button(key="compute_map").click().run()
+    app.button(key="compute_projection").click().run()
     jobs().close()  # waits for the end
     app.run()
     assert "Projecting the features of the cut at 65.0% did not work." in words(app)
     assert "/nowhere/at/all" in words(app)
-    assert app.button(key="compute_map").disabled is False
+    assert app.button(key="compute_projection").disabled is False
 
 
 def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
@@ -117,7 +118,7 @@ def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
     app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly wrong")
     assert f"{view.stayed[view.query_of(image)]} of 20** neighbours stay" in words(app)
     listed = app.selectbox(key="query_list")
-    assert len(listed.options) == (view.outcome == NEWLY_WRONG).sum()
+    assert len(listed.options) == min(LISTED, (view.outcome == NEWLY_WRONG).sum())
     assert listed.value == image
     assert all(" → " in option for option in listed.options)
     other = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[5]])
@@ -167,7 +168,7 @@ def test_the_filters_show_what_they_say(shipped):
 def test_the_table_has_every_image_with_its_own_row(shipped):
     found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), tuple(f"class {i}" for i in range(10)))
-    table = map_table(view).set_index("Image")
+    table = projection_table(view).set_index("Image")
     assert len(table) == 8000
     for row in (0, 5999, 6000, 7999):
         line = table.loc[int(found.ids[row])]
