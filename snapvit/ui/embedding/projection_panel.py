@@ -170,8 +170,8 @@ def show_projection(
         title="Where the cut moves each image",
         cut=f"{cut[0].upper()}{cut[1:]}",
         alt=f"Projection of {len(found.ids)} images by the features of the full model and of the {cut}; "
-        f"{int(mask.sum())} are shown, the others grey. Arrow keys move it, plus and minus zoom. The images can also be "
-        "chosen from the list below.",
+        f"{int(mask.sum())} are shown, the others grey. Arrow keys move it, plus and minus zoom. The images can also "
+        "be chosen from the list below.",
         hint="Drag around points to see their images; click one to see its neighbours; hold Ctrl and turn the wheel to "
         "zoom.",
         below="their thumbnails are below the projection.",
