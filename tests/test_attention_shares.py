@@ -74,11 +74,14 @@ def test_weights_of_plain_attention_whole_and_cut(settings, make_vit, images):
                 torch.testing.assert_close(through_the_module(attention, tokens, None), out, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}, {"reg_tokens": 2, "global_pool": "avg"}],
+)
 def test_looks_are_rows_of_the_weights_and_the_rollout_is_the_product_of_blocks(settings, make_vit, images):
     model = make_vit(**settings)
     anatomy = describe(model)
-    prefix, reader = anatomy.prefix_tokens, anatomy.has_class_token
+    prefix, reader = anatomy.prefix_tokens, anatomy.reads_class_token
     found, product = look(model, anatomy, images), None
     for shares, (attention, tokens, _, _) in zip(found.heads, seen_by_blocks(model, anatomy, images), strict=True):
         weights = attention_weights(attention, tokens).numpy().astype(np.float64)

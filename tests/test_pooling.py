@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from loading_checks import TINY, refused
+from timm.layers import GluMlp
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from snapvit.errors import InputError
 from snapvit.method.cka import collect_structures
+from snapvit.models import loading
 from snapvit.models.anatomy import describe
 from snapvit.models.embedding import embed
 from snapvit.models.identity import architecture_of
+from snapvit.models.loading import weights_digest
 from snapvit.models.pooling import set_pool
 from snapvit.models.spec import ModelSpec
 
@@ -66,26 +72,27 @@ def test_tokens_that_are_not_there_are_refused(make_form):
 
 
 @pytest.mark.parametrize(
-    ("name", "pool", "reads_class"),
+    ("name", "pool", "first", "last"),
     [
-        ("Eva, as DINOv3", "model", False),  # it has a class token, which the mean of its patches never sees
-        ("Eva, as DINOv3", "token", True),
-        ("Eva, packed MLP", "model", True),
-        ("Eva, attention pool", "model", False),
-        ("distilled", "model", True),
+        ("Eva, as DINOv3", "model", 3, None),  # it has a class token, which the mean of its patches never sees
+        ("Eva, as DINOv3", "token", 0, 1),
+        ("Eva, packed MLP", "model", 0, 1),
+        ("Eva, attention pool", "model", 0, None),  # which looks at the class token too
+        ("Eva, attention pool", "mean", 1, None),
+        ("distilled", "model", 0, 2),
     ],
 )
-def test_cka_reads_what_the_embedding_reads(make_form, images, name, pool, reads_class):
+def test_cka_reads_what_the_embedding_reads(make_form, images, name, pool, first, last):
     model = make_form(name)
     set_pool(model, pool, name)
     anatomy, images = describe(model), images.double()
-    assert anatomy.has_class_token and anatomy.reads_class_token == reads_class
+    assert anatomy.has_class_token and anatomy.reads_class_token == (last is not None)
     seen = {}
     handle = model.blocks[1].attn.proj.register_forward_pre_hook(lambda _m, i: seen.update(tokens=i[0]))
     found = collect_structures(model, anatomy, [images])
     handle.remove()
     tokens = seen["tokens"]
-    want = tokens[:, 0] if reads_class else tokens[:, model.num_prefix_tokens :].mean(dim=1)
+    want = tokens[:, first:last].mean(dim=1)
     topology = anatomy.topology
     heads = torch.cat(found[topology.blocks + topology.heads : topology.blocks + 2 * topology.heads], dim=1)
     torch.testing.assert_close(heads, want)
@@ -136,3 +143,46 @@ def test_an_architecture_is_known_by_everything_that_changes_the_function(make_v
     ]
     for i, other in enumerate(different):
         assert other not in [plain, *different[:i]], i
+
+
+ROTARY = {"use_rot_pos_emb": True, "use_abs_pos_emb": False}
+DINOV3 = ROTARY | {"rope_type": "dinov3", "dynamic_img_size": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        (Eva, ROTARY, ROTARY | {"rope_rotate_half": True}),
+        (Eva, DINOV3, DINOV3 | {"rope_temperature": 10.0}),
+        (Eva, ROTARY, DINOV3),
+        (Eva, ROTARY, ROTARY | {"ref_feat_shape": (8, 8)}),
+        (Eva, {"global_pool": "map"}, {"global_pool": "map", "attn_pool_num_heads": 6}),
+        (VisionTransformer, {"global_pool": "avg"}, {"global_pool": "avg", "pool_include_prefix": True}),
+        (
+            VisionTransformer,
+            {"mlp_layer": GluMlp},
+            {"mlp_layer": lambda *args, **settings: GluMlp(*args, **settings, gate_last=False)},
+        ),
+    ],
+    ids=["rotary layout", "rotary temperature", "rotary kind", "rotary grid", "pool heads", "pooled prefix", "gate"],
+)
+def test_the_same_weights_with_another_setting_are_another_architecture(kind, one, other, randomise_model):
+    with torch.random.fork_rng():
+        models = [kind(**(TINY | settings)).eval() for settings in (one, other)]
+    randomise_model(models[0], 0)
+    models[1].load_state_dict(models[0].state_dict())
+    assert weights_digest(models[0]) == weights_digest(models[1])
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    first, second = (embed(model, images) for model in models)
+    assert not torch.allclose(first, second, atol=1e-4), "the example must matter"
+    first, second = (architecture_of(model, describe(model), ModelSpec("tiny"), None) for model in models)
+    assert first != second
+
+
+def test_a_pool_that_cannot_be_is_refused_before_anything_is_fetched(monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("weights were fetched")
+
+    monkeypatch.setattr(loading, "_pretrained", never)
+    refused(ModelSpec("vit_base_patch16_siglip_gap_224.v2_webli", pool="token"), "has none")
+    refused(ModelSpec("deit_tiny_distilled_patch16_224.fb_in1k", pool="mean"), "distilled")

@@ -89,9 +89,7 @@ def _main_direction(features: Tensor) -> tuple[Tensor, float]:
 @contextmanager
 def _activation_taps(anatomy: Anatomy, mlp: list[list[Tensor]], head: list[list[Tensor]]) -> Iterator[None]:
     def read(tokens: Tensor) -> Tensor:  # (B, T, C) to (B, C)
-        if anatomy.reads_class_token:
-            return tokens[:, 0].detach().clone()
-        return tokens[:, anatomy.prefix_tokens :].detach().mean(dim=1)
+        return tokens[:, anatomy.reads].detach().mean(dim=1)
 
     with ExitStack() as stack:
         for b, block in enumerate(anatomy.blocks):

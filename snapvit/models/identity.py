@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from timm.layers import GluMlp
 from torch import nn
 
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.spec import ModelSpec
 
 Plain = dict[str, Any]
+# Of a rotary embedding, what changes where it turns what.
+ROTARY = (
+    "max_res",
+    "temperature",
+    "min_period",
+    "max_period",
+    "in_pixels",
+    "linear_bands",
+    "ref_feat_shape",
+    "grid_offset",
+    "grid_indexing",
+)
 
 
 def architecture_of(model: nn.Module, anatomy: Anatomy, spec: ModelSpec, config: Plain | None) -> Plain:
@@ -19,7 +32,12 @@ def architecture_of(model: nn.Module, anatomy: Anatomy, spec: ModelSpec, config:
     which function. What was built is named in words of our own, so that another version of timm changes nothing.
     """
     block = model.blocks[0]
-    return {
+    special = {  # what few models have; others are named without it
+        "pool_heads": 0 if model.attn_pool is None else model.attn_pool.num_heads,
+        "pool_prefix": getattr(model, "pool_include_prefix", False),
+        "gate_last": isinstance(block.mlp, GluMlp) and block.mlp.gate_last,
+    }
+    return {name: value for name, value in special.items() if value} | {
         "name": type(model).__name__ if config is not None else spec.name.partition(".")[0],
         "config": config,
         "image_size": list(model.patch_embed.img_size),
@@ -41,11 +59,27 @@ def architecture_of(model: nn.Module, anatomy: Anatomy, spec: ModelSpec, config:
             for name in names
         },
         "query_norm": _norm(getattr(block.attn, "q_norm", None)),
-        "rotary": getattr(model, "rope", None) is not None,
+        "rotary": _rotary(model, block.attn),
         "layer_scale": any(
             not isinstance(getattr(block, name, None), nn.Identity | type(None)) for name in ("ls1", "gamma_1")
         ),
     }
+
+
+def _rotary(model: nn.Module, attention: nn.Module) -> Plain | bool:
+    """Its settings, or False where there is none."""
+    rope = getattr(model, "rope", None)
+    if rope is None:
+        return False
+    settings = {name: _number(getattr(rope, name, None)) for name in ROTARY}
+    return {"kind": type(rope).__name__, "half": attention.rotate_half} | settings
+
+
+def _number(value: Any) -> Any:
+    """100 and 100.0 are one setting."""
+    if isinstance(value, tuple | list):
+        return [_number(item) for item in value]
+    return value if value is None or isinstance(value, bool | str) else float(value)
 
 
 def _activation(layer: nn.Module) -> str:

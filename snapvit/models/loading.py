@@ -128,7 +128,7 @@ def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...]
 
 
 def _check_plan(spec: ModelSpec) -> None:
-    """Refuse what cannot work before anything large is read or fetched: the name, the architecture, the size."""
+    """Refuse what cannot work before anything large is read or fetched: name, architecture, pool, size."""
     if not timm.is_model(spec.name):
         near = ", ".join(timm.list_models(f"*{spec.name.split('.')[0][:12]}*")[:3])
         hint = f" Did you mean {near}?" if near else " Try for example vit_small_patch16_224 or bundled."
@@ -136,6 +136,7 @@ def _check_plan(spec: ModelSpec) -> None:
     with torch.device("meta"):  # shapes alone
         model = _create(ModelSpec(spec.name))
     describe(model)
+    set_pool(model, spec.pool, spec.name)
     if spec.image_size is not None:
         _check_size(spec.image_size, max(model.patch_embed.patch_size), spec.name)
 

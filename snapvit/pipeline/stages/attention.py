@@ -67,7 +67,7 @@ def attention_of(
         pictures=np.stack(pictures),
         heads=heads,
         rollout=rollout,
-        by_class_token=loaded.anatomy.has_class_token,
+        by_class_token=loaded.anatomy.reads_class_token,
     )
 
 
