@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
 from snapvit.store.store import Store
-from snapvit.ui.embedding.neighbours import NEWLY_WRONG, STILL_RIGHT
+from snapvit.ui.embedding.neighbour_panel import LISTED
+from snapvit.ui.embedding.neighbours import STILL_RIGHT
 from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
 from snapvit.ui.resources import jobs
 
@@ -110,17 +111,25 @@ def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped):
 def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
     found = MAPS.load(shipped, RUN, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), ())
-    image = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[3]])
-    app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly wrong")
+    image = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_RIGHT)[3]])
+    app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly right")
     assert f"{view.stayed[view.query_of(image)]} of 20** neighbours stay" in words(app)
     listed = app.selectbox(key="query_list")
-    assert len(listed.options) == (view.outcome == NEWLY_WRONG).sum()
+    assert len(listed.options) == (view.outcome == NEWLY_RIGHT).sum()
     assert listed.value == image
     assert all(" → " in option for option in listed.options)
-    other = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[5]])
+    other = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_RIGHT)[5]])
     app.selectbox(key="query_list").set_value(other).run()
     assert app.query_params["image"] == str(other)
     assert next(n for n in app.number_input if n.label == "Image number").value == other
+
+
+def test_the_list_of_all_queries_is_cut_but_holds_the_selected_one(shipped):
+    view = view_of(MAPS.load(shipped, RUN, 0.65, 0.5), (0.65, 0.5), ())
+    image = int(view.query_ids()[view.stayed.argmax()])  # the last of the list
+    listed = opened("pages/embedding.py", s="0.65", image=str(image)).selectbox(key="query_list")
+    assert len(listed.options) == LISTED + 1
+    assert listed.value == image
 
 
 def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
