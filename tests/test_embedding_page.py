@@ -127,6 +127,14 @@ def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
     assert next(n for n in app.number_input if n.label == "Image number").value == other
 
 
+def test_the_list_of_all_queries_is_cut_but_holds_the_selected_one(shipped):
+    view = view_of(StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5), (0.65, 0.5), ())
+    image = int(view.query_ids()[view.stayed.argmax()])  # the last of the list
+    listed = opened("pages/embedding.py", s="0.65", image=str(image)).selectbox(key="query_list")
+    assert len(listed.options) == LISTED + 1
+    assert listed.value == image
+
+
 def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
     found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     row = 17
