@@ -166,7 +166,10 @@ def _present(workspace: Workspace, store: Store, want: Want) -> bool:
 def _load(workspace: Workspace, store: Store, want: Want) -> Any | None:
     stage, topology = want.stage, workspace.topology
     key = key_of(stage, workspace.request, _all_nodes(workspace, want), want.args)
-    fits = lambda artifact: stage.fits(artifact, topology)  # noqa: E731
+
+    def fits(artifact: Any) -> bool:
+        return stage.fits(artifact, topology)
+
     return store.load(workspace.request.run, want.entry, stage.kind, key, fits)
 
 
