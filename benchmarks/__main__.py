@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 import torch
 
-from benchmarks import cka, curvature, fitness, knn, memory, pages, rerun, slicing, slider, start
+from benchmarks import cka, curvature, fitness, knn, listing, memory, pages, rerun, slicing, slider, start
 from benchmarks.timing import SIZES, Line, Spread, Unavailable
 
 LINES: dict[str, Callable[[], Line]] = {
@@ -28,6 +28,7 @@ LINES: dict[str, Callable[[], Line]] = {
     "curvature-vit-s": curvature.vit_s_curvature,
     "cka": cka.vit_s_map,
     "knn": knn.queries,
+    "listing": listing.runs,
     "import": start.app_import,
     "start-first-page": start.first_page,
     "start-sparsity-page": start.sparsity_page,

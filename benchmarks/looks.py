@@ -96,7 +96,7 @@ def _scrub(share: float) -> Use:
 
 
 def _map(page: Page) -> dict[str, float]:
-    canvas = page.get_by_test_id("map-canvas")
+    canvas = page.get_by_test_id("projection-canvas")
     canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")
     return canvas.bounding_box()
 
@@ -108,7 +108,7 @@ def _point(share: float) -> Use:
         box = _map(page)
         x, y = box["x"] + box["width"] * share, box["y"] + box["height"] / 2
         page.mouse.move(box["x"] + 1, box["y"] + 1)  # away from what was pointed at before
-        while not page.get_by_test_id("map-tip").is_visible():
+        while not page.get_by_test_id("projection-tip").is_visible():
             x += 5
             page.mouse.move(x, y)
         page.mouse.click(x, y)
@@ -170,7 +170,7 @@ CHANGES = (
     ),
     *_by(
         "/embedding?s=0.65",
-        '[data-testid="map-canvas"][data-frame]',
+        '[data-testid="projection-canvas"][data-frame]',
         point=tuple(_point(share) for share in (0.3, 0.6, 0.45)),
         lasso=(_lasso,),
         colours=(radio("outcome"),),

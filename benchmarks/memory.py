@@ -24,7 +24,7 @@ from snapvit.pipeline.config import (
     SearchConfig,
 )
 from snapvit.pipeline.progress import Event, Reporter
-from snapvit.pipeline.stages import Pipeline
+from snapvit.pipeline.running import complete_run
 from snapvit.pipeline.workspace import Workspace, default_device
 from snapvit.store.store import Store
 
@@ -76,9 +76,7 @@ def main(which: str, folder: str) -> None:
     else:
         request = RunRequest(ModelSpec(VIT_B), config=FEW)
         workspace = Workspace(request, random_vit(VIT_B), open_source("bundled"), bundled_split(), default_device())
-    store = Store(Path(folder))
-    store.create(workspace.request.run, {}, workspace.facts)
-    Pipeline(workspace, store, Reporter(watch)).execute()
+    complete_run(workspace, Store(Path(folder)), Reporter(watch))
     peaks[stage] = peak_gigabytes()
     print(json.dumps(peaks))
 

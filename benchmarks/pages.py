@@ -18,7 +18,7 @@ FIRST = {
     "Sparsity": '[data-testid="live-curve"]',
     "CKA": ".st-key-block_map .main-svg",
     "Correlation": ".st-key-correlation_player .main-svg",
-    "Embedding": '[data-testid="map-canvas"][data-frame]',
+    "Embedding": '[data-testid="projection-canvas"][data-frame]',
     "Method": "#one-minute",
     "Run": '[data-testid="live-curve"]',
 }

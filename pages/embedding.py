@@ -1,10 +1,10 @@
-"""Where a cut moves the images: a map that goes from full to cut features, and each query's neighbours in both."""
+"""Where a cut moves the images: a projection from full to cut features, and each query's neighbours in both."""
 
 import streamlit as st
 
 from snapvit import figures, ui
 from snapvit.ui.embedding.neighbour_panel import choose_query, chosen_images, neighbours
-from snapvit.ui.embedding.projection_panel import cut_to_show, headline, narrow, show_map
+from snapvit.ui.embedding.projection_panel import cut_to_show, headline, narrow, show_projection
 from snapvit.ui.embedding.projection_view import query_table
 
 selection = ui.open_page("Embedding")
@@ -23,7 +23,7 @@ view = cut_to_show(results, selection)
 headline(view)
 mask, choice = narrow(view)
 shown_image = selection.image if selection.image is not None else view.example(mask)
-chosen = show_map(view, results, mask, choice, shown_image)
+chosen = show_projection(view, results, mask, choice, shown_image)
 data = results.request.data
 chosen_images(view, data, chosen)
 

@@ -51,7 +51,7 @@ if gradients is None:
 image = pick_image(results, selection, gradients)
 if image is not None:
     st.subheader("One image, its views and its loss", anchor="views")
-    image_lesson(results, image)
+    image_lesson(results, image, gradients)
 if gradients is not None:
     st.subheader(f"One head's gradient: {head_name(head)}", anchor="gradient")
     gradient_lesson(results, gradients, head, image)

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snapvit.jobs.tasks import RunTask, Workbench
-from snapvit.pipeline.attention import AttentionTask
+from snapvit.jobs.tasks import MeasureTask, RunTask, StageTask, Workbench
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
-from snapvit.pipeline.embedding_projection import SHIPPED, EmbeddingTask
-from snapvit.pipeline.grid import FINE, GridTask
-from snapvit.pipeline.lessons import GradientsTask
-from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
+from snapvit.pipeline.grid import FINE, grid_pairs
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
+from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
+from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
+from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.store.store import Store
 
 REQUEST = RunRequest(config=PRESETS["paper"])
 FIRST_CUT = path_pair(0.5)  # where a first visitor's slider stands
-TASKS = (
-    RunTask(REQUEST),
-    GridTask(REQUEST.run, FINE),
-    GradientsTask(REQUEST.run, REQUEST.config.curvature.images),
-    ProjectionsTask(REQUEST.run),
-    NullSearchTask(REQUEST.run),
-    CutCkaTask(REQUEST.run, *FIRST_CUT),
-    AttentionTask(REQUEST.run, *FIRST_CUT),
-    *(EmbeddingTask(REQUEST.run, mlp, heads) for mlp, heads in SHIPPED),
+GRADIENTS = Want(HEAD_GRADIENTS, (REQUEST.config.curvature.images,))
+WANTS = (
+    GRADIENTS,
+    Want(MAIN_DIRECTIONS),
+    Want(NULL_SEARCH, (REQUEST.config.search.generations,)),
+    Want(CUT_CKA, FIRST_CUT),
+    *(Want(ATTENTION, (*pair, EXAMPLES)) for pair in (FULL, FIRST_CUT)),
+    *(Want(EMBEDDING_PROJECTION, pair) for pair in SHIPPED),
 )
 
 
 def main() -> None:
     """Perform every task in turn."""
     bench = Workbench(Store(Path(__file__).parents[1] / "cache"))
-    for task in TASKS:
+    for task in (
+        RunTask(REQUEST),
+        MeasureTask(REQUEST.run, tuple(grid_pairs(FINE))),
+        *(StageTask(REQUEST.run, (want,)) for want in WANTS),
+    ):
         print(task.label, flush=True)
         task.perform(bench)
+    images = StoredRun.open(bench.store, REQUEST.run).need(GRADIENTS.stage, *GRADIENTS.args).ids[:READY_IMAGES]
+    StageTask(REQUEST.run, tuple(Want(IMAGE_LESSON, (str(image),)) for image in images)).perform(bench)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGES = {
     "run": ("/?s=0.8", '[data-testid="live-curve"]'),
     "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
-    "embedding": ("/embedding?s=0.65", '[data-testid="map-canvas"][data-frame]'),
+    "embedding": ("/embedding?s=0.65", '[data-testid="projection-canvas"][data-frame]'),
     "heads": ("/heads?s=0.5&at=9-5", ".st-key-head_map_score .main-svg"),
     "cka": ("/cka?at=5-mlp&with=9-mlp", ".st-key-pair_scatter .main-svg"),
     "correlation": ("/correlation", ".st-key-chance_curve .main-svg"),

@@ -8,28 +8,24 @@ only gives the printed accuracy, on its first 2,000 images.
 IDX_FOLDER holds the four files of Debian's package dataset-fashion-mnist. The product ships the two
 t10k files of the four (`snapvit/assets/fashion_mnist`); the training split comes with the package.
 
-usage: python scripts/train_bundled.py IDX_FOLDER OUT.safetensors [--epochs 22] [--steps N] [--seed 0]
+usage: python -m scripts.train_bundled IDX_FOLDER OUT.safetensors [--epochs 22] [--steps N] [--seed 0]
 
 `--steps 300` shows within a few minutes that the model learns; its learning rates are those of the
 first 300 steps of the whole recipe, so it does not stand in for it.
 """
 
 import argparse
-import gzip
 import json
 import math
 import os
-import struct
 import sys
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save
@@ -37,15 +33,14 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.func import functional_call
 
+from snapvit.data.idx import read_idx
+from snapvit.errors import InputError
+
 MEAN, STD = 0.2860, 0.3530  # of the training pixels, in [0, 1]
 CLASSES = 10
 SIDE = 28  # pixels, both ways
 PROBE_IMAGES = 2000  # of t10k, for the printed accuracy
 REPORT_STEPS = 100  # between two printed lines of a --steps run; a full run prints one an epoch
-
-
-class BadInput(ValueError):
-    """A file or an argument that the user has to change; the message is one sentence for them."""
 
 
 def bundled_config() -> dict[str, int]:
@@ -100,40 +95,22 @@ class Step:
 # --- images ---------------------------------------------------------------------------------------
 
 
-def read_idx(path: Path, ndim: int) -> Tensor:
-    """Unsigned bytes of a gzipped IDX file of `ndim` dimensions. BadInput unless it is exactly that."""
-    try:
-        raw = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise BadInput(
-            f"{path} does not exist: install Debian's package dataset-fashion-mnist and name the folder "
-            "of its four files (`dpkg -L dataset-fashion-mnist` lists them)."
-        ) from None
-    except (EOFError, zlib.error, OSError) as error:
-        raise BadInput(f"{path} is not a whole, readable gzip file ({error}).") from error
-    magic, start = bytes((0, 0, 8, ndim)), 4 + 4 * ndim  # 8: unsigned bytes
-    if len(raw) < start:
-        raise BadInput(f"{path} ends inside its header, after {len(raw)} of {start} bytes.")
-    if raw[:4] != magic:
-        raise BadInput(f"{path} begins with 0x{raw[:4].hex()}, where IDX asks for 0x{magic.hex()}.")
-    shape = struct.unpack_from(f">{ndim}I", raw, 4)
-    if len(raw) - start != math.prod(shape):
-        sizes = " x ".join(map(str, shape))
-        raise BadInput(f"{path} announces {sizes} bytes but holds {len(raw) - start}.")
-    return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy())
-
-
 def load_split(folder: Path, split: str) -> Split:
-    """The "train" or "t10k" split. BadInput unless it has 28 x 28 images, one label of 0 to 9 each."""
+    """The "train" or "t10k" split. InputError unless it has 28 x 28 images, one label of 0 to 9 each."""
     image_file, label_file = (folder / f"{split}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1"))
-    images, labels = read_idx(image_file, 3), read_idx(label_file, 1).long()
+    if not image_file.exists() or not label_file.exists():
+        raise InputError(
+            f"{folder} lacks {image_file.name} or {label_file.name}: install Debian's package dataset-fashion-mnist "
+            "and name the folder of its four files (`dpkg -L dataset-fashion-mnist` lists them)."
+        )
+    images, labels = torch.from_numpy(read_idx(image_file, 3)), torch.from_numpy(read_idx(label_file, 1)).long()
     count, *size = images.shape
     if size != [SIDE, SIDE]:
-        raise BadInput(f"{image_file} holds images of {size} pixels, not {[SIDE, SIDE]}.")
+        raise InputError(f"{image_file} holds images of {size} pixels, not {[SIDE, SIDE]}.")
     if not count or count != len(labels):
-        raise BadInput(f"{image_file} holds {count} images, {label_file.name} {len(labels)} labels.")
+        raise InputError(f"{image_file} holds {count} images, {label_file.name} {len(labels)} labels.")
     if labels.max() >= CLASSES:
-        raise BadInput(f"{label_file} holds the label {labels.max()}, above {CLASSES - 1}.")
+        raise InputError(f"{label_file} holds the label {labels.max()}, above {CLASSES - 1}.")
     return Split(images, labels)
 
 
@@ -201,7 +178,7 @@ def train(model: VisionTransformer, split: Split, recipe: Recipe, rng: torch.Gen
     images, labels = split
     total = total_steps(recipe, len(images))
     if total < 1:
-        raise BadInput(f"{len(images)} training images do not fill one batch of {recipe.batch}.")
+        raise InputError(f"{len(images)} training images do not fill one batch of {recipe.batch}.")
     average = {name: value.clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.AdamW(
         model.parameters(),
@@ -274,11 +251,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check_out(path: Path) -> None:
-    """BadInput, before any training, where the weights could not be written."""
+    """InputError, before any training, where the weights could not be written."""
     if path.is_dir():
-        raise BadInput(f"{path} is a folder, where the file for the weights should be named.")
+        raise InputError(f"{path} is a folder, where the file for the weights should be named.")
     if not os.access(path.parent, os.W_OK):
-        raise BadInput(f"The folder {path.parent} for the weights does not exist or is read-only.")
+        raise InputError(f"The folder {path.parent} for the weights does not exist or is read-only.")
 
 
 def run(folder: Path, out: Path, recipe: Recipe, stop_after: int | None) -> None:
@@ -316,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         run(args.folder, args.out, Recipe(epochs=args.epochs, seed=args.seed), args.steps)
-    except BadInput as error:
+    except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -7,7 +7,7 @@ L + b*H + h is head h of block b.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -156,7 +156,8 @@ class NullSearch:
 
 @dataclass(frozen=True)
 class Floors:
-    """Share of its best structures that every block keeps whatever the sparsity, rounded down."""
+    """Share of its best structures that every block keeps whatever the sparsity: rounded down, but at least one where
+    it is above 0."""
 
     neurons: float = 0.05
     heads: float = 0.2
@@ -234,88 +235,6 @@ class CostModel:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What one cut costs, measured on the gallery and the queries."""
-
-    cut: Cut
-    hits: int | None  # queries whose majority vote names their class; None without labels
-    queries: int
-    gallery: int
-    k: int
-    cosine: float  # mean cosine between cut and full embeddings of the queries
-    params: int
-    macs: int
-    latency_ms: float  # one image on one thread, median
-
-    @property
-    def top1(self) -> float | None:
-        """Share of queries that k-NN names right."""
-        return None if self.hits is None else self.hits / self.queries
-
-
-@dataclass(frozen=True)
-class Measurements:
-    """All measured cuts of one ranking, a row each, in the order they were measured."""
-
-    mlp: Doubles  # (M,)
-    heads: Doubles  # (M,)
-    kept_neurons: Ints  # (M, L)
-    kept_heads: Ints  # (M, L)
-    hits: Ints  # (M,), -1 where the images have no labels
-    cosine: Doubles  # (M,)
-    params: Ints  # (M,)
-    macs: Ints  # (M,)
-    latency_ms: Doubles  # (M,)
-    queries: int
-    gallery: int
-    k: int
-
-    @classmethod
-    def empty(cls, blocks: int, queries: int, gallery: int, k: int) -> Measurements:
-        """A table without rows."""
-        numbers, counts, table = np.empty(0), np.empty(0, np.int64), np.empty((0, blocks), np.int64)
-        return cls(numbers, numbers, table, table, counts, numbers, counts, counts, numbers, queries, gallery, k)
-
-    def __len__(self) -> int:
-        return len(self.mlp)
-
-    def find(self, mlp: float, heads: float) -> Measurement | None:
-        """The measurement at this pair of sparsities, if there is one."""
-        rows = np.flatnonzero((np.abs(self.mlp - mlp) < 1e-6) & (np.abs(self.heads - heads) < 1e-6))
-        return self.row(int(rows[0])) if len(rows) else None
-
-    def row(self, i: int) -> Measurement:
-        """Row i as one object."""
-        kept = (tuple(self.kept_neurons[i].tolist()), tuple(self.kept_heads[i].tolist()))
-        return Measurement(
-            cut=Cut(float(self.mlp[i]), float(self.heads[i]), *kept),
-            hits=None if self.hits[i] < 0 else int(self.hits[i]),
-            queries=self.queries,
-            gallery=self.gallery,
-            k=self.k,
-            cosine=float(self.cosine[i]),
-            params=int(self.params[i]),
-            macs=int(self.macs[i]),
-            latency_ms=float(self.latency_ms[i]),
-        )
-
-    def with_row(self, new: Measurement) -> Measurements:
-        """A table with one more row."""
-        return replace(
-            self,
-            mlp=np.append(self.mlp, new.cut.mlp),
-            heads=np.append(self.heads, new.cut.heads),
-            kept_neurons=np.vstack([self.kept_neurons, new.cut.kept_neurons]),
-            kept_heads=np.vstack([self.kept_heads, new.cut.kept_heads]),
-            hits=np.append(self.hits, -1 if new.hits is None else new.hits),
-            cosine=np.append(self.cosine, new.cosine),
-            params=np.append(self.params, new.params),
-            macs=np.append(self.macs, new.macs),
-            latency_ms=np.append(self.latency_ms, new.latency_ms),
-        )
-
-
-@dataclass(frozen=True)
 class AttentionShares:
     """Shares of attention that one cut model gives to each patch of N images; R x C patches.
 
@@ -369,6 +288,8 @@ class RunFacts:
     topology: Topology  # its tokens are 0 where only scores are known
     costs: CostModel | None  # None where only scores are known, of an unknown architecture
     classes: tuple[str, ...]  # empty where the images have no labels
+    accuracy_missing: str | None = None  # why k-NN says nothing about them, as the beginning of a sentence
+    notes: tuple[str, ...] = ()  # sentences on the images that a reader of their accuracy should know
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,31 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snapvit.artifacts import Measurement, Measurements, RunFacts, SearchHistory
-from snapvit.data.sources import canonical_name
+from snapvit.artifacts import RunFacts, SearchHistory
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
-from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.evaluation.knn import wilson_interval
+from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
-from snapvit.models.spec import ModelSpec
-from snapvit.pipeline.config import PRESETS, RunRequest, setting_names, with_settings
+from snapvit.models.spec import POOLS, ModelSpec
+from snapvit.paths import absolute
+from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
-from snapvit.pipeline.results import known_run, list_runs, load_ranking, load_results
+from snapvit.pipeline.request import make_request
+from snapvit.pipeline.results import StoredRun, list_runs, load_results
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.published.scores import read_scores
 from snapvit.store.store import Store
+from snapvit.tables import Latency, Measurement, Measurements
 
 RUN_HELP = "name of a run, as listed by `runs`"
 Answer = tuple[dict[str, Any], str]  # for --json, for people
@@ -56,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_problems(store: Store) -> None:
-    for problem in store.problems.values():
+    for problem in store.problems:
         print(f"snapvit: {problem}", file=sys.stderr)
 
 
@@ -64,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="snapvit", description="See how a Vision Transformer can be cut down.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--cache", type=Path, metavar="DIR", help="folder of runs (default: SNAPVIT_CACHE or ./cache)")
+    shared.add_argument(
+        "--cache", type=absolute, metavar="DIR", help="folder of runs (default: SNAPVIT_CACHE or ./cache)"
+    )
     shared.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     def add(name: str, command: Callable[[argparse.Namespace, Store], Answer], text: str) -> argparse.ArgumentParser:
@@ -76,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model", default="bundled", metavar="NAME", help="bundled, or a timm model name")
     run.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the hub's")
     run.add_argument("--image-size", type=int, metavar="N", help="pixels; default: what the model was made for")
+    run.add_argument("--pool", choices=list(POOLS), default="model", help="which tokens make the embedding")
     run.add_argument(
         "--data",
         default="bundled",
@@ -83,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
         help="bundled; folder:PATH, a folder of images, with a folder a class where they are labelled; or "
         f"torchvision:NAME, one of {', '.join(known.name for known in SETS)} (downloaded into SNAPVIT_DATA)",
     )
+    for part, what in (
+        ("gallery", "labelled images that queries are compared with"),
+        ("queries", "images to be named"),
+    ):
+        run.add_argument(f"--{part}", metavar="SOURCE", help=f"{what}, where they are not a part of --data")
     run.add_argument("--preset", choices=sorted(PRESETS), default="quick", help="quick (default) or paper")
     run.add_argument(
         "--set",
@@ -94,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
     run.add_argument(
         "--scores",
-        type=Path,
+        type=absolute,
         metavar="FILE",
         help="published scores of this model, to be used in place of curvature and search",
     )
@@ -110,28 +123,29 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
         sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
 
+    latency = add("latency", _latency, "time the cuts of a run on this machine, each beside the full model")
+    latency.add_argument("run", metavar="RUN", help=RUN_HELP)
+
     scores = add("scores", _scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
-    scores.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, such as scores.pt")
+    scores.add_argument(
+        "--out", type=absolute, required=True, metavar="FILE", help="the file to write, such as scores.pt"
+    )
     scores.add_argument("--force", action="store_true", help="replace the file where it exists")
 
     imported = add("import", _import, "make a run of published scores alone, to look at without weights or images")
-    imported.add_argument("file", type=Path, metavar="FILE", help="a file of published scores")
+    imported.add_argument("file", type=absolute, metavar="FILE", help="a file of published scores")
     imported.add_argument("--model", metavar="NAME", help="its timm model, where the file names one that is not known")
     return parser
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
-    from snapvit.pipeline.stages import run_pipeline  # imports torch, which the other commands can do without
+    from snapvit.pipeline.running import run_pipeline  # imports torch, which the other commands can do without
 
     published = None if args.scores is None else read_scores(args.scores)
-    config = PRESETS[args.preset] if published is None else replace(PRESETS[args.preset], floors=published.floors)
-    config = with_settings(config, args.set)
-    if args.seed is not None:
-        config = with_settings(config, [f"search.seed={args.seed}"])
-    digest = None if published is None else published.digest
-    spec = ModelSpec(args.model, args.checkpoint, args.image_size)
-    request = RunRequest(spec, canonical_name(args.data), config, digest)
+    spec = ModelSpec(args.model, args.checkpoint, args.image_size, args.pool)
+    images = (args.data, args.gallery, args.queries)
+    request = make_request(spec, *images, args.preset, args.set, args.seed, published)
     reporter = Reporter(_ProgressLine())
     run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)
@@ -200,8 +214,32 @@ def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.measure import measure_cut
 
     measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
-    facts = known_run(store, args.run)[0].facts
-    return {"run": args.run} | _plain(measured), _sentence(measured, facts)
+    stored = StoredRun.open(store, args.run)
+    table = stored.load(LATENCY, this_machine().id)
+    timed = None if table is None else table.find(args.mlp, args.heads)
+    took = "" if timed is None else f" {_took(timed)}."
+    content = {"run": args.run, "latency": None if timed is None else asdict(timed)} | _plain(measured)
+    return content, _sentence(measured, stored.manifest.facts) + took
+
+
+def _latency(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.running import machine_latency, open_workspace, run_wants
+
+    want = machine_latency()
+    workspace = open_workspace(store, args.run)
+    run_wants(workspace, store, Reporter(_ProgressLine()), [want])
+    table = StoredRun.open(store, args.run).need(want.stage, *want.args)
+    rows = sorted(table.rows(), key=lambda row: (row.mlp, row.heads))
+    lines = [f"{row.mlp:6.1%} of neurons, {row.heads:6.1%} of heads removed: {_took(row)}" for row in rows]
+    content = {"run": args.run, "machine": asdict(table.machine), "cuts": [asdict(row) for row in rows]}
+    return content, "\n".join([f"One image at a time on {table.machine.label}:", *lines])
+
+
+def _took(row: Latency) -> str:
+    return (
+        f"{row.ms:.2f} ms an image, {row.ratio:.0%} of the full model's (middle half of {row.repeats} rounds "
+        f"{row.low:.0%} to {row.high:.0%})"
+    )
 
 
 def _scores(args: argparse.Namespace, store: Store) -> Answer:
@@ -231,7 +269,7 @@ def _ranking(args: argparse.Namespace, store: Store) -> Answer:
         of = {"scores": args.run, "model_type": published.model_type}
         ranking = rank(published.scores, published.floors)
     else:
-        of, ranking = {"run": args.run}, load_ranking(store, args.run)
+        of, ranking = {"run": args.run}, StoredRun.open(store, args.run).need(RANKING)
     cut = cut_at(ranking, args.mlp, args.heads)
     content = of | {
         "mlp": cut.mlp,
@@ -262,20 +300,19 @@ def _plain(m: Measurement) -> dict[str, Any]:
         "cosine": m.cosine,
         "params": m.params,
         "macs": m.macs,
-        "latency_ms": m.latency_ms,
         "kept_neurons": list(m.cut.kept_neurons),
         "kept_heads": list(m.cut.kept_heads),
     }
 
 
 def _sentence(m: Measurement, facts: RunFacts) -> str:
-    accuracy = f"no accuracy ({why_no_accuracy(len(facts.classes), m.gallery, m.k)})"
+    accuracy = f"no accuracy ({facts.accuracy_missing})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"
     return (
         f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed: {accuracy}, cosine {m.cosine:.3f}, "
-        f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs, {m.latency_ms:.1f} ms an image."
+        f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs."
     )
 
 

@@ -20,15 +20,18 @@ from timm.models.eva import Eva, EvaAttention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from snapvit.elastic import latency
 from snapvit.elastic.vit import StackByUnit
 from snapvit.models.anatomy import Anatomy, describe
 from snapvit.models.loading import LoadedModel, load_model, weights_digest
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 
+# Times are no matter of most tests, so one round of them is enough; test_latency sets its own.
+latency.LEAST_ROUNDS = latency.MOST_ROUNDS = 1
 # The models here are so small that more threads only wait for one another: ten times slower beside another program.
 torch.set_num_threads(1)
 

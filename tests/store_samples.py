@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snapvit.artifacts import CkaMap, CostModel, Curvature, Floors, Measurements, Ranking, RunFacts, Scores, Topology
+from snapvit.artifacts import CkaMap, CostModel, Curvature, Floors, Ranking, RunFacts, Scores, Topology
 from snapvit.elastic.ranking import rank
-from snapvit.pipeline.config import RunRequest, path_pair, path_points
-from snapvit.store.codec import encode
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 FACTS = RunFacts("a model", "images", Topology(2, 3, 4, 6, 2, 5), CostModel(1, 2, 3, 4, 5, 6), ("a", "b"))
-REQUEST = encode(RunRequest())[1]
+REQUEST = {"model.name": "bundled", "config.search.pairs": [[0.15, 0.0]], "scores": None}
+NODES = {"model": "a" * 20, "images.search": "b" * 20}
 KINDS = {"curvature": Curvature, "cka": CkaMap, "ranking": Ranking, "evaluation": Measurements}
 SCORES = Scores(np.arange(8.0).reshape(2, 4), np.arange(6.0).reshape(2, 3))
 
@@ -28,7 +28,7 @@ def artifact(stage: str, seed: int = 0) -> object:
         return Curvature(rng.random((2, 4), np.float32), rng.random((2, 3), np.float32), 10 + seed)
     if stage == "cka":
         return CkaMap(rng.random((8, 8), np.float32), 20 + seed)
-    return rank(SCORES, Floors(0, 0)) if stage == "ranking" else Measurements.empty(2, 3, 4, 1)
+    return rank(SCORES, Floors(0, 0)) if stage == "ranking" else Measurements.empty(2, 3, 4, 1, labelled=True)
 
 
 def assert_holds(store: Store, run: str, stage: str, seed: int = 0) -> None:
@@ -36,6 +36,16 @@ def assert_holds(store: Store, run: str, stage: str, seed: int = 0) -> None:
     assert found is not None, store.problems
     for name, value in vars(want).items():
         np.testing.assert_array_equal(getattr(found, name), value)
+
+
+def names(store: Store) -> list[str]:
+    """Runs that are listed."""
+    return [manifest.run for manifest in store.manifests()]
+
+
+def complaints(store: Store) -> list[str]:
+    """The files that `problems` speaks of; every sentence names its file first."""
+    return [sentence.partition(" cannot be used: ")[0] for sentence in store.problems]
 
 
 def path_of(store: Store, run: str, stage: str) -> Path:
@@ -54,8 +64,23 @@ def edit_manifest(store: Store, run: str, change: Callable[[dict], object]) -> N
     path.write_text(json.dumps(change(content) or content))
 
 
+def make_former(store: Store, run: str) -> None:
+    """Turn a run's manifest into what the version before this one wrote."""
+
+    def older(content: dict) -> None:
+        content["schema"] = 1
+        content["stages"] = {name: _without_root(entry) for name, entry in content.pop("entries").items()}
+        del content["nodes"]
+
+    edit_manifest(store, run, older)
+
+
+def _without_root(entry: dict) -> dict:
+    return {field: value for field, value in entry.items() if field != "root"}
+
+
 def add_run(store: Store, run: str, seed: int = 0) -> None:
-    store.create(run, REQUEST, FACTS)
+    store.create(run, REQUEST, FACTS, NODES)
     for stage in KINDS:
         store.save(run, stage, f"key-of-{stage}-{seed}", artifact(stage, seed), True, 1.25)
 
@@ -77,8 +102,10 @@ def failing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, fake: Cal
 
 def drop_grid(store: Store, run: str) -> None:
     """Take the shipped run back to before its grid was measured: the cuts on the slider's path alone."""
+    from snapvit.pipeline.config import path_pair, path_points
+
     table, entry = store.load(run, "evaluation", Measurements), store.entry(run, "evaluation")
-    few = Measurements.empty(table.kept_neurons.shape[1], table.queries, table.gallery, table.k)
+    few = Measurements.empty(table.kept_neurons.shape[1], table.queries, table.gallery, table.k, labelled=True)
     for pair in map(path_pair, path_points(39)):
         few = few.with_row(table.find(*pair))
     store.save(run, "evaluation", entry.key, few, complete=True, seconds=entry.seconds)

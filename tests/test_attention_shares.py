@@ -10,13 +10,15 @@ from snapvit.artifacts import AttentionShares
 from snapvit.elastic.ranking import cut_at
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled, InputError
-from snapvit.jobs.tasks import Workbench
+from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.models.anatomy import describe
 from snapvit.models.attention import queries_keys_values
 from snapvit.models.attention_shares import attention_weights, look, roll
-from snapvit.pipeline.attention import ATTENTION, AttentionTask, example_ids, stored_attention
 from snapvit.pipeline.measure import open_workspace
-from snapvit.pipeline.results import load_results
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
+from snapvit.store.store import Store
 from tests.conftest import FORMS
 
 
@@ -72,11 +74,14 @@ def test_weights_of_plain_attention_whole_and_cut(settings, make_vit, images):
                 torch.testing.assert_close(through_the_module(attention, tokens, None), out, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}, {"reg_tokens": 2, "global_pool": "avg"}],
+)
 def test_looks_are_rows_of_the_weights_and_the_rollout_is_the_product_of_blocks(settings, make_vit, images):
     model = make_vit(**settings)
     anatomy = describe(model)
-    prefix, reader = anatomy.prefix_tokens, anatomy.has_class_token
+    prefix, reader = anatomy.prefix_tokens, anatomy.reads_class_token
     found, product = look(model, anatomy, images), None
     for shares, (attention, tokens, _, _) in zip(found.heads, seen_by_blocks(model, anatomy, images), strict=True):
         weights = attention_weights(attention, tokens).numpy().astype(np.float64)
@@ -104,13 +109,25 @@ def test_an_unknown_attention_is_refused_by_name():
         attention_weights(torch.nn.MultiheadAttention(8, 2), torch.zeros(1, 3, 8))
 
 
+def wanted(mlp: float, heads: float, image: int | None = None) -> tuple[Want, ...]:
+    """Attention of the full model and of one cut, as the Heads page asks for it."""
+    which = EXAMPLES if image is None else str(image)
+    return tuple(Want(ATTENTION, (*pair, which)) for pair in (FULL, (mlp, heads)))
+
+
+def stored_attention(
+    store: Store, run: str, pair: tuple[float, float], image: int | None = None
+) -> AttentionShares | None:
+    return StoredRun.open(store, run).load(ATTENTION, *pair, EXAMPLES if image is None else str(image))
+
+
 def test_the_task_keeps_both_models_under_their_own_heads(finished, small_request):
     run, bench = small_request.run, Workbench(finished)
-    AttentionTask(run, 0.65, 0.5).perform(bench)
+    StageTask(run, wanted(0.65, 0.5)).perform(bench)
     full, cut = (stored_attention(finished, run, pair) for pair in ((0.0, 0.0), (0.65, 0.5)))
     assert isinstance(cut, AttentionShares)
     workspace, ranking = open_workspace(finished, run), load_results(finished, run).ranking
-    assert full.images.tolist() == example_ids(workspace).tolist() == cut.images.tolist()
+    assert full.images.tolist() == workspace.ids["examples"].tolist() == cut.images.tolist()
     assert len(set(full.labels.tolist())) == 8
     assert set(full.images.tolist()) <= set(workspace.split.query.tolist())
     assert full.heads.shape == (8, 12, 6, 4, 4)
@@ -130,11 +147,11 @@ def test_the_task_keeps_both_models_under_their_own_heads(finished, small_reques
 
 def test_one_image_can_be_asked_for_and_a_foreign_id_is_named(finished, small_request):
     run, bench = small_request.run, Workbench(finished)
-    AttentionTask(run, 0.5, 0.35, image=4321).perform(bench)
+    StageTask(run, wanted(0.5, 0.35, 4321)).perform(bench)
     assert stored_attention(finished, run, (0.5, 0.35), 4321).images.tolist() == [4321]
     assert stored_attention(finished, run, (0.5, 0.35)) is None
-    with pytest.raises(InputError, match=r"no image 10000; the ids of bundled go from 0 to 9999"):
-        AttentionTask(run, 0.5, 0.35, image=10_000).perform(bench)
+    with pytest.raises(InputError, match=r"no image 10000; the ids of bundled go from 0 to 9,999"):
+        StageTask(run, wanted(0.5, 0.35, 10_000)).perform(bench)
 
 
 def test_cancel_between_images_leaves_the_model_whole(finished, small_request):
@@ -142,6 +159,6 @@ def test_cancel_between_images_leaves_the_model_whole(finished, small_request):
     workspace = bench.workspace(run)
     bench.reporter.cancel()
     with pytest.raises(Cancelled):
-        AttentionTask(run, 0.65, 0.5).perform(bench)
-    assert ATTENTION.load(finished, run, 0.65, 0.5, "examples") is None
+        StageTask(run, wanted(0.65, 0.5)).perform(bench)
+    assert stored_attention(finished, run, (0.65, 0.5)) is None
     assert describe(workspace.loaded.model).topology.heads == 6

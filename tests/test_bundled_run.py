@@ -13,20 +13,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snapvit.pipeline import stages
-from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair
-from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
+from scripts.bundled_run import GRADIENTS, REQUEST
+from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import FINE, grid_pairs
-from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.results import StoredRun, list_runs, load_results
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.stages.lessons import IMAGE_LESSON, READY_IMAGES
+from snapvit.pipeline.table import key_of, main_stages, want_of
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbours import predictions
 
 CACHE = Path(__file__).parents[1] / "cache"
-REQUEST = RunRequest(config=PRESETS["paper"])
+MAIN = tuple(stage.name for stage in main_stages(REQUEST))
 
 
 def manifest() -> dict:
@@ -41,8 +43,8 @@ def copy(tmp_path: Path) -> Store:
 
 
 def test_every_stage_is_complete_and_every_file_is_what_the_manifest_says():
-    entries = manifest()["stages"]
-    assert set(entries) >= set(STAGES)
+    entries = manifest()["entries"]
+    assert set(entries) >= set(MAIN)
     for stage, entry in entries.items():
         assert entry["complete"] is True, stage
         raw = (CACHE / REQUEST.run / entry["file"]).read_bytes()
@@ -50,34 +52,38 @@ def test_every_stage_is_complete_and_every_file_is_what_the_manifest_says():
 
 
 def test_the_folder_holds_nothing_else_and_is_small_enough_to_ship():
-    names = {entry["file"] for entry in manifest()["stages"].values()} | {"manifest.json"}
+    names = {entry["file"] for entry in manifest()["entries"].values()} | {"manifest.json"}
     found = {p.name: p.stat().st_size for p in (CACHE / REQUEST.run).iterdir() if not p.name.endswith(".lock")}
     assert set(found) == names
     assert sum(found.values()) < 20e6
 
 
-def test_keys_are_those_of_this_code_weights_and_images():
-    assert Workspace.open(REQUEST).keys == {stage: manifest()["stages"][stage]["key"] for stage in STAGES}
+def test_keys_are_those_of_this_code_weights_and_images(copy):
+    stored, nodes = StoredRun.open(copy, REQUEST.run), Workspace.open(REQUEST).nodes
+    assert {name: stored.manifest.nodes[name] for name in nodes} == nodes
+    for name, entry in manifest()["entries"].items():
+        want = want_of(name)
+        assert entry["key"] == key_of(want.stage, REQUEST, stored.manifest.nodes, want.args), name
 
 
 def test_what_pages_show_at_first_sight_belongs_to_these_stages(copy):
-    gradients = HEAD_GRADIENTS.load(copy, REQUEST.run)
+    gradients = StoredRun.open(copy, REQUEST.run).load(GRADIENTS.stage, *GRADIENTS.args)
     assert len(gradients.ids) == REQUEST.config.curvature.images
     for image in gradients.ids[:READY_IMAGES]:
-        assert IMAGE_LESSON.load(copy, REQUEST.run, int(image)) is not None
+        assert StoredRun.open(copy, REQUEST.run).load(IMAGE_LESSON, str(image)) is not None
     table = load_results(copy, REQUEST.run).measurements
     for pair in SHIPPED:
-        found = MAPS.load(copy, REQUEST.run, *pair)
+        found = StoredRun.open(copy, REQUEST.run).load(EMBEDDING_PROJECTION, *pair)
         right = predictions(found)[1] == found.labels[found.gallery :]
         assert right.sum() == table.find(*pair).hits
 
 
 def test_the_run_is_finished_and_rich_enough_for_every_page(copy):
     (summary,) = [s for s in list_runs(copy) if s.run == REQUEST.run]
-    assert (summary.state, summary.done) == ("finished", STAGES)
+    assert (summary.state, summary.done) == ("finished", MAIN)
     assert (summary.model, summary.data, summary.preset, summary.seed) == ("bundled", "bundled", "paper", 0)
     results = load_results(copy, REQUEST.run)
-    assert copy.problems == {}
+    assert copy.problems == ()
     assert results.request == REQUEST
     assert results.search.generations >= 30
     assert results.search.non_finite == 0
@@ -95,11 +101,15 @@ def test_the_pipeline_finds_nothing_left_to_compute(copy, monkeypatch):
     def never(*_: object) -> None:
         raise AssertionError("computed although it is shipped")
 
-    for name in ("estimate_curvature", "estimate_cka", "Fitness", "search", "rank", "Meter"):
-        monkeypatch.setattr(stages, name, never)
+    for name in ("curvature.estimate_curvature", "cka.estimate_cka", "fitness.Fitness", "search.search"):
+        monkeypatch.setattr(f"snapvit.method.{name}", never)
+    monkeypatch.setattr("snapvit.pipeline.meter.Meter", never)
     reporter = Reporter()
     run_pipeline(REQUEST, copy, reporter)
-    assert [event.kind for event in reporter.events] == ["cached"] * len(STAGES)
+    cached = [event.text.split()[0] for event in reporter.events if event.kind == "cached"]
+    assert [name for name in cached if name != LATENCY.name] == list(MAIN)
+    begun = {event.text.split()[0] for event in reporter.events if event.kind == "stage"}
+    assert begun <= {LATENCY.name}  # which is another machine's
 
 
 def test_no_path_of_the_machine_that_computed_it_is_in_its_files():

@@ -15,11 +15,12 @@ import pytest
 from command_line import Cli, end, settings_of, start
 
 from snapvit import cli
-from snapvit.artifacts import Measurements
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline import measure as measure_module
-from snapvit.pipeline.results import load_ranking, load_results
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 ROOT = Path(__file__).parents[1]
 RUNS_KEYS = {"run", "model", "data", "preset", "seed", "state"}
@@ -83,7 +84,7 @@ def test_run_prints_its_numbers_and_speaks_of_progress_elsewhere(command, small_
 @pytest.mark.parametrize(("count", "named"), [(0, 0), (1, 1), (4, 4), (5, 5), (23, 5)])
 def test_at_most_five_cuts_are_named_from_the_mildest_to_the_hardest(count, named):
     rng = np.random.default_rng(count)
-    table = Measurements.empty(2, 10, 20, 5)
+    table = Measurements.empty(2, 10, 20, 5, labelled=True)
     mlp, heads = rng.permutation(count) / 50, rng.permutation(count) / 60
     table = dataclasses.replace(table, mlp=mlp, heads=heads)
     rows = cli._some_cuts(table)
@@ -116,11 +117,11 @@ def test_fitness_that_is_not_finite_is_no_json_number_and_is_left_out(command, s
     def partly(self: object, factors: np.ndarray) -> np.ndarray:
         return np.array([0.5, np.nan if factors[0] > 1.2 else 0.25])
 
-    monkeypatch.setattr("snapvit.pipeline.stages.Fitness.__call__", partly)
+    monkeypatch.setattr("snapvit.method.fitness.Fitness.__call__", partly)
     content, _ = command.json("run", *settings, "--seed", "1")
     assert 0 < content["non_finite"] < 12
     assert content["fitness"] == 0.375
-    monkeypatch.setattr("snapvit.pipeline.stages.Fitness.__call__", lambda self, factors: np.full(2, np.nan))
+    monkeypatch.setattr("snapvit.method.fitness.Fitness.__call__", lambda self, factors: np.full(2, np.nan))
     content, _ = command.json("run", *settings, "--seed", "2")
     assert (content["non_finite"], content["fitness"]) == (12, None)
     assert "no finite fitness" in command("run", *settings, "--seed", "2")[1]
@@ -139,7 +140,7 @@ def test_runs_lists_what_is_there(command, small_settings, small_request):
         "seed": 0,
         "state": "finished",
     }
-    Store(command.cache).forget(small_request.run, "ranking")
+    Store(command.cache).forget(small_request.run, ["ranking"])
     assert command.json("runs")[0]["runs"][0]["state"] == "unfinished"
     code, out, _ = command("runs")
     assert code == 0
@@ -196,7 +197,7 @@ def test_ranking_tells_what_each_block_keeps(command, small_request):
     content, err = command.json(*args)
     assert err == ""
     assert content.keys() >= {"kept_neurons", "kept_heads"}
-    cut = cut_at(load_ranking(Store(command.cache), small_request.run), 0.5, 0.25)
+    cut = cut_at(StoredRun.open(Store(command.cache), small_request.run).need(RANKING), 0.5, 0.25)
     assert (content["kept_neurons"], content["kept_heads"]) == (list(cut.kept_neurons), list(cut.kept_heads))
     assert (sum(content["kept_neurons"]), sum(content["kept_heads"])) == (6 * 576, 54)
     whole, _ = command.json("ranking", small_request.run, "--mlp", "0", "--heads", "0")
@@ -212,7 +213,7 @@ def test_cancelling_ends_with_130(command, small_settings, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snapvit.pipeline.stages.run_pipeline", interrupted)
+    monkeypatch.setattr("snapvit.pipeline.running.run_pipeline", interrupted)
     code, out, err = command("run", *settings_of(small_settings))
     assert (code, out) == (130, "")
     assert "cancelled" in err
@@ -227,8 +228,6 @@ def test_one_seed_gives_the_same_numbers_in_two_processes(tmp_path, small_settin
     (code_a, out_a, err), (code_b, out_b, _) = end(first), end(second)
     assert (code_a, code_b) == (0, 0), err
     a, b = json.loads(out_a), json.loads(out_b)
-    for row in (*a["measured"], *b["measured"]):
-        assert row.pop("latency_ms") > 0
     assert a == b
     assert "generation 3 of 3" in err
 
@@ -247,7 +246,7 @@ def test_an_interrupted_run_ends_with_130_and_goes_on_when_asked_again(capsys, t
     assert out == ""
     assert "Traceback" not in err
     assert "snapvit: cancelled" in err
-    (run,) = Store(tmp_path).runs()
+    (run,) = (manifest.run for manifest in Store(tmp_path).manifests())
     done = load_results(Store(tmp_path), run).search.generations
     assert 2 <= done < 16
     content, err = Cli(capsys, tmp_path).json("run", *settings)
@@ -259,7 +258,7 @@ def test_a_cut_is_measured_even_where_the_cache_cannot_be_written(finished, smal
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Store, "_write_file", full)
+    monkeypatch.setattr("snapvit.store.store.write_whole", full)
     arguments = [
         "evaluate",
         small_request.run,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from snapvit import artifacts
+from snapvit import artifacts, tables
 from snapvit.artifacts import (
     AttentionShares,
     CkaMap,
@@ -24,8 +24,6 @@ from snapvit.artifacts import (
     HeadGradients,
     ImageLesson,
     MainDirections,
-    Measurement,
-    Measurements,
     NullSearch,
     Preprocess,
     Ranking,
@@ -33,11 +31,14 @@ from snapvit.artifacts import (
     Topology,
 )
 from snapvit.elastic.ranking import final_scores, rank
+from snapvit.evaluation.paired import pack_answers
+from snapvit.machine import Machine
 from snapvit.method.search import SearchState, search, start_search
 from snapvit.method.xnes import XnesState
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 from snapvit.store.codec import decode, encode
+from snapvit.tables import Latencies, Latency, Measurement, Measurements
 
 RNG = np.random.default_rng(0)
 TOPOLOGY = Topology(2, 3, 4, 6, 2, 5)
@@ -45,11 +46,12 @@ COSTS = CostModel(1000, 13, 48, 2000, 120, 340)
 CURVATURE = Curvature(RNG.random((2, 4), np.float32), RNG.random((2, 3), np.float32), 11)
 SCORES = final_scores(CURVATURE, np.linspace(0.5, 1.5, TOPOLOGY.structures))
 CUT = Cut(0.5, 0.25, (3, 1), (2, 3))
-NO_ROWS = Measurements.empty(2, 30, 200, 20)
+NO_ROWS = Measurements.empty(2, 30, 200, 20, labelled=True)
 
 
 def measurement(hits: int | None) -> Measurement:
-    return Measurement(CUT, hits, 30, 200, 20, 0.75, 4321, 8765, 1.5)
+    answers = None if hits is None else pack_answers(np.arange(30) < hits).tobytes().hex()
+    return Measurement(CUT, answers, 30, 200, 20, 0.75, 4321, 8765)
 
 
 def search_state(generations: int) -> SearchState:
@@ -74,6 +76,10 @@ def embedding_projection(labels: np.ndarray | None) -> EmbeddingProjection:
 
 SAMPLES = [
     Floors(),
+    Machine("Intel(R) Xeon(R)", 1, "2.14.1", "Linux x86_64"),
+    Latency(0.5, 0.35, 2.5, 3.5, 0.71, 0.7, 0.72, 41),
+    Latencies.empty(Machine("Gerät ünï", 2, "2.6.0", "Darwin arm64")),
+    Latencies.empty(Machine("A", 1, "2.6.0", "b")).with_rows([Latency(0.5, 0.35, 2.5, 3.5, 0.71, 0.7, 0.72, 41)]),
     CutCkaMap(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), 16),
     MainDirections(noise(9, 16), noise(9)),
     NullSearch(
@@ -119,7 +125,7 @@ SAMPLES = [
     measurement(17),
     measurement(None),
     NO_ROWS,
-    NO_ROWS.with_row(measurement(17)).with_row(measurement(None)),
+    NO_ROWS.with_row(measurement(17)).with_row(measurement(30)),
     COSTS,
     RunFacts("a model", "images of Zürich", TOPOLOGY, COSTS, ("T-shirt/top", 'a "b"', "ünï")),
     RunFacts("m", "d", TOPOLOGY, COSTS, ()),
@@ -171,7 +177,8 @@ def test_round_trip_is_lossless(sample):
 
 
 def test_every_artifact_of_the_house_is_among_the_samples():
-    kinds = {c for c in vars(artifacts).values() if isinstance(c, type) and dataclasses.is_dataclass(c)}
+    classes = [*vars(artifacts).values(), *vars(tables).values()]
+    kinds = {c for c in classes if isinstance(c, type) and dataclasses.is_dataclass(c)}
     assert kinds | {SearchState, XnesState, RunRequest, RunConfig} <= {type(sample) for sample in SAMPLES}
 
 

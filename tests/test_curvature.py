@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from snapvit.errors import Cancelled
 from snapvit.method import curvature as curvature_module
 from snapvit.method.curvature import estimate_curvature
-from snapvit.method.loss import view_agreement
+from snapvit.method.loss import teacher_targets, view_agreement
 from snapvit.models.anatomy import describe
 
 GLOBAL = 2
@@ -152,6 +153,60 @@ def test_fisher_does_not_depend_on_how_much_is_held_at_once(make_vit, views, mon
     np.testing.assert_allclose(parts.head, whole.head, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("criterion", "kind", "rtol"),
+    [("fisher", torch.float64, 1e-6), ("fisher", torch.float32, 1e-4), ("accumulated", torch.float32, 1e-4)],
+)
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 12])
+def test_curvature_does_not_depend_on_how_many_views_go_through_together(
+    make_vit, views, criterion, kind, rtol, at_once
+):
+    model, views = make_vit().to(kind), views.to(kind)
+    anatomy = describe(model)
+    whole = estimate_curvature(model, anatomy, [views], GLOBAL, criterion)
+    parts = estimate_curvature(model, anatomy, views.split([1, 3], dim=1), GLOBAL, criterion, at_once)
+    np.testing.assert_allclose(parts.mlp, whole.mlp, rtol=rtol, atol=rtol * whole.mlp.mean())
+    np.testing.assert_allclose(parts.head, whole.head, rtol=rtol)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+def test_only_so_many_views_are_in_memory_at_once(make_vit, at_once):
+    """By the batch sizes of the forward passes, and by what autograd keeps at any time for the backward pass."""
+    model, views = make_vit(), torch.randn(12, 2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    anatomy = describe(model)
+    all_views = most_kept(model, lambda: estimate_curvature(model, anatomy, [views], GLOBAL))
+    seen = []
+    handle = model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    some = most_kept(model, lambda: estimate_curvature(model, anatomy, [views], GLOBAL, views_at_once=at_once))
+    handle.remove()
+    assert max(seen) == 2 * at_once
+    assert sum(seen) == 2 * (12 + max(0, GLOBAL - at_once))  # nothing goes through twice that need not
+    assert some == pytest.approx(all_views * at_once / 12, rel=0.1)
+
+
+def most_kept(model: nn.Module, work: Callable[[], object]) -> int:
+    """The most bytes that autograd keeps at one time while `work` runs, each storage once and weights not at all."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    uses: Counter[tuple[int, int]] = Counter()
+    most = 0
+
+    class Kept:
+        def __init__(self, tensor: Tensor) -> None:
+            nonlocal most
+            self.tensor = tensor
+            self.storage = (tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes())
+            uses[self.storage] += 1
+            most = max(most, sum(size for (at, size), count in uses.items() if count and at not in weights))
+
+        def __del__(self) -> None:
+            uses[self.storage] -= 1
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        work()
+    assert not any(uses.values()), "something is kept for ever"
+    return most
+
+
 def test_a_neuron_that_reaches_nothing_has_no_curvature(tiny_vit, anatomy, views):
     tiny_vit.blocks[1].mlp.fc2.weight.data[:, 5] = 0
     tiny_vit.blocks[2].attn.proj.weight.data[:, 8:16] = 0  # head 1 of width 8
@@ -166,7 +221,11 @@ def test_loss_matches_the_formula(global_views):
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(4, 3, 10, generator=generator, dtype=torch.float64)
     want = [naive_loss(list(z[:, n]), list(z[:global_views, n])) for n in range(3)]
-    torch.testing.assert_close(view_agreement(z, global_views), torch.stack(want), rtol=1e-12, atol=1e-12)
+    targets = teacher_targets(z[:global_views])
+    for at_once in (1, 2, 3, 4):
+        groups = z.split(at_once)
+        found = sum(view_agreement(group, targets, at_once * number) for number, group in enumerate(groups))
+        torch.testing.assert_close(found, torch.stack(want), rtol=1e-12, atol=1e-12)
 
 
 def hooks_of(model: nn.Module) -> int:

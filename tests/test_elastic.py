@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Floors, Ranking, Scores
+from snapvit.elastic import vit as elastic_module
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import describe
@@ -309,3 +310,52 @@ def test_changing_the_sparsity_of_the_bundled_topology_moves_no_weights(bundled,
         for s in (0.95, 0.5, 0.0):
             elastic.keep(cut_at(ranking, s, max(0, s - 0.15)))
         assert_near(model(pixels), want, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["packed MLP, gate first", "Eva, as DINOv3", "Eva, gated attention"])
+@pytest.mark.parametrize("step", ["stack", "units", "order", "heads", "show"])
+def test_a_model_is_given_back_whatever_fails_while_it_is_taken(make_form, images, monkeypatch, name, step):
+    model = make_form(name)
+    anatomy = describe(model)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    rng = np.random.default_rng(0)
+    topology = anatomy.topology
+    orders = [
+        np.stack([rng.permutation(width) for _ in range(topology.blocks)])
+        for width in (topology.hidden, topology.heads)
+    ]
+    with ElasticViT(model, anatomy, *orders) as elastic:
+        want = embed(elastic.model, images.double())
+    failing = {
+        "stack": (elastic_module.StackByUnit, "__init__", 2),
+        "units": (elastic_module.ElasticUnits, "__init__", 4),
+        "order": (elastic_module.ElasticUnits, "order", 2),
+        "heads": (elastic_module.ElasticUnits, "order", topology.blocks + 2),
+        "show": (ElasticViT, "show", 1),
+    }
+    owner, method, turn = failing[step]
+    if step == "stack" and not any(units.stacks for block in anatomy.blocks for units in (block.neurons, block.heads)):
+        pytest.skip("this form keeps no layers stacked")
+    with monkeypatch.context() as patch:
+        fail_at(patch, owner, method, turn)
+        with pytest.raises(MemoryError):
+            ElasticViT(model, anatomy, *orders)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    describe(model)  # nobody holds it
+    with ElasticViT(model, anatomy, *orders) as elastic:
+        assert torch.equal(embed(elastic.model, images.double()), want)
+
+
+def fail_at(patch: pytest.MonkeyPatch, owner: type, method: str, turn: int) -> None:
+    """The method's call number `turn` fails, once."""
+    real, calls = getattr(owner, method), []
+
+    def failing(self: object, *args: object) -> object:
+        calls.append(1)
+        if len(calls) == turn:
+            raise MemoryError
+        return real(self, *args)
+
+    patch.setattr(owner, method, failing)

@@ -9,21 +9,24 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from page_checks import opened, words
+from stage_samples import put
 from streamlit.testing.v1 import AppTest
 
-from snapvit.pipeline.embedding_projection import MAPS, SHIPPED
+from scripts.bundled_run import REQUEST
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbour_panel import LISTED
-from snapvit.ui.embedding.neighbours import STILL_RIGHT
-from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, map_table, shown, view_of
+from snapvit.ui.embedding.neighbours import NEWLY_WRONG, STILL_RIGHT
+from snapvit.ui.embedding.projection_view import ALL_CLASSES, ALL_IMAGES, projection_table, shown, view_of
 from snapvit.ui.resources import jobs
 
-RUN = "bundled-paper-4204ec40"
+RUN = REQUEST.run
 
 
 def without_maps(store: Store) -> None:
     for pair in SHIPPED:
-        store.forget(RUN, MAPS.entry_name(*pair))
+        store.forget(RUN, [EMBEDDING_PROJECTION.entry_name(pair)])
 
 
 def numbers(app: AppTest) -> dict[str, str]:
@@ -32,7 +35,7 @@ def numbers(app: AppTest) -> dict[str, str]:
 
 def test_the_shipped_map_is_there_at_the_first_visit(shipped):
     app = opened("pages/embedding.py", s="0.65")
-    text, found = words(app), MAPS.load(shipped, RUN, 0.65, 0.5)
+    text, found = words(app), StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     assert "not computed yet" not in text
     truth = found.labels[found.gallery :]
     view = view_of(found, (0.65, 0.5), ())
@@ -47,7 +50,7 @@ def test_another_sparsity_offers_its_map_and_shows_the_nearest(shipped):
     app = opened("pages/embedding.py", s="0.8")
     assert "The features of the cut at **80 %** are not computed yet" in words(app)
     assert "the nearest computed one, at 95 %" in words(app)
-    assert app.button(key="compute_map").disabled is False
+    assert app.button(key="compute_projection").disabled is False
     app.button(key="cut_0.65").click().run()
     assert "not computed yet" not in words(app)
     assert app.slider[0].value == 65
@@ -57,12 +60,12 @@ def test_without_any_map_it_says_what_would_be_computed(shipped):
     without_maps(shipped)
     app = opened("pages/embedding.py", s="0.65")
     assert "not computed yet" in words(app)
-    assert app.button(key="compute_map").disabled is False
+    assert app.button(key="compute_projection").disabled is False
     assert not app.metric
 
 
 def test_without_a_ranking_it_says_so(shipped):
-    shipped.forget(RUN, "ranking")
+    shipped.forget(RUN, ["ranking"])
     assert "no ranking yet" in words(opened("pages/embedding.py", s="0.65"))
 
 
@@ -83,8 +86,8 @@ def test_while_it_waits_and_after_it_is_cancelled(shipped):
     go_on = threading.Event()
     app = opened("pages/embedding.py", s="0.65")
     jobs().submit(Waiting(go_on))
-    app.button(key="compute_map").click().run()
-    assert "Mapping the features of the cut at 65.0%: waiting for the job before it" in words(app)
+    app.button(key="compute_projection").click().run()
+    assert "Projecting the features of the cut at 65.0%: waiting for the job before it" in words(app)
     assert app.button(key="cancel_2").disabled is False
     app.button(key="cancel_2").click().run()
     go_on.set()
@@ -100,40 +103,40 @@ def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped):
     manifest["request"]["data"] = "folder:/nowhere/at/all"
     path.write_text(json.dumps(manifest))
     app = opened("pages/embedding.py", s="0.65")
-    app.button(key="compute_map").click().run()
+    app.button(key="compute_projection").click().run()
     jobs().close()  # waits for the end
     app.run()
-    assert "Mapping the features of the cut at 65.0% did not work." in words(app)
+    assert "Projecting the features of the cut at 65.0% did not work." in words(app)
     assert "/nowhere/at/all" in words(app)
-    assert app.button(key="compute_map").disabled is False
+    assert app.button(key="compute_projection").disabled is False
 
 
 def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
-    found = MAPS.load(shipped, RUN, 0.65, 0.5)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), ())
-    image = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_RIGHT)[3]])
-    app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly right")
+    image = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[3]])
+    app = opened("pages/embedding.py", s="0.65", image=str(image), only="newly wrong")
     assert f"{view.stayed[view.query_of(image)]} of 20** neighbours stay" in words(app)
     listed = app.selectbox(key="query_list")
-    assert len(listed.options) == (view.outcome == NEWLY_RIGHT).sum()
+    assert len(listed.options) == min(LISTED, (view.outcome == NEWLY_WRONG).sum())
     assert listed.value == image
     assert all(" → " in option for option in listed.options)
-    other = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_RIGHT)[5]])
+    other = int(view.query_ids()[np.flatnonzero(view.outcome == NEWLY_WRONG)[5]])
     app.selectbox(key="query_list").set_value(other).run()
     assert app.query_params["image"] == str(other)
     assert next(n for n in app.number_input if n.label == "Image number").value == other
 
 
-def test_the_list_of_all_queries_is_cut_but_holds_the_selected_one(shipped):
-    view = view_of(MAPS.load(shipped, RUN, 0.65, 0.5), (0.65, 0.5), ())
-    image = int(view.query_ids()[view.stayed.argmax()])  # the last of the list
+def test_the_list_of_all_queries_is_short_but_holds_the_selected_one(shipped):
+    view = view_of(StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5), (0.65, 0.5), ())
+    image = int(view.query_ids()[view.stayed.argmax()])  # those with the fewest neighbours left come first
     listed = opened("pages/embedding.py", s="0.65", image=str(image)).selectbox(key="query_list")
     assert len(listed.options) == LISTED + 1
     assert listed.value == image
 
 
 def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
-    found = MAPS.load(shipped, RUN, 0.65, 0.5)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     row = 17
     asked = sum(row in neighbours for neighbours in found.full_neighbours.tolist())
     text = words(opened("pages/embedding.py", s="0.65", image=str(found.ids[row])))
@@ -146,7 +149,8 @@ def test_a_gallery_image_and_one_of_neither_part_say_what_they_are(shipped):
 
 def test_unlabelled_images_show_neighbours_without_classes_or_answers(shipped):
     store = shipped
-    MAPS.save(store, RUN, replace(MAPS.load(store, RUN, 0.65, 0.5), labels=None), 0.0, 0.65, 0.5)
+    found = StoredRun.open(store, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
+    put(store, RUN, EMBEDDING_PROJECTION, replace(found, labels=None), 0.65, 0.5)
     app = opened("pages/embedding.py", s="0.65")
     text = words(app)
     assert "The images have no labels" in text
@@ -156,7 +160,7 @@ def test_unlabelled_images_show_neighbours_without_classes_or_answers(shipped):
 
 
 def test_the_filters_show_what_they_say(shipped):
-    found = MAPS.load(shipped, RUN, 0.95, 0.8)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.95, 0.8)
     names = tuple(f"class {i}" for i in range(10))
     view = view_of(found, (0.95, 0.8), names)
     assert shown(view, ALL_CLASSES, ALL_IMAGES).all()
@@ -170,9 +174,9 @@ def test_the_filters_show_what_they_say(shipped):
 
 
 def test_the_table_has_every_image_with_its_own_row(shipped):
-    found = MAPS.load(shipped, RUN, 0.65, 0.5)
+    found = StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5)
     view = view_of(found, (0.65, 0.5), tuple(f"class {i}" for i in range(10)))
-    table = map_table(view).set_index("Image")
+    table = projection_table(view).set_index("Image")
     assert len(table) == 8000
     for row in (0, 5999, 6000, 7999):
         line = table.loc[int(found.ids[row])]

@@ -9,11 +9,13 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from snapvit.artifacts import Measurements
 from snapvit.errors import Cancelled, InputError
-from snapvit.jobs.tasks import Workbench
-from snapvit.pipeline.embedding_projection import MAPS, EmbeddingTask, mapped_pairs
+from snapvit.jobs.tasks import StageTask, Workbench
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 from snapvit.ui.embedding.neighbours import predictions
 
 PAIR = (0.475, 0.325)  # measured by the small run
@@ -23,15 +25,15 @@ OTHER = (0.95, 0.8)
 def performed(store: Store, run: str, *pairs: tuple[float, float]) -> Workbench:
     bench = Workbench(store)
     for pair in pairs:
-        EmbeddingTask(run, *pair).perform(bench)
+        StageTask(run, (Want(EMBEDDING_PROJECTION, pair),)).perform(bench)
     return bench
 
 
 def test_images_neighbours_and_answers_are_those_of_the_evaluation(finished, small_request, bundled):
     run = small_request.run
     bench = performed(finished, run, PAIR)
-    found, workspace = MAPS.load(finished, run, *PAIR), bench.workspace(run)
-    ids = np.concatenate([workspace.gallery_ids, workspace.query_ids])
+    found, workspace = StoredRun.open(finished, run).load(EMBEDDING_PROJECTION, *PAIR), bench.workspace(run)
+    ids = np.concatenate([workspace.ids["gallery"], workspace.ids["queries"]])
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_array_equal(found.labels, workspace.source.labels[ids])
     assert (found.gallery, found.queries, found.k) == (60, 20, 5)
@@ -40,7 +42,7 @@ def test_images_neighbours_and_answers_are_those_of_the_evaluation(finished, sma
 
     features = []
     with torch.inference_mode():
-        for table in (workspace.gallery_table, workspace.query_table):
+        for table in (workspace.table("gallery"), workspace.table("queries")):
             pixels = workspace.normalised(table.pixels)
             features.append(
                 bundled.model.forward_head(bundled.model.forward_features(pixels), pre_logits=True).double()
@@ -62,14 +64,14 @@ def test_a_second_cut_shares_the_full_half_and_equals_one_computed_alone(
 ):
     run = small_request.run
     performed(finished, run, PAIR, OTHER)
-    assert mapped_pairs(finished, run) == [PAIR, OTHER]
-    first, second = (MAPS.load(finished, run, *pair) for pair in (PAIR, OTHER))
+    assert StoredRun.open(finished, run).asked(EMBEDDING_PROJECTION) == [PAIR, OTHER]
+    first, second = (StoredRun.open(finished, run).load(EMBEDDING_PROJECTION, *pair) for pair in (PAIR, OTHER))
     for name in ("ids", "full_layout", "full_neighbours", "full_cosines"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
     alone = Store(shutil.copytree(finished_cache, tmp_path / "alone"))
     performed(alone, run, OTHER)
-    again = MAPS.load(alone, run, *OTHER)
+    again = StoredRun.open(alone, run).load(EMBEDDING_PROJECTION, *OTHER)
     for name in ("full_layout", "cut_layout", "cut_neighbours", "cut_cosines"):
         np.testing.assert_array_equal(getattr(second, name), getattr(again, name))
 
@@ -78,10 +80,10 @@ def test_unlabelled_images_have_neighbours_and_no_answers(finished, small_reques
     run = small_request.run
     bench = Workbench(finished)
     workspace = bench.workspace(run)
-    assert workspace.keys  # made once, of the labelled images
+    assert workspace.nodes  # made once, of the labelled images
     workspace.source.labels = None
-    EmbeddingTask(run, *PAIR).perform(bench)
-    found = MAPS.load(finished, run, *PAIR)
+    StageTask(run, (Want(EMBEDDING_PROJECTION, PAIR),)).perform(bench)
+    found = StoredRun.open(finished, run).load(EMBEDDING_PROJECTION, *PAIR)
     assert found.labels is None
     assert predictions(found) is None
     assert found.full_neighbours.shape == (20, 5)
@@ -92,8 +94,8 @@ def test_a_request_to_stop_leaves_nothing_behind(finished, small_request):
     bench.workspace(small_request.run)
     bench.reporter.cancel()
     with pytest.raises(Cancelled):
-        EmbeddingTask(small_request.run, *PAIR).perform(bench)
-    assert mapped_pairs(finished, small_request.run) == []
+        StageTask(small_request.run, (Want(EMBEDDING_PROJECTION, PAIR),)).perform(bench)
+    assert StoredRun.open(finished, small_request.run).asked(EMBEDDING_PROJECTION) == []
     workspace = bench.workspace(small_request.run)
     assert workspace.loaded.model.blocks[0].mlp.fc1.out_features == 576, "the model must be whole again"
 
@@ -107,10 +109,10 @@ def test_progress_ends_where_it_was_planned(finished, small_request):
 @pytest.mark.parametrize("pair", [(1.0, 0.5), (-0.1, 0.0), (float("nan"), 0.0)])
 def test_a_ratio_outside_its_range_is_refused(finished, small_request, pair):
     with pytest.raises(InputError):
-        EmbeddingTask(small_request.run, *pair).perform(Workbench(finished))
+        StageTask(small_request.run, (Want(EMBEDDING_PROJECTION, pair),)).perform(Workbench(finished))
 
 
 def test_a_run_without_ranking_says_so(finished, small_request):
-    finished.forget(small_request.run, "ranking")
+    finished.forget(small_request.run, ["ranking"])
     with pytest.raises(InputError, match="has no ranking yet"):
-        EmbeddingTask(small_request.run, *PAIR).perform(Workbench(finished))
+        StageTask(small_request.run, (Want(EMBEDDING_PROJECTION, PAIR),)).perform(Workbench(finished))

@@ -10,26 +10,33 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Topology
-from snapvit.jobs.estimate import EstimateTask, find_estimate
+from snapvit.artifacts import Cut, Topology
+from snapvit.jobs.estimate import find_estimate
 from snapvit.jobs.manager import JobManager, JobState
+from snapvit.jobs.tasks import EstimateTask
 from snapvit.method.curvature import estimate_curvature
+from snapvit.method.search import SearchState, start_mean, start_search
 from snapvit.models.anatomy import describe
-from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, with_settings
+from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.effort import Effort, Estimate, backward_token_bytes, forward_batch
 from snapvit.pipeline.progress import Progress, Reporter
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.evaluation import EVALUATION
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.stages.search import SEARCH
+from snapvit.pipeline.table import main_stages
 from snapvit.pipeline.trial import estimate_run
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
+from snapvit.tables import Measurement, Measurements
 
 VIT_B = Topology(blocks=12, heads=12, hidden=3072, width=768, head_width=64, tokens=197)
 FASHION = Topology(blocks=12, heads=6, hidden=576, width=144, head_width=24, tokens=17)
 GIANT = Topology(blocks=40, heads=24, hidden=4096, width=1536, head_width=64, tokens=1370)
 
 
-def work_of(topology: Topology) -> Effort:
-    return Effort(topology, PRESETS["paper"], 1000, 1000, 1000, 8000)
+def effort_of(topology: Topology) -> Effort:
+    return Effort(topology, PRESETS["paper"], 1000, 1000, 1000, queries=2000, knn_images=8000, gallery=6000, examples=8)
 
 
 def test_the_run_does_exactly_the_units_that_are_counted(small_request, tmp_path):
@@ -42,32 +49,54 @@ def test_the_run_does_exactly_the_units_that_are_counted(small_request, tmp_path
 
     reporter.advance = counted
     workspace = run_pipeline(small_request, Store(tmp_path), reporter)
-    for stage in STAGES:
-        done = sum(units for name, units in seen if name == stage)
-        assert done == pytest.approx(workspace.effort.stage_units(stage)), stage
+    for stage in (*main_stages(small_request), LATENCY):
+        done = sum(units for name, units in seen if name == stage.name)
+        assert done == pytest.approx(stage.units(workspace.effort, {}, None).total), stage.name
     final: Progress = reporter.progress
     assert final.overall_done == pytest.approx(final.overall_total)
 
 
 def test_what_is_done_already_is_not_counted_again():
-    work = work_of(FASHION)
-    whole = work.stage_units("search")
-    assert work.stage_units("search", generations_done=30) == 0
-    assert work.stage_units("search", generations_done=15) == pytest.approx(whole / 2)
-    assert work.stage_units("evaluation", missing=[0.0]) == 8000
-    assert work.stage_units("evaluation", missing=[]) == 0
+    work = effort_of(FASHION)
+    start = start_search(start_mean(FASHION), None, 17, 4, seed=0)
+
+    def after(generations: int) -> SearchState:
+        return replace(start, history=replace(start.history, fitness=np.zeros((generations, 17, 4))))
+
+    whole = SEARCH.units(work, {}, None).total
+    assert SEARCH.units(work, {}, after(30)).total == 0
+    assert SEARCH.units(work, {}, after(50)).total == 0  # a longer search is cut short
+    assert SEARCH.units(work, {}, after(15)).total == pytest.approx(whole / 2)
+    table = Measurements.empty(12, 2000, 6000, 20, labelled=True)
+    cut = Cut(0.0, 0.0, (576,) * 12, (6,) * 12)
+    first = EVALUATION.units(work, {}, table).total
+    table = table.with_row(Measurement(cut, "00" * 250, 2000, 6000, 20, 1.0, 1, 1))
+    assert first - EVALUATION.units(work, {}, table).total == pytest.approx(8000)
 
 
 @pytest.mark.parametrize("topology", [FASHION, VIT_B, GIANT], ids=["fashion", "vit-b", "giant"])
 def test_batches_hold_at_least_one_image_and_keep_their_bounds(topology):
-    work = work_of(topology)
+    work = effort_of(topology)
     tokens = 12 * topology.tokens
     assert work.curvature_batch >= 1
     assert work.curvature_batch == 1 or work.curvature_batch * tokens <= 3000
-    assert work.curvature_batch == 1 or work.curvature_batch * tokens * backward_token_bytes(topology) <= 1.2e9
+    assert work.curvature_batch == 1 or work.curvature_batch * tokens * backward_token_bytes(topology) <= 0.4e9
     assert 1 <= forward_batch(topology) <= 64
     assert forward_batch(FASHION) == 64
     assert 1 < forward_batch(GIANT) < forward_batch(VIT_B) < 64
+
+
+@pytest.mark.parametrize(("topology", "together"), [(FASHION, 12), (VIT_B, 4), (GIANT, 1)])
+def test_views_go_together_as_far_as_they_fit(topology, together):
+    """DINOv2-g at 518 pixels would keep 57 GB of one image's twelve views."""
+    work = effort_of(topology)
+    assert work.views_at_once == together
+    view = work.curvature_batch * topology.tokens * backward_token_bytes(topology)
+    assert together == 1 or together * view <= 0.4e9
+    all_views = work.curvature_batch * 12 * topology.tokens * backward_token_bytes(topology)
+    held = topology.blocks * (topology.hidden + topology.heads * topology.head_width) * topology.width * 4
+    one_layer = 12 * topology.tokens * topology.hidden * 4 + 128e6
+    assert together == 12 or work.largest_batch_bytes < all_views * together / 12 + held + 3 * one_layer
 
 
 @pytest.mark.parametrize("size", [32, 96])
@@ -104,7 +133,7 @@ def test_the_estimate_of_a_small_run(small_request, tmp_path):
     model = Workspace.open(small_request).loaded.model
     assert estimate.parameters == sum(p.numel() for p in model.parameters())
     assert estimate.tokens == 17
-    assert set(estimate.seconds) == {"curvature", "cka", "search", "evaluation"}
+    assert set(estimate.seconds) == {"curvature", "cka", "search", "evaluation", "latency"}
     assert all(np.isfinite(seconds) and seconds > 0 for seconds in estimate.seconds.values())
     assert estimate.total == pytest.approx(sum(estimate.seconds.values()))
     assert reporter.progress.overall_done == reporter.progress.overall_total

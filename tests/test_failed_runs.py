@@ -85,4 +85,4 @@ def test_a_run_that_never_began_offers_to_start_again(cache: Store) -> None:
     assert "nothing is kept" in words(app)
     assert "Start it again" in [button.label for button in app.button]
     assert "Sparsity 50 %" not in words(app)  # with nothing to look at, nothing is looked at
-    assert cache.runs() == []
+    assert cache.manifests() == []

@@ -170,18 +170,22 @@ def test_one_name_for_one_folder(tmp_path, monkeypatch):
     assert canonical_name("folder:~/here") == f"folder:{tmp_path}/here"
 
 
-def test_the_digest_follows_contents_order_and_labels_not_the_place(tmp_path):
+def all_of(source: ImageSource) -> str:
+    return source.digest_of(np.arange(len(source)))
+
+
+def test_the_digest_follows_contents_order_and_labels_not_names_and_places(tmp_path):
     first = write_classes(tmp_path / "a", {"auk": 3, "owl": 3})
-    digest = opened(first).digest()
-    assert opened(first).digest() == digest
+    digest = all_of(opened(first))
     moved = shutil.copytree(first, tmp_path / "elsewhere")
-    assert opened(moved).digest() == digest
+    assert all_of(opened(moved)) == digest
     (moved / "auk").rename(moved / "emu")
-    assert opened(moved).digest() == digest
+    (moved / "emu" / "00.png").rename(moved / "emu" / "000.png")  # the first still
+    assert all_of(opened(moved)) == digest
     found = {digest}
 
     def changed() -> None:
-        found.add(opened(moved).digest())
+        found.add(all_of(opened(moved)))
 
     target = moved / "emu" / "01.png"
     raw = target.read_bytes()
@@ -190,13 +194,45 @@ def test_the_digest_follows_contents_order_and_labels_not_the_place(tmp_path):
     os.utime(target, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # a change that size and time do not show
     changed()
     target.write_bytes(raw)
-    (moved / "emu" / "00.png").rename(moved / "emu" / "zz.png")  # another order
+    (moved / "emu" / "000.png").rename(moved / "emu" / "zz.png")  # another order
     changed()
     (moved / "emu" / "zz.png").rename(moved / "owl" / "zz.png")  # another label
     changed()
     (moved / "owl" / "zz.png").unlink()
     changed()
     assert len(found) == 5
+
+
+def test_the_digest_is_that_of_the_chosen_images(tmp_path):
+    root, ids = write_classes(tmp_path, {"auk": 3, "owl": 3}), np.array([4, 0, 2])
+    digest = opened(root).digest_of(ids)
+    assert digest != opened(root).digest_of(ids[::-1])
+    (root / "owl" / "02.png").write_bytes(packed(noise(80), "PNG"))  # image 5
+    assert opened(root).digest_of(ids) == digest
+    (root / "owl" / "01.png").write_bytes(packed(noise(81), "PNG"))  # image 4
+    assert opened(root).digest_of(ids) != digest
+
+
+@pytest.mark.parametrize(
+    ("counts", "same", "told"),
+    [
+        ({".": 4}, (".",), "All 4 images of {} have the same content."),
+        ({"auk": 2, "owl": 3}, ("auk", "owl"), "All 5 images of {} have the same content."),
+        (
+            {"auk": 2, "emu": 2, "owl": 3},
+            ("auk", "owl"),
+            "All images of a class have the same content in {}: 'auk' (2 images), 'owl' (3 images).",
+        ),
+        ({"auk": 1, "owl": 2}, (), None),
+        ({".": 1}, (), None),
+    ],
+)
+def test_images_that_are_all_equal_are_named(tmp_path, counts, same, told):
+    write_classes(tmp_path, counts)
+    for name in same:
+        for path in (tmp_path / name).iterdir():
+            path.write_bytes(packed(noise(0), "PNG"))
+    assert opened(tmp_path).notes == (() if told is None else (told.format(f"folder:{tmp_path}"),))
 
 
 def test_what_was_decoded_once_is_only_read_the_next_time(tmp_path, monkeypatch):
@@ -207,7 +243,7 @@ def test_what_was_decoded_once_is_only_read_the_next_time(tmp_path, monkeypatch)
     monkeypatch.setattr(files, "decode", lambda raw: decoded.append(raw) or decode(raw))
     again = opened(root, cache)
     assert decoded == []
-    assert (again.digest(), again.skipped, len(again)) == (first.digest(), first.skipped, 10)
+    assert (all_of(again), again.skipped, len(again)) == (all_of(first), first.skipped, 10)
     new = packed(noise(99), "PNG")
     (root / "owl" / "new.png").write_bytes(new)
     assert len(opened(root, cache)) == 11
@@ -215,7 +251,7 @@ def test_what_was_decoded_once_is_only_read_the_next_time(tmp_path, monkeypatch)
     (cache_file,) = (cache / "images").iterdir()
     for damage in (b"", b"{", b'{"schema": 1}', b'{"schema": 1, "verdicts": 3}', b"[]", b"\xff"):
         cache_file.write_bytes(damage)
-        assert opened(root, cache).digest() == opened(root, cache).digest()
+        assert all_of(opened(root, cache)) == all_of(opened(root, cache))
         assert len(opened(root, cache)) == 11
 
 

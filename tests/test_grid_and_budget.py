@@ -7,17 +7,24 @@ import itertools
 import numpy as np
 import pytest
 
-from snapvit.artifacts import Cut, Measurement
+from snapvit.artifacts import Cut
+from snapvit.data.pixels import pixel_table
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled
 from snapvit.evaluation.budget import Budget, PathCosts, meet, quality_at
-from snapvit.jobs.tasks import WarmTask, Workbench
-from snapvit.pipeline import measure
+from snapvit.evaluation.paired import pack_answers
+from snapvit.jobs.tasks import LoadTask, MeasureTask, Workbench
+from snapvit.machine import this_machine
+from snapvit.pipeline import meter
 from snapvit.pipeline import workspace as workspaces
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.grid import COARSE, FINE, GridTask, grid_pairs
+from snapvit.pipeline.grid import COARSE, FINE, grid_pairs
+from snapvit.pipeline.meter import Meter
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import load_ranking, load_results
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.running import open_workspace
+from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.tables import Latencies, Latency, Measurement
 
 
 def test_the_grid_comes_coarse_first_and_the_fine_one_holds_the_coarse():
@@ -38,13 +45,13 @@ def test_the_grid_is_measured_in_order_and_what_is_there_stays(finished, small_r
     run = small_request.run
     before = rows_of(finished, run)
     bench = Workbench(finished)
-    GridTask(run, 3).perform(bench)
+    MeasureTask(run, tuple(grid_pairs(3))).perform(bench)
     assert rows_of(finished, run) == before + [pair for pair in grid_pairs(3) if pair not in before]
     assert bench.reporter.progress.share == pytest.approx(1.0)
     table = load_results(finished, run).measurements
     for mlp, heads in grid_pairs(3):
-        assert table.find(mlp, heads).cut == cut_at(load_ranking(finished, run), mlp, heads)
-    GridTask(run, 3).perform(bench)
+        assert table.find(mlp, heads).cut == cut_at(StoredRun.open(finished, run).need(RANKING), mlp, heads)
+    MeasureTask(run, tuple(grid_pairs(3))).perform(bench)
     assert len(rows_of(finished, run)) == len(table)
 
 
@@ -60,37 +67,41 @@ def test_a_cancelled_grid_keeps_what_is_measured_and_goes_on(finished, small_req
 
     bench.reporter = Stopping()
     with pytest.raises(Cancelled):
-        GridTask(run, 3).perform(bench)
+        MeasureTask(run, tuple(grid_pairs(3))).perform(bench)
     assert len(rows_of(finished, run)) == before + 1
     bench.reporter = Reporter()
-    GridTask(run, 3).perform(bench)
+    MeasureTask(run, tuple(grid_pairs(3))).perform(bench)
     assert set(grid_pairs(3)) <= set(rows_of(finished, run))
 
 
+def first_images(workspace, name, count):
+    return pixel_table(workspace.source, workspace.ids[name][:count], workspace.loaded.preprocess)
+
+
 def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(finished, small_request, monkeypatch):
-    run, workspace = small_request.run, measure.open_workspace(finished, small_request.run)
-    ranking = load_ranking(finished, run)
+    run, workspace = small_request.run, open_workspace(finished, small_request.run)
+    ranking = StoredRun.open(finished, run).need(RANKING)
     cut = cut_at(ranking, 0.6, 0.45)
-    for module in (measure, workspaces):
+    for module in (meter, workspaces):
         monkeypatch.setattr(module, "forward_batch", lambda _: 4)
-    monkeypatch.setattr(measure, "EARLY_QUERIES", 7)
-    monkeypatch.setattr(measure, "EARLY_GALLERY", 16)
+    monkeypatch.setattr(meter, "EARLY_QUERIES", 7)
+    monkeypatch.setattr(meter, "EARLY_GALLERY", 16)
     reporter = Reporter()
-    with measure.Meter(workspace, ranking, reporter) as meter:
-        soon, whole = meter.measure_soon(cut), meter.measure(cut)
+    with Meter(workspace, ranking, reporter) as found:
+        soon, whole = found.measure_soon(cut), found.measure(cut)
     assert (soon.hits, soon.cosine, soon.queries, soon.gallery) == (whole.hits, whole.cosine, 20, 60)
     (early,) = [e.values for e in reporter.events if e.kind == "early"]
     assert (early["queries"], early["gallery"]) == (8, 16)
-    monkeypatch.setitem(workspace.__dict__, "query_table", workspace._table(workspace.query_ids[:8]))
-    monkeypatch.setitem(workspace.__dict__, "gallery_table", workspace._table(workspace.gallery_ids[:16]))
+    monkeypatch.setitem(workspace._tables, "queries", first_images(workspace, "queries", 8))
+    monkeypatch.setitem(workspace._tables, "gallery", first_images(workspace, "gallery", 16))
     workspace.full_queries = None
-    with measure.Meter(workspace, ranking, Reporter()) as meter:
-        assert meter.measure(cut).hits == early["hits"]
+    with Meter(workspace, ranking, Reporter()) as found:
+        assert found.measure(cut).hits == early["hits"]
 
 
 def test_warming_up_opens_the_workspace_and_writes_nothing(finished, small_request):
     bench, before = Workbench(finished), sorted(p.name for p in finished.root.rglob("*"))
-    WarmTask(small_request.run).perform(bench)
+    LoadTask(small_request.run).perform(bench)
     opened = bench._workspace
     assert bench.workspace(small_request.run) is opened
     assert sorted(p.name for p in finished.root.rglob("*")) == before
@@ -103,8 +114,15 @@ STEPS = np.round(np.linspace(0, 0.95, 20), 4)
 LATENCIES = {0.0: 10.0, 0.25: 9.0, 0.5: 9.5, 0.75: 5.0}  # a noisy clock: not falling everywhere
 
 
-def measured(mlp, heads, latency, hits, params=0, macs=0):
-    return Measurement(Cut(mlp, heads, (1,), (1,)), hits, 100, 100, 5, 1 - mlp / 2, params, macs, latency)
+def measured(mlp, heads, hits, params=0, macs=0):
+    answers = None if hits is None else pack_answers(np.arange(100) < hits).tobytes().hex()
+    return Measurement(Cut(mlp, heads, (1,), (1,)), answers, 100, 100, 5, 1 - mlp / 2, params, macs)
+
+
+def timed(times):
+    return Latencies.empty(this_machine()).with_rows(
+        [Latency(mlp, heads, ms, 10.0, ms / 10, 0.0, 1.0, 9) for (mlp, heads), ms in times.items()]
+    )
 
 
 def costs_at(mlp, heads):
@@ -117,11 +135,10 @@ PATH = PathCosts(
     np.array([costs_at(*path_pair(float(s)))[0] for s in STEPS]),
     np.array([costs_at(*path_pair(float(s)))[1] for s in STEPS]),
 )
-ON_PATH = [measured(*path_pair(s), ms, round(95 - 40 * s)) for s, ms in LATENCIES.items()]
-OFF_PATH = [
-    measured(0.9, 0.0, 6.0, 80, *costs_at(0.9, 0.0)),
-    measured(0.0, 0.8, 4.0, 85, *costs_at(0.0, 0.8)),
-]
+ON_PATH = [measured(*path_pair(s), round(95 - 40 * s)) for s in LATENCIES]
+OFF_PATH = [measured(0.9, 0.0, 80, *costs_at(0.9, 0.0)), measured(0.0, 0.8, 85, *costs_at(0.0, 0.8))]
+OFF_TIMES = {(0.9, 0.0): 6.0, (0.0, 0.8): 4.0}
+TIMED = timed({path_pair(s): ms for s, ms in LATENCIES.items()} | OFF_TIMES)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +146,7 @@ OFF_PATH = [
     list(itertools.product([None, 1000, 800, 640, 500, 100], [None, 9000, 6000, 5200], [None, 10, 9.2, 7, 5, 1])),
 )
 def test_a_budget_gets_the_first_cut_of_the_path_that_meets_it(params, macs, latency):
-    answer = meet(Budget(params, macs, latency), PATH, ON_PATH, OFF_PATH)
+    answer = meet(Budget(params, macs, latency), PATH, ON_PATH, OFF_PATH, TIMED)
     known = np.interp(STEPS, list(LATENCIES), list(LATENCIES.values()), right=np.nan)
     fits = [
         i
@@ -142,7 +159,11 @@ def test_a_budget_gets_the_first_cut_of_the_path_that_meets_it(params, macs, lat
     best = None
     for m in OFF_PATH:
         inside = (params is None or m.params <= params) and (macs is None or m.macs <= macs)
-        if inside and (latency is None or m.latency_ms <= latency) and (best is None or m.top1 > best.top1):
+        if (
+            inside
+            and (latency is None or OFF_TIMES[m.cut.mlp, m.cut.heads] <= latency)
+            and (best is None or m.top1 > best.top1)
+        ):
             best = m
     if best is not None and fits:
         here = np.interp(STEPS[fits[0]], list(LATENCIES), [m.top1 for m in ON_PATH], right=np.nan)
@@ -155,7 +176,7 @@ def test_a_budget_gets_the_first_cut_of_the_path_that_meets_it(params, macs, lat
 
 
 def test_quality_says_whether_it_was_measured():
-    there, between = quality_at(0.25, ON_PATH), quality_at(0.375, ON_PATH)
+    there, between = quality_at(0.25, ON_PATH, TIMED), quality_at(0.375, ON_PATH, TIMED)
     assert there.measured
     assert there.top1 == 0.85
     assert not between.measured
@@ -166,7 +187,16 @@ def test_quality_says_whether_it_was_measured():
 
 
 def test_without_labels_the_cosine_decides():
-    bare = [measured(*path_pair(s), ms, None) for s, ms in LATENCIES.items()]
-    answer = meet(Budget(params=640), PATH, bare, [measured(0.0, 0.8, 4.0, None, 600, 6000)])
+    bare = [measured(*path_pair(s), None) for s in LATENCIES]
+    answer = meet(Budget(params=640), PATH, bare, [measured(0.0, 0.8, None, 600, 6000)])
     assert answer.on_path.quality.top1 is None
     assert answer.better.quality.cosine == 1.0
+
+
+@pytest.mark.parametrize("limit", [1000.0, 9.0])
+def test_what_is_not_timed_on_this_machine_meets_no_limit_on_time(limit):
+    answer = meet(Budget(latency_ms=limit), PATH, ON_PATH, OFF_PATH)
+    assert (answer.on_path, answer.better, answer.least_latency_ms) == (None, None, None)
+    only_full = timed({(0.0, 0.0): 10.0})
+    found = meet(Budget(latency_ms=limit), PATH, ON_PATH, OFF_PATH, only_full).on_path
+    assert (None if found is None else found.mlp) == (0.0 if limit >= 10 else None)

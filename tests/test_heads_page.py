@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from page_checks import array, charts, opened, words
 
+from scripts.bundled_run import REQUEST
 from snapvit import figures
-from snapvit.jobs.tasks import Workbench
-from snapvit.pipeline.attention import AttentionTask
+from snapvit.elastic.ranking import cut_at
+from snapvit.jobs.tasks import StageTask, Workbench
+from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
+from snapvit.store.store import Store
 from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure
 
@@ -17,7 +22,7 @@ MAPS = ("Local curvature", "Search factor", "Final score")
 
 
 def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     shown = charts(opened("pages/heads.py", s="0.65"))
     assert list(shown)[:3] == [f"{name} of every head" for name in MAPS]
     expected = (
@@ -33,7 +38,7 @@ def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
 
 
 def test_the_table_holds_every_structure_with_what_the_artifacts_say(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     table = structure_frame(results, 0.65)
     assert len(table) == 84
     assert table["Structure"].tolist()[:13] == [f"Block {b} MLP" for b in range(1, 13)] + ["Block 1 head 1"]
@@ -51,7 +56,7 @@ def test_the_table_holds_every_structure_with_what_the_artifacts_say(shipped):
 
 
 def test_what_leaves_by_a_sparsity_is_what_the_cut_removes(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     goes = leaving(results)
     for sparsity in (0.2, 0.5, 0.8, 0.95):
         table = structure_frame(results, sparsity)
@@ -63,7 +68,7 @@ def test_what_leaves_by_a_sparsity_is_what_the_cut_removes(shipped):
 
 
 def test_neighbours_are_the_greatest_entries_of_the_row(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     near = neighbours(results, Structure(4, 2))
     row = np.delete(results.cka.values[12 + 4 * 6 + 2], 12 + 4 * 6 + 2)
     np.testing.assert_allclose([n.cka for n in near], np.sort(row)[::-1][:6])
@@ -91,18 +96,30 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
     assert "Click a head in a map" in words(app)
 
 
+def a_head_that_stays_and_one_that_goes(store: Store, mlp: float, heads: float) -> tuple[str, str]:
+    """Of one block, as addresses name them."""
+    ranking = load_results(store, REQUEST.run).ranking
+    order, cut = ranking.head_order(), cut_at(ranking, mlp, heads)
+    block = next(b for b, kept in enumerate(cut.kept_heads) if 0 < kept < order.shape[1])
+    return f"{block + 1}-{order[block, 0] + 1}", f"{block + 1}-{order[block, -1] + 1}"
+
+
 def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
     def offers(**query: str) -> bool:
         app = opened("pages/heads.py", s="0.65", **query)
         return any(button.key == "compute_attention" for button in app.button)
 
-    assert offers(at="9-5")
-    assert offers(at="9-3", look="rollout")
-    assert not offers(at="9-3")  # removed by this cut, which therefore has nothing to add
-    AttentionTask(shipped.runs()[0], 0.65, 0.5).perform(Workbench(shipped))
-    assert not offers(at="9-5")
-    app = opened("pages/heads.py", s="0.65", at="9-3")
-    halves = ("Attention of block 9, head 3, removed at 65.0%", "The same on more images")
+    kept, removed = a_head_that_stays_and_one_that_goes(shipped, *path_pair(0.65))
+    assert offers(at=kept)
+    assert offers(at=removed, look="rollout")
+    assert not offers(at=removed)  # removed by this cut, which therefore has nothing to add
+    StageTask(REQUEST.run, tuple(Want(ATTENTION, (*pair, EXAMPLES)) for pair in (FULL, (0.65, 0.5)))).perform(
+        Workbench(shipped)
+    )
+    assert not offers(at=kept)
+    app = opened("pages/heads.py", s="0.65", at=removed)
+    block, head = removed.split("-")
+    halves = (f"Attention of block {block}, head {head}, removed at 65.0%", "The same on more images")
     for title in halves:
         traces = charts(app)[title]["data"]
         assert sum(trace["type"] == "image" for trace in traces) == 12
@@ -118,9 +135,9 @@ def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
 
 
 def test_before_the_search_ends_there_is_local_curvature_alone(shipped):
-    run = shipped.runs()[0]
+    run = REQUEST.run
     for stage in ("search", "ranking", "evaluation"):
-        shipped.forget(run, stage)
+        shipped.forget(run, [stage])
     app = opened("pages/heads.py", at="2-1")
     shown = charts(app)
     assert list(shown) == ["Local curvature of every head", "How the neurons' scores fall in each block"]
@@ -129,7 +146,7 @@ def test_before_the_search_ends_there_is_local_curvature_alone(shipped):
 
 
 def test_without_a_cka_map_the_page_says_so(shipped):
-    shipped.forget(shipped.runs()[0], "cka")
+    shipped.forget(REQUEST.run, ["cka"])
     assert "no CKA map" in words(opened("pages/heads.py", at="2-1"))
 
 

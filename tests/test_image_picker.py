@@ -16,7 +16,7 @@ from snapvit.data import torchvision_sets
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 from snapvit.ui.path import live_data
 from snapvit.ui.resources import jobs

@@ -15,28 +15,50 @@ ROOT = Path(__file__).parents[1]
 
 # Low to high; a room may import lower rooms and itself. Rooms of one floor do not see each other.
 FLOORS = (
-    ("errors", "environment"),
+    ("errors", "environment", "machine", "paths"),
+    ("torch_files",),
     ("artifacts",),
-    ("models",),
+    ("tables",),
+    ("models", "published"),
     ("data",),
     ("elastic",),
     ("method",),
     ("evaluation",),
+    ("store",),
     ("pipeline",),
+    ("jobs",),
     ("figures",),
+    ("notebook",),
     ("cli", "ui"),
     ("__main__", "pages", "app"),
 )
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+NUMBERS = {"models", "data", "elastic", "method", "evaluation"}
 # Where the table allows less than everything below: the rooms that are out of reach, and packages that are.
 CLOSED_ROOMS = {
-    "evaluation": {"method"},
-    "figures": {"models", "data", "elastic", "method", "evaluation", "pipeline"},
-    "cli": {"figures"},
-    "pages": {"models", "data", "elastic", "method", "evaluation", "pipeline"},
-    "app": {"models", "data", "elastic", "method", "evaluation", "pipeline"},
+    "data": {"published"},
+    "elastic": {"published"},
+    "method": {"published"},
+    "evaluation": {"method", "published"},
+    "store": NUMBERS | {"published"},
+    "jobs": NUMBERS | {"published"},
+    "figures": NUMBERS | {"published", "store", "pipeline", "jobs"},
+    "notebook": {"store", "jobs"},
+    "cli": {"figures", "notebook"},
+    "ui": {"notebook"},
+    "pages": NUMBERS | {"published", "store", "pipeline", "jobs", "notebook", "cli"},
+    "app": NUMBERS | {"published", "store", "pipeline", "jobs", "notebook", "cli"},
 }
-CLOSED_PACKAGES = {"figures": {"torch", "torchvision", "timm"}, "pages": {"torch"}, "app": {"torch"}}
+CLOSED_PACKAGES = {
+    "machine": {"torch"},
+    "artifacts": {"torch", "torchvision", "timm"},
+    "tables": {"torch", "torchvision", "timm"},
+    "store": {"torch", "torchvision", "timm"},
+    "jobs": {"torch", "torchvision", "timm"},
+    "figures": {"torch", "torchvision", "timm"},
+    "pages": {"torch"},
+    "app": {"torch"},
+}
 STREAMLIT_ROOMS = {"app", "pages", "ui"}
 SLOW = ("torch", "torchvision", "timm", "sklearn", "faiss")
 HEAVY = ("umap", "faiss", "torchvision.datasets")  # imported where they are used
@@ -191,10 +213,10 @@ def test_no_module_imports_itself_in_a_circle():
     assert circles(ROOT) == []
 
 
-def test_figures_and_the_vocabulary_load_without_torch():
+def test_figures_score_files_and_the_vocabulary_load_without_torch():
     modules = python_files(ROOT)
     figures = [m for m in modules if room_of(m) == "figures"]
-    for start in ["snapvit.artifacts", *figures]:
+    for start in ["snapvit.artifacts", "snapvit.published.scores", "snapvit.torch_files", *figures]:
         for module in reached_at_load(ROOT, start):
             for i in imports_of(module, modules[module]):
                 assert not (i.at_load and belongs_to(i.what, ("torch", "timm"))), f"{start} loads {i}"
@@ -221,6 +243,18 @@ PLANTED = {
     "up, package first": (upward_imports, {"snapvit/models/a.py": "from snapvit import elastic"}),
     "up to a page": (upward_imports, {"snapvit/ui/a.py": "import pages.run"}),
     "beside": (upward_imports, {"snapvit/ui/a.py": "from snapvit.cli import main"}),
+    "the lowest floor sees the vocabulary": (
+        upward_imports,
+        {"snapvit/machine.py": "from snapvit.artifacts import Cut"},
+    ),
+    "beside, low": (upward_imports, {"snapvit/published/a.py": "from snapvit.models.spec import ModelSpec"}),
+    "the store knows a stage": (upward_imports, {"snapvit/store/a.py": "from snapvit.method.search import x"}),
+    "the store sees a run": (upward_imports, {"snapvit/store/a.py": "from snapvit.pipeline import x"}),
+    "the pipeline sees jobs": (upward_imports, {"snapvit/pipeline/a.py": "from snapvit.jobs import x"}),
+    "a job computes": (upward_imports, {"snapvit/jobs/a.py": "def f():\n    from snapvit.elastic import x"}),
+    "figures see jobs": (upward_imports, {"snapvit/figures/a.py": "from snapvit.jobs import x"}),
+    "a page reads the store": (upward_imports, {"pages/a.py": "from snapvit.store.store import Store"}),
+    "numbers see published ones": (upward_imports, {"snapvit/elastic/a.py": "from snapvit.published import x"}),
     "evaluation sees method": (upward_imports, {"snapvit/evaluation/a.py": "from snapvit.method.cka import x"}),
     "figures see the pipeline": (upward_imports, {"snapvit/figures/a.py": "from snapvit.pipeline import x"}),
     "a page computes": (upward_imports, {"pages/a.py": "from snapvit.elastic import rank"}),
@@ -230,6 +264,8 @@ PLANTED = {
     "streamlit in a function": (foreign_imports, {"snapvit/pipeline/a.py": "def f():\n    from streamlit import x"}),
     "torch on a page": (foreign_imports, {"pages/a.py": "import torch.nn.functional as F"}),
     "torch in figures": (foreign_imports, {"snapvit/figures/a.py": "def f():\n    from torch import Tensor"}),
+    "torch in the store": (foreign_imports, {"snapvit/store/a.py": "def f():\n    import torch"}),
+    "torch in the vocabulary": (foreign_imports, {"snapvit/artifacts.py": "from torch import Tensor"}),
     "umap at load": (foreign_imports, {"snapvit/evaluation/a.py": "from umap import UMAP"}),
     "datasets at load": (foreign_imports, {"snapvit/data/a.py": "from torchvision import datasets"}),
     "faiss at load of a class": (foreign_imports, {"snapvit/evaluation/a.py": "class A:\n    import faiss"}),
@@ -268,8 +304,16 @@ def test_what_is_allowed_is_not_reported(tmp_path):
         "pages/cka.py": "import streamlit\nfrom snapvit import ui\nfrom snapvit.errors import InputError",
         "snapvit/__init__.py": '__version__ = "0.1.0"',
         "snapvit/__main__.py": "from snapvit.cli import main",
-        "snapvit/cli.py": "from snapvit import __version__\nfrom snapvit.pipeline import run",
-        "snapvit/ui/a.py": "import streamlit\nfrom snapvit.figures import curve\nfrom snapvit.pipeline import jobs",
+        "snapvit/cli.py": "from snapvit import __version__\nfrom snapvit.store import Store",
+        "snapvit/notebook.py": "from snapvit.figures import curve\nfrom snapvit.pipeline import run",
+        "snapvit/ui/a.py": "import streamlit\nfrom snapvit.figures import curve\nfrom snapvit.jobs import manager",
+        "snapvit/jobs/a.py": "from snapvit.pipeline import run\nfrom snapvit.store import Store",
+        "snapvit/pipeline/a.py": "from snapvit.store import Store\nfrom snapvit.published import read_scores",
+        "snapvit/store/a.py": "from snapvit.artifacts import RunFacts",
+        "snapvit/published/a.py": "from snapvit.artifacts import Scores\nfrom snapvit.torch_files import read",
+        "snapvit/models/a.py": "import torch\nfrom snapvit.torch_files import read",
+        "snapvit/torch_files.py": "from snapvit.errors import InputError\ndef f():\n    import torch",
+        "snapvit/artifacts.py": "from snapvit.machine import Machine",
         "snapvit/figures/a.py": "import plotly\nfrom snapvit.artifacts import CkaMap\nfrom .b import line",
         "snapvit/evaluation/a.py": "def f():\n    import faiss\n    from torchvision import datasets",
         "snapvit/data/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from snapvit.data.b import B",

@@ -14,10 +14,10 @@ import pytest
 from snapvit.jobs import manager as jobs_module
 from snapvit.jobs.manager import JobManager, JobSnapshot, JobState
 from snapvit.jobs.tasks import MeasureTask, RunTask
-from snapvit.pipeline import measure, stages
+from snapvit.pipeline import measure, running
 from snapvit.pipeline.config import RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import find_measurement, load_results
+from snapvit.pipeline.results import StoredRun, load_results
 from snapvit.store.store import Store
 
 PATIENCE = 60  # seconds until a test gives up
@@ -43,10 +43,10 @@ def ended(manager: JobManager, job: int) -> JobSnapshot:
 def test_a_job_leaves_what_pages_have_in_memory_to_the_garbage_collector(manage, finished, small_request):
     """What is frozen is never let go, so only the first job of a process, which loads torch, may freeze anything."""
     manager = manage(finished)
-    ended(manager, manager.submit(MeasureTask(small_request.run, 0.0, 0.0)))
+    ended(manager, manager.submit(MeasureTask(small_request.run, ((0.0, 0.0),))))
     frozen = gc.get_freeze_count()
     page = [list(range(5)) for _ in range(1000)]
-    ended(manager, manager.submit(MeasureTask(small_request.run, 0.95, 0.8)))
+    ended(manager, manager.submit(MeasureTask(small_request.run, ((0.95, 0.8),))))
     assert len(page) == 1000
     assert gc.get_freeze_count() <= frozen
 
@@ -91,7 +91,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
     script = Scripted()
-    monkeypatch.setattr(stages, "run_pipeline", script)
+    monkeypatch.setattr(running, "run_pipeline", script)
     yield script
     script.let_go.set()
 
@@ -109,17 +109,17 @@ def test_a_run_is_computed_to_its_end_and_a_measurement_added(manage, tmp_path, 
     assert (manager.current(), manager.last_run(), manager.snapshots()) == (None, None, [])
     before = time.time()
     job = manager.submit(RunTask(small_request))
-    measuring = manager.submit(MeasureTask(small_request.run, 0.3, 0.1))
+    measuring = manager.submit(MeasureTask(small_request.run, ((0.3, 0.1),)))
     end = ended(manager, job)
     assert (end.state, end.error, end.id, end.task.run) == (JobState.FINISHED, None, job, small_request.run)
     assert before <= end.submitted <= time.time()
     assert end.progress.share == pytest.approx(1.0)
     kinds = [event.kind for event in end.events]
-    assert (kinds.count("generation"), kinds.count("point"), kinds.count("stage")) == (3, 3, 5)
+    assert (kinds.count("generation"), kinds.count("point"), kinds.count("stage")) == (3, 3, 6)
     assert load_results(store, small_request.run).summary.state == "finished"
     assert ended(manager, measuring).state is JobState.FINISHED
     assert len(load_results(store, small_request.run).measurements) == 4
-    assert find_measurement(store, small_request.run, 0.3, 0.1).cut.mlp == 0.3
+    assert StoredRun.open(store, small_request.run).measurement(0.3, 0.1).cut.mlp == 0.3
     assert manager.current() is None
     assert manager.last_run().id == job
     assert [snapshot.id for snapshot in manager.snapshots()] == [measuring, job]
@@ -151,8 +151,8 @@ def test_a_job_that_cannot_be_done_says_why_and_the_next_one_still_runs(manage, 
     manager = manage(finished)
     bad = [
         manager.submit(RunTask(replace(small_request, data="nowhere"))),
-        manager.submit(MeasureTask("no-such-run", 0.3, 0.1)),
-        manager.submit(MeasureTask(small_request.run, 1.0, 0.1)),
+        manager.submit(MeasureTask("no-such-run", ((0.3, 0.1),))),
+        manager.submit(MeasureTask(small_request.run, ((1.0, 0.1),))),
     ]
     good = manager.submit(RunTask(small_request))
     assert ended(manager, good).state is JobState.FINISHED
@@ -166,13 +166,13 @@ def test_a_job_that_cannot_be_done_says_why_and_the_next_one_still_runs(manage, 
 
 def test_a_measurement_twice_is_measured_once(manage, finished, small_request, monkeypatch):
     manager = manage(finished)
-    assert ended(manager, manager.submit(MeasureTask(small_request.run, 0.2, 0.0))).state is JobState.FINISHED
+    assert ended(manager, manager.submit(MeasureTask(small_request.run, ((0.2, 0.0),)))).state is JobState.FINISHED
 
     def never(*_: object) -> None:
         raise AssertionError("measured again")
 
     monkeypatch.setattr("snapvit.pipeline.measure.Meter", never)
-    assert ended(manager, manager.submit(MeasureTask(small_request.run, 0.2, 0.0))).state is JobState.FINISHED
+    assert ended(manager, manager.submit(MeasureTask(small_request.run, ((0.2, 0.0),)))).state is JobState.FINISHED
     assert len(load_results(finished, small_request.run).measurements) == 4
 
 
@@ -201,8 +201,8 @@ def test_an_identical_task_keeps_its_job_while_queued_or_running(manage, scripte
     wait_for(lambda: scripted.started)
     assert manager.submit(task("a")) == running
     assert manager.submit(task("b")) == queued
-    assert manager.submit(MeasureTask("x", 0.1, 0.2)) == manager.submit(MeasureTask("x", 0.1, 0.2))
-    assert manager.submit(MeasureTask("x", 0.1, 0.2)) != manager.submit(MeasureTask("x", 0.1, 0.3))
+    assert manager.submit(MeasureTask("x", ((0.1, 0.2),))) == manager.submit(MeasureTask("x", ((0.1, 0.2),)))
+    assert manager.submit(MeasureTask("x", ((0.1, 0.2),))) != manager.submit(MeasureTask("x", ((0.1, 0.3),)))
     assert len(manager.snapshots()) == 4
     scripted.let_go.set()
     assert ended(manager, queued).state is JobState.FINISHED
@@ -256,9 +256,9 @@ def test_an_unforeseen_error_is_caught_logged_and_named(manage, finished, small_
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a block of no heads\nand a second line")
 
-    work = RunTask(small_request) if where == "run_pipeline" else MeasureTask(small_request.run, 0.3, 0.1)
+    work = RunTask(small_request) if where == "run_pipeline" else MeasureTask(small_request.run, ((0.3, 0.1),))
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(stages if where == "run_pipeline" else measure, where, broken)
+        patch.setattr(running if where == "run_pipeline" else measure, where, broken)
         job = manager.submit(work)
         end = ended(manager, job)
     assert end.state is JobState.FAILED
@@ -274,7 +274,7 @@ def test_an_error_without_words_is_named_by_its_type(manage, monkeypatch, tmp_pa
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(stages, "run_pipeline", broken)
+    monkeypatch.setattr(running, "run_pipeline", broken)
     manager = manage(Store(tmp_path))
     assert "RuntimeError" in ended(manager, manager.submit(task("a"))).error
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import permutations, product
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,15 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from snapvit.errors import InputError
 from snapvit.evaluation.features import embeddings, mean_cosine
-from snapvit.evaluation.knn import Knn, majority, wilson_interval
+from snapvit.evaluation.knn import (
+    Knn,
+    KnnLimits,
+    limits_sentence,
+    majority,
+    reachable_top1,
+    why_no_accuracy,
+    wilson_interval,
+)
 
 
 def clouds(seed: int, count: int, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +119,92 @@ def test_wilson_interval_equals_scipys(hits, total):
 def test_wilson_interval_of_what_is_no_share_is_refused(hits, total):
     with pytest.raises(ValueError, match="not a share"):
         wilson_interval(hits, total)
+
+
+def can_win(counts: tuple[int, ...], own: int, k: int) -> bool:
+    """Whether any k of the gallery's images name class `own`, in any order: all of them, through `majority`."""
+    for votes in product(*(range(count + 1) for count in counts)):
+        if sum(votes) == k:
+            cast = np.repeat(np.arange(len(counts)), votes)
+            if any((majority(np.roll(cast, shift)[None]) == own).any() for shift in range(k)):
+                return True
+    return False
+
+
+GALLERIES = [counts for size in (1, 2, 3) for counts in product(range(5), repeat=size)] + [
+    (1, 1, 2, 6),
+    (2, 2, 2, 2, 1),
+]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 7])
+def test_what_can_be_reached_equals_a_search_of_all_votes(k):
+    for counts in GALLERIES:
+        gallery = np.repeat(np.arange(len(counts)), counts)
+        want = [can_win(counts, own, k) for own in range(len(counts))]
+        for own, possible in enumerate(want):
+            assert reachable_top1(gallery, np.array([own]), k).top1 == possible, (counts, own)
+        queries = np.repeat(np.arange(len(counts)), np.arange(1, len(counts) + 1))
+        assert reachable_top1(gallery, queries, k).top1 == pytest.approx(np.mean(np.array(want)[queries]))
+
+
+def test_rolling_the_votes_is_as_good_as_every_order():
+    for cast in ([0, 0, 1, 1, 2], [0, 1, 2, 3], [0, 1, 1, 2, 2]):
+        rolled = {int(majority(np.roll(cast, shift)[None])[0]) for shift in range(len(cast))}
+        assert rolled == {int(majority(np.array([order]))[0]) for order in permutations(cast)}
+
+
+def test_embeddings_at_their_best_reach_the_bound_and_no_more():
+    """Queries that lie on their class's axis, nearest to their own images, then to each other class in turn."""
+    counts, k = (9, 4, 2, 1), 7
+    gallery_labels = np.repeat(np.arange(4), counts)
+    rank = np.concatenate([np.arange(count) for count in counts])  # j-th image of its class
+    for own in range(4):
+        distance = np.where(gallery_labels == own, rank - 0.5, rank)  # turns, own first
+        angle = 0.1 * (1 + distance)
+        rows = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        hit = Knn(rows, gallery_labels, k).hits(np.array([[1.0, 0.0]], np.float32), np.array([own]))
+        assert hit == reachable_top1(gallery_labels, np.array([own]), k).top1
+
+
+def test_limits_name_the_classes_with_under_half_of_k():
+    limits = reachable_top1(np.repeat([0, 1, 2], [30, 10, 9]), np.array([0, 1, 2, 2, 5]), 20)
+    assert limits == KnnLimits(k=20, gallery=49, classes=3, top1=0.8, thin=((2, 9), (5, 0)))
+    names = ("auk", "owl", "wren", "x", "y", "emu")
+    assert limits_sentence(limits, names) == (
+        "2 classes of the queries have fewer gallery images than half the k = 20 neighbours that vote: 'emu' (0), "
+        "'wren' (9); so top-1 can reach at most 80.0 %, whatever the model."
+    )
+
+
+@pytest.mark.parametrize(
+    ("top1", "thin", "said"),
+    [
+        (1.0, (), None),
+        (1.0, ((1, 4),), "One class of the queries has fewer.* the k = 9 .*'b' .4.; .*can reach 100 %, but"),
+        (0.9999, ((1, 1), (0, 2)), "2 classes.*'b' .1., 'a' .2.; .*at most 99.9 %"),
+        (0.5, tuple((i, i) for i in range(7)), r"'e' \(4\) and 2 more; "),
+    ],
+)
+def test_the_sentence_on_limits(top1, thin, said):
+    sentence = limits_sentence(KnnLimits(9, 100, 8, top1, thin), "abcdefgh")
+    assert sentence is None if said is None else re.search(said, sentence)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((0, 0, 5), "have no labels"),
+        ((1, 30, 5), "of one class"),
+        ((2, 4, 5), "has 4 images, fewer than the k = 5"),
+        ((2, 30, 5, 0.0), "too few images of the queries' classes"),
+        ((2, 30, 5, 0.1), None),
+        ((2, 5, 5), None),
+    ],
+)
+def test_why_there_is_no_accuracy(given, said):
+    found = why_no_accuracy(*given)
+    assert found is None if said is None else said in found
 
 
 def test_one_class_is_refused():

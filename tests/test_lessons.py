@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from snapvit.artifacts import Curvature, Preprocess
+from snapvit.artifacts import Preprocess
 from snapvit.data.pixels import as_tensor
 from snapvit.data.views import ViewSpec, crop_seed, multi_crop, view_boxes
 from snapvit.errors import Cancelled, InputError
-from snapvit.jobs.tasks import RunTask, Workbench
+from snapvit.jobs.tasks import RunTask, StageTask, Workbench
 from snapvit.method.curvature import estimate_curvature, head_gradients
 from snapvit.models.anatomy import describe
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
-from snapvit.pipeline.lessons import (
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.curvature import CURVATURE
+from snapvit.pipeline.stages.lessons import (
     HEAD_GRADIENTS,
     IMAGE_LESSON,
     PATIENCE,
-    GradientsTask,
-    ImageTask,
     image_lesson,
     lesson_images,
 )
-from snapvit.pipeline.results import load_results
 from snapvit.pipeline.workspace import Workspace
 
 GLOBAL = 2
@@ -93,26 +93,16 @@ def test_a_run_s_lesson_means_its_stored_curvature(criterion, finished, small_se
     bench = Workbench(finished)
     if criterion == "accumulated":  # the other run is in the cache already
         RunTask(request).perform(bench)
-    GradientsTask(request.run, 4).perform(bench)
-    lesson = HEAD_GRADIENTS.load(finished, request.run)
-    stored = finished.load(request.run, "curvature", Curvature).head
+    StageTask(request.run, (Want(HEAD_GRADIENTS, (4,)),)).perform(bench)
+    lesson = StoredRun.open(finished, request.run).load(HEAD_GRADIENTS, 4)
+    StageTask(request.run, tuple(Want(IMAGE_LESSON, (str(image),)) for image in lesson.ids)).perform(bench)
+    stored = StoredRun.open(finished, request.run).load(CURVATURE).head
     mine = lesson.squares.mean(axis=0, dtype=np.float64) if criterion == "fisher" else lesson.accumulated
     np.testing.assert_allclose(mine, stored, rtol=2e-4)
     for image, label, loss in zip(lesson.ids, lesson.labels, lesson.losses, strict=True):
-        one = IMAGE_LESSON.load(finished, request.run, int(image))
+        one = StoredRun.open(finished, request.run).load(IMAGE_LESSON, str(image))
         assert one.label == label
         assert one.loss == pytest.approx(loss, rel=1e-6)
-
-
-def test_a_lesson_that_is_missing_is_made_without_the_gradients_anew(finished, small_request, monkeypatch):
-    bench, run = Workbench(finished), small_request.run
-    GradientsTask(run, 3).perform(bench)
-    gone = int(HEAD_GRADIENTS.load(finished, run).ids[1])
-    finished.forget(run, IMAGE_LESSON.entry_name(gone))
-    assert IMAGE_LESSON.load(finished, run, gone) is None
-    monkeypatch.setattr(GradientsTask, "_gradients", lambda *_: pytest.fail("computed although they are there"))
-    GradientsTask(run, 3).perform(bench)
-    assert IMAGE_LESSON.load(finished, run, gone).loss > 0
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +111,7 @@ def opened(small_request) -> Workspace:
 
 
 def test_an_image_s_loss_is_the_sum_of_its_terms_and_the_plain_formula(opened):
-    image = int(opened.curvature_ids[1])
+    image = int(opened.ids["curvature"][1])
     lesson = image_lesson(opened, image)
     teachers, views = lesson.terms.shape
     assert (teachers, views) == (2, 3)
@@ -169,19 +159,18 @@ def test_large_pictures_are_kept_small_and_boxes_stay_those_of_the_image(opened,
     assert lesson.boxes[:, 3].max() > 96
 
 
-def test_an_image_that_is_not_there_is_refused_in_one_sentence(opened, finished, small_request):
-    with pytest.raises(InputError, match="There is no image 10000 in bundled; it has images 0 to 9,999"):
-        image_lesson(opened, 10_000)
-    with pytest.raises(InputError, match="There is no image -1"):
-        ImageTask(small_request.run, -1).perform(Workbench(finished))
+@pytest.mark.parametrize("image", ["10000", "-1", "x"])
+def test_an_image_that_is_not_there_is_refused_in_one_sentence(finished, small_request, image):
+    with pytest.raises(InputError, match=f"There is no image {image}; the ids of bundled go from 0 to 9,999"):
+        StageTask(small_request.run, (Want(IMAGE_LESSON, (image,)),)).perform(Workbench(finished))
 
 
 def test_a_cancel_keeps_the_run_and_stores_no_lesson(finished, small_request):
     bench = Workbench(finished)
     bench.reporter.cancel()
     with pytest.raises(Cancelled):
-        GradientsTask(small_request.run, 4).perform(bench)
-    assert HEAD_GRADIENTS.load(finished, small_request.run) is None
+        StageTask(small_request.run, (Want(HEAD_GRADIENTS, (4,)),)).perform(bench)
+    assert StoredRun.open(finished, small_request.run).load(HEAD_GRADIENTS, 4) is None
     assert load_results(finished, small_request.run).summary.state == "finished"
 
 

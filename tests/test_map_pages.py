@@ -15,13 +15,15 @@ from streamlit.testing.v1 import AppTest
 from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, SearchHistory
-from snapvit.jobs.tasks import Workbench
+from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
-from snapvit.pipeline.map_tasks import CutCkaTask, NullSearchTask, ProjectionsTask
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.store.store import Store
 from snapvit.ui.maps.structure_maps import block_means, cluster_order, depth_order
 
@@ -49,7 +51,7 @@ def payload(app: AppTest) -> int:
 
 def forget(store: Store, run: str, *stages: str) -> None:
     for stage in stages:
-        store.forget(run, stage)
+        store.forget(run, [stage])
 
 
 def test_before_the_cka_map_the_page_says_what_comes_first(shown, small_request):
@@ -124,7 +126,7 @@ def test_a_cut_map_is_offered_then_shown(view, shown, small_request):
     app = opened(CKA, s="0.9", view=view)
     assert "is not computed yet" in words(app)
     assert app.button(key="cut_cka").label == "Compute this map"
-    CutCkaTask(run, 0.9, 0.75).perform(Workbench(shown))
+    StageTask(run, (Want(CUT_CKA, (0.9, 0.75)),)).perform(Workbench(shown))
     app = opened(CKA, s="0.9", view=view)
     title = {"after": "How alike what is left is", "difference": "What the cut changes"}[view]
     assert chart(app, title)
@@ -133,10 +135,10 @@ def test_a_cut_map_is_offered_then_shown(view, shown, small_request):
     assert "the 54 structures that are cut away" in words(app)
 
 
-def test_projections_are_offered_then_shown(shown, small_request):
+def test_directions_are_offered_then_shown(shown, small_request):
     app = opened(CKA, at="1-1", **{"with": "2-1"})
-    assert app.button(key="projections").label == "Compute activations"
-    ProjectionsTask(small_request.run).perform(Workbench(shown))
+    assert app.button(key="directions").label == "Compute activations"
+    StageTask(small_request.run, (Want(MAIN_DIRECTIONS),)).perform(Workbench(shown))
     app = opened(CKA, at="1-1", **{"with": "2-1"})
     dots = chart(app, "Do the two respond to the same images?")["data"][0]
     assert len(array(dots["x"])) == len(array(dots["y"])) == 16
@@ -194,12 +196,12 @@ def test_going_to_and_fro_between_the_pages(shown):
 
 
 def test_chance_is_offered_then_told(shown, small_request, monkeypatch):
-    monkeypatch.setattr("snapvit.pipeline.map_tasks.REPLAYS", 12)
+    monkeypatch.setattr("snapvit.pipeline.stages.search.REPLAYS", 12)
     app = opened(CORRELATION)
     assert app.button(key="null_search").label == "Replay by chance"
     assert "12 evaluations (3 generations of 4)" in words(app)
     assert "3,570 free numbers" in words(app)
-    NullSearchTask(small_request.run).perform(Workbench(shown))
+    StageTask(small_request.run, (Want(NULL_SEARCH, (3,)),)).perform(Workbench(shown))
     app = opened(CORRELATION)
     assert "12 replays of this search" in words(app)
     assert set(app.dataframe[0].value["Chance"]) <= {"beyond", "top 1 %", "usual"}
@@ -231,21 +233,21 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store(folder / "cache")
     run_pipeline(request, store, Reporter())
     bench = Workbench(store)
-    ProjectionsTask(request.run).perform(bench)
-    CutCkaTask(request.run, 0.5, 0.35).perform(bench)
+    StageTask(request.run, (Want(MAIN_DIRECTIONS),)).perform(bench)
+    StageTask(request.run, (Want(CUT_CKA, (0.5, 0.35)),)).perform(bench)
     return shutil.copytree(store.root, folder / "copy")
 
 
 def test_a_vit_b_topology_stays_under_the_limit(large, monkeypatch):
     monkeypatch.setenv("SNAPVIT_CACHE", str(large))
-    monkeypatch.setattr("snapvit.pipeline.map_tasks.REPLAYS", 3)
-    run = Store(large).runs()[0]
+    monkeypatch.setattr("snapvit.pipeline.stages.search.REPLAYS", 3)
+    run = Store(large).manifests()[0].run
     results = load_results(Store(large), run)
     assert isinstance(results.cka, CkaMap)
     assert isinstance(results.search, SearchHistory)
     assert results.facts.topology.structures == 156
     assert results.search.individuals.shape[:2] == (50, 19)
-    NullSearchTask(run).perform(Workbench(Store(large)))
+    StageTask(run, (Want(NULL_SEARCH, (50,)),)).perform(Workbench(Store(large)))
     for page, query in ((CKA, {}), (CKA, {"view": "difference", "order": "cluster"}), (CORRELATION, {})):
         app = opened(page, **query)
         assert payload(app) < LIMIT, page

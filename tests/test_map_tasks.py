@@ -9,18 +9,13 @@ import pytest
 
 from snapvit.errors import Cancelled, InputError
 from snapvit.jobs.manager import JobManager, JobState
-from snapvit.jobs.tasks import Workbench
+from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.method.null_search import null_search
 from snapvit.method.search import SearchState, search
-from snapvit.pipeline.map_tasks import (
-    CUT_CKA,
-    NULL_SEARCH,
-    PROJECTIONS,
-    CutCkaTask,
-    NullSearchTask,
-    ProjectionsTask,
-)
-from snapvit.pipeline.results import load_results
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.search import NULL_SEARCH
 
 
 @pytest.fixture
@@ -30,8 +25,8 @@ def bench(finished):
 
 def test_a_cut_that_removes_nothing_has_the_runs_own_map(bench, small_request):
     run = small_request.run
-    CutCkaTask(run, 0.0, 0.0).perform(bench)
-    found = CUT_CKA.load(bench.store, run, 0.0, 0.0)
+    StageTask(run, (Want(CUT_CKA, (0.0, 0.0)),)).perform(bench)
+    found = StoredRun.open(bench.store, run).load(CUT_CKA, 0.0, 0.0)
     np.testing.assert_allclose(found.values, load_results(bench.store, run).cka.values, atol=1e-4)
     progress = bench.reporter.progress
     assert progress.overall_done == progress.overall_total == 16
@@ -39,31 +34,31 @@ def test_a_cut_that_removes_nothing_has_the_runs_own_map(bench, small_request):
 
 def test_a_cut_leaves_its_structures_and_is_computed_once(bench, small_request):
     run = small_request.run
-    CutCkaTask(run, 0.9, 0.75).perform(bench)
-    first = bench.store.entry(run, CUT_CKA.entry_name(0.9, 0.75))
-    values = CUT_CKA.load(bench.store, run, 0.9, 0.75).values
+    StageTask(run, (Want(CUT_CKA, (0.9, 0.75)),)).perform(bench)
+    first = bench.store.entry(run, CUT_CKA.entry_name((0.9, 0.75)))
+    values = StoredRun.open(bench.store, run).load(CUT_CKA, 0.9, 0.75).values
     present = np.isfinite(np.diag(values))
     assert present.sum() == 12 + 72 - 54  # three quarters of 72 heads go, every block keeps neurons
     assert np.isfinite(values[np.ix_(present, present)]).all()
-    CutCkaTask(run, 0.9, 0.75).perform(bench)
-    assert bench.store.entry(run, CUT_CKA.entry_name(0.9, 0.75)) == first
-    assert CUT_CKA.load(bench.store, run, 0.9, 0.7) is None
+    StageTask(run, (Want(CUT_CKA, (0.9, 0.75)),)).perform(bench)
+    assert bench.store.entry(run, CUT_CKA.entry_name((0.9, 0.75))) == first
+    assert StoredRun.open(bench.store, run).load(CUT_CKA, 0.9, 0.7) is None
 
 
 def test_projections_are_kept(bench, small_request):
     run = small_request.run
-    ProjectionsTask(run).perform(bench)
-    found = PROJECTIONS.load(bench.store, run)
+    StageTask(run, (Want(MAIN_DIRECTIONS),)).perform(bench)
+    found = StoredRun.open(bench.store, run).load(MAIN_DIRECTIONS)
     assert found.scores.shape == (84, 16)
     np.testing.assert_allclose(found.scores.std(axis=1), 1, atol=1e-4)
     assert ((found.shares > 0) & (found.shares <= 1)).all()
 
 
 def test_the_null_belongs_to_the_generations_it_replayed(bench, small_request, monkeypatch):
-    monkeypatch.setattr("snapvit.pipeline.map_tasks.REPLAYS", 5)
+    monkeypatch.setattr("snapvit.pipeline.stages.search.REPLAYS", 5)
     run = small_request.run
-    NullSearchTask(run).perform(bench)
-    found = NULL_SEARCH.load(bench.store, run, 3)
+    StageTask(run, (Want(NULL_SEARCH, (3,)),)).perform(bench)
+    found = StoredRun.open(bench.store, run).load(NULL_SEARCH, 3)
     state = bench.store.load(run, "search", SearchState)
     want = null_search(state.history, small_request.config.search.seed, 5)
     np.testing.assert_array_equal(found.quantiles, want.quantiles)
@@ -72,48 +67,48 @@ def test_the_null_belongs_to_the_generations_it_replayed(bench, small_request, m
     (after,) = search(state, lambda x: np.array([x.sum(), 0.0]), 4)
     entry = bench.store.entry(run, "search")
     bench.store.save(run, "search", entry.key, after, complete=True, seconds=0.0)
-    assert NULL_SEARCH.load(bench.store, run, 4) is None
-    NullSearchTask(run).perform(bench)
-    assert NULL_SEARCH.load(bench.store, run, 4).strongest.shape == (5, 5)
+    assert StoredRun.open(bench.store, run).load(NULL_SEARCH, 4) is None
+    StageTask(run, (Want(NULL_SEARCH, (4,)),)).perform(bench)
+    assert StoredRun.open(bench.store, run).load(NULL_SEARCH, 4).strongest.shape == (5, 5)
 
 
-@pytest.mark.parametrize("kind", [CutCkaTask, ProjectionsTask, NullSearchTask])
-def test_a_cancel_stops_it_and_keeps_nothing(kind, bench, small_request):
-    task = kind(small_request.run, 0.5, 0.35) if kind is CutCkaTask else kind(small_request.run)
-    before = set(bench.store.manifest(small_request.run).stages)
+@pytest.mark.parametrize("want", [Want(CUT_CKA, (0.5, 0.35)), Want(MAIN_DIRECTIONS), Want(NULL_SEARCH, (3,))], ids=str)
+def test_a_cancel_stops_it_and_keeps_nothing(want, bench, small_request):
+    task = StageTask(small_request.run, (want,))
+    before = set(bench.store.manifest(small_request.run).entries)
     bench.reporter.cancel()
     with pytest.raises(Cancelled):
         task.perform(bench)
-    assert set(bench.store.manifest(small_request.run).stages) == before
+    assert set(bench.store.manifest(small_request.run).entries) == before
 
 
 def test_a_cancelled_cut_gives_the_model_back(bench, small_request):
     run = small_request.run
     bench.reporter.cancel()
     with pytest.raises(Cancelled):
-        CutCkaTask(run, 0.5, 0.35).perform(bench)
+        StageTask(run, (Want(CUT_CKA, (0.5, 0.35)),)).perform(bench)
     bench.reporter = type(bench.reporter)()
-    CutCkaTask(run, 0.0, 0.0).perform(bench)
-    found = CUT_CKA.load(bench.store, run, 0.0, 0.0)
+    StageTask(run, (Want(CUT_CKA, (0.0, 0.0)),)).perform(bench)
+    found = StoredRun.open(bench.store, run).load(CUT_CKA, 0.0, 0.0)
     np.testing.assert_allclose(found.values, load_results(bench.store, run).cka.values, atol=1e-4)
 
 
 def test_what_has_no_ground_is_refused_in_a_sentence(bench, small_request):
     with pytest.raises(InputError, match="no run named"):
-        ProjectionsTask("nobody").perform(bench)
-    bench.store.forget(small_request.run, "ranking")
+        StageTask("nobody", (Want(MAIN_DIRECTIONS),)).perform(bench)
+    bench.store.forget(small_request.run, ["ranking"])
     with pytest.raises(InputError, match="no ranking yet"):
-        CutCkaTask(small_request.run, 0.5, 0.35).perform(bench)
-    bench.store.forget(small_request.run, "search")
-    with pytest.raises(InputError, match="no generation"):
-        NullSearchTask(small_request.run).perform(bench)
+        StageTask(small_request.run, (Want(CUT_CKA, (0.5, 0.35)),)).perform(bench)
+    bench.store.forget(small_request.run, ["search"])
+    with pytest.raises(InputError, match="no search yet"):
+        StageTask(small_request.run, (Want(NULL_SEARCH, (3,)),)).perform(bench)
 
 
 def test_the_worker_performs_them(finished, small_request):
     manager = JobManager(finished)
     try:
-        job = manager.submit(CutCkaTask(small_request.run, 0.5, 0.35))
-        assert manager.submit(CutCkaTask(small_request.run, 0.5, 0.35)) == job
+        job = manager.submit(StageTask(small_request.run, (Want(CUT_CKA, (0.5, 0.35)),)))
+        assert manager.submit(StageTask(small_request.run, (Want(CUT_CKA, (0.5, 0.35)),))) == job
     finally:
         deadline = time.monotonic() + 60
         while manager.snapshot(job).state.active and time.monotonic() < deadline:

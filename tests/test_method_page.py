@@ -12,9 +12,8 @@ import pytest
 from page_checks import opened
 from streamlit.testing.v1 import AppTest
 
-from snapvit.artifacts import Curvature
-from snapvit.pipeline.lessons import HEAD_GRADIENTS, IMAGE_LESSON
-from snapvit.pipeline.results import RunResults, list_runs, load_results
+from snapvit.pipeline.results import RunResults, StoredRun, list_runs, load_results
+from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.store.store import Store
 from snapvit.ui.words import scientific, small
 
@@ -70,17 +69,17 @@ def test_without_a_choice_it_follows_the_last_head_that_the_cut_removes(results:
 
 def test_the_histogram_s_mean_is_the_stored_curvature(results: RunResults, shipped: Store) -> None:
     shown = metrics(opened("pages/method.py", at="3-4"))
-    stored = float(shipped.load(results.summary.run, "curvature", Curvature).head[2, 3])
+    stored = float(results.curvature.head[2, 3])
     assert shown["Local curvature in this run"] == f"{stored:.3e}"
     assert shown["Mean of these 1,000"] == f"{stored:.3e}"
-    gradients = HEAD_GRADIENTS.load(shipped, results.summary.run)
+    gradients = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS, 1000)
     assert shown["Square of the mean gradient"] == f"{gradients.accumulated[2, 3]:.3e}"
 
 
 def test_the_loss_of_the_chosen_image_is_its_artifact_s(results: RunResults, shipped: Store) -> None:
-    ids = HEAD_GRADIENTS.load(shipped, results.summary.run).ids
+    ids = StoredRun.open(shipped, results.summary.run).load(HEAD_GRADIENTS, 1000).ids
     for image in (int(ids[0]), int(ids[3])):
-        lesson = IMAGE_LESSON.load(shipped, results.summary.run, image)
+        lesson = StoredRun.open(shipped, results.summary.run).load(IMAGE_LESSON, str(image))
         text = words(opened("pages/method.py", image=str(image)))
         assert f"2 × 11 = 22 such terms is **{lesson.loss:.3f}**" in text
         ideal = sum(11 * -(t * np.log(t)).sum() for t in lesson.shares[:2].astype(np.float64))
@@ -124,9 +123,9 @@ def test_the_most_alike_structures_are_named(results: RunResults) -> None:
 
 
 def test_without_gradients_the_rest_is_there_and_a_button_computes_them(results: RunResults, shipped: Store) -> None:
-    for name in list(shipped.manifest(results.summary.run).stages):
+    for name in list(shipped.manifest(results.summary.run).entries):
         if name.startswith("lesson-"):
-            shipped.forget(results.summary.run, name)
+            shipped.forget(results.summary.run, [name])
     app = opened("pages/method.py")
     assert app.button(key="compute_gradients").disabled is False
     text = words(app)
@@ -142,7 +141,7 @@ def test_an_image_without_a_lesson_offers_to_compute_it(shipped: Store) -> None:
 
 def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResults, shipped: Store) -> None:
     for stage in ("cka", "search", "ranking", "evaluation"):
-        shipped.forget(results.summary.run, stage)
+        shipped.forget(results.summary.run, [stage])
     text = words(opened("pages/method.py"))
     for what in ("CKA map", "search", "ranking"):
         assert f"This run has no {what} yet" in text
@@ -150,7 +149,7 @@ def test_a_run_that_has_only_its_curvature_says_what_is_to_come(results: RunResu
 
 
 def test_a_run_without_curvature_says_so(results: RunResults, shipped: Store) -> None:
-    shipped.forget(results.summary.run, "curvature")
+    shipped.forget(results.summary.run, ["curvature"])
     app = opened("pages/method.py")
     assert "This run has none" in words(app)
     assert not app.get("plotly_chart")

@@ -21,7 +21,7 @@ from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 
 
@@ -162,11 +162,11 @@ def test_numbers_do_not_depend_on_whether_pixels_are_held(tmp_path, small_settin
     for name, held in (("held", pixels.HELD_BYTES), ("streamed", 0)):
         monkeypatch.setattr(pixels.pixel_table, "__defaults__", (held,))
         workspace = run_pipeline(request, Store(tmp_path / name), Reporter())
-        assert (workspace.query_table.pixels is None) == (name == "streamed")
+        assert (workspace.table("queries").pixels is None) == (name == "streamed")
         results = load_results(Store(tmp_path / name), request.run)
         tables.append((results.measurements, results.search, results.cka))
     (a, search_a, cka_a), (b, search_b, cka_b) = tables
-    np.testing.assert_array_equal(a.hits, b.hits)
+    np.testing.assert_array_equal(a.answers, b.answers)
     np.testing.assert_array_equal(a.cosine, b.cosine)
     np.testing.assert_array_equal(search_a.factors, search_b.factors)
     np.testing.assert_array_equal(cka_a.values, cka_b.values)

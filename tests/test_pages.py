@@ -12,8 +12,9 @@ import pytest
 from page_checks import PAGES, charts, opened, words
 from scipy.stats import binomtest
 
-from snapvit.artifacts import Measurements
+from scripts.bundled_run import REQUEST
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 from snapvit.ui.resources import jobs
 
 
@@ -42,14 +43,14 @@ def test_the_shipped_run_is_shown_at_once(page: str, shipped: Store) -> None:
 def test_the_run_page_says_what_cuts_cost_and_how_the_search_went_once_asked(shipped: Store) -> None:
     app = opened("app.py")
     text = words(app)
-    table = shipped.load(shipped.runs()[0], "evaluation", Measurements)
+    table = shipped.load(REQUEST.run, "evaluation", Measurements)
     for pair in ((0.0, 0.0), (0.35, 0.2), (0.65, 0.5), (0.95, 0.8)):
         m = table.find(*pair)
         want = binomtest(m.hits, m.queries).proportion_ci(0.95, method="wilson")
         assert f"**{m.hits / m.queries:.1%}** ({want.low:.1%} to {want.high:.1%})" in text
     assert app.button(key="start").disabled is False
     assert not app.get("plotly_chart"), "the first page is quick because it does not wait for Plotly"
-    app.session_state[f"search_{shipped.runs()[0]}"] = True
+    app.session_state[f"search_{REQUEST.run}"] = True
     assert "How the search found its factors" in charts(app.run())
 
 
@@ -94,7 +95,7 @@ class Waiting:
 
 def test_a_finished_run_stays_finished_while_something_is_added_to_it(shipped: Store) -> None:
     go_on = threading.Event()
-    jobs().submit(Waiting(shipped.runs()[0], go_on))
+    jobs().submit(Waiting(REQUEST.run, go_on))
     text = words(opened("app.py"))
     go_on.set()
     jobs().close()
@@ -131,7 +132,7 @@ def test_an_unfinished_run_says_what_is_missing_and_can_go_on(shipped: Store) ->
     run = next(shipped.root.glob("bundled-paper-*"))
     manifest = json.loads((run / "manifest.json").read_text())
     for stage in ("search", "ranking", "evaluation"):
-        (run / manifest["stages"].pop(stage)["file"]).unlink()
+        (run / manifest["entries"].pop(stage)["file"]).unlink()
     (run / "manifest.json").write_text(json.dumps(manifest))
     app = opened("app.py")
     assert "Nothing can be cut yet" in words(app)

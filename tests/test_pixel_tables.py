@@ -32,9 +32,6 @@ class Counted:
         self.decoded.append(index)
         return noise(index, *SIZES[index % len(SIZES)])
 
-    def digest(self) -> str:
-        return "counted"
-
 
 IDS = np.array([7, 3, 49, 0, 3, 12, 30, 31, 32, 33, 2])
 

@@ -16,12 +16,12 @@ from snapvit.elastic.cost import cost_model
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
 from snapvit.models.loading import LoadedModel
-from snapvit.pipeline.config import NO_IMAGES, STAGES, RunRequest
+from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.published.scores import PublishedScores, read_scores, write_scores
 from snapvit.store.codec import decode, encode
 from snapvit.store.store import Store
@@ -60,7 +60,7 @@ def shell(capsys: pytest.CaptureFixture, *args: object) -> tuple[int, str, str]:
 def test_an_import_is_a_run_that_holds_scores_ranking_and_costs(store: Store) -> None:
     run = import_scores(store, scores())
     results = load_results(store, run)
-    assert store.problems == {}
+    assert store.problems == ()
     (summary,) = list_runs(store)
     assert (summary.run, summary.state, summary.preset, summary.seed) == (run, "imported scores", "scores", None)
     assert (summary.data, summary.done) == (NO_IMAGES, ("scores", "ranking"))
@@ -149,13 +149,13 @@ def test_exported_scores_give_the_same_ranking_and_measurements(
     assert [again.curvature, again.cka, again.search] == [None] * 3
     np.testing.assert_array_equal(again.ranking.mlp, first.ranking.mlp)
     np.testing.assert_array_equal(again.ranking.head, first.ranking.head)
-    for name in ("mlp", "heads", "kept_neurons", "kept_heads", "hits", "cosine", "params", "macs"):
+    for name in ("mlp", "heads", "kept_neurons", "kept_heads", "answers", "cosine", "params", "macs"):
         np.testing.assert_array_equal(getattr(again.measurements, name), getattr(first.measurements, name), name)
     assert [e.text for e in events if e.kind == "note"] == []
     # nothing is left to compute, and the file is needed no more
     reporter = Reporter()
     run_pipeline(request, other, reporter)
-    assert [event.kind for event in reporter.events] == ["cached"] * 3
+    assert [event.kind for event in reporter.events] == ["cached"] * 4  # and the times
     measured = measure_cut(other, request.run, 0.2, 0.1, Reporter())
     assert measured.cut == cut_at(first.ranking, 0.2, 0.1)
 
@@ -195,9 +195,6 @@ def test_names_and_keys_tell_scores_apart(small_request: RunRequest) -> None:
     with_scores = [replace(small_request, scores=digest) for digest in ("a", "b")]
     assert len({small_request.run, *(r.run for r in with_scores)}) == 3
     assert with_scores[0].run.startswith("bundled-scores-")
-    assert small_request.stages == STAGES
-    assert with_scores[0].stages == ("scores", "ranking", "evaluation")
-    assert replace(with_scores[0], data=NO_IMAGES).stages == ("scores", "ranking")
 
 
 def test_the_shell_reads_exports_imports_and_runs(
@@ -262,7 +259,7 @@ def test_the_shell_refuses_what_is_no_score_file(command: str, tmp_path: Path, c
 def test_the_shell_names_a_run_that_has_no_scores_yet(
     finished: Store, small_request: RunRequest, tmp_path: Path, capsys
 ) -> None:
-    finished.forget(small_request.run, "search")
+    finished.forget(small_request.run, ["search"])
     code, _, err = shell(capsys, "scores", small_request.run, "--out", tmp_path / "x.pt", "--cache", finished.root)
     assert code == 2
     assert "has no final scores yet" in err

@@ -182,6 +182,18 @@ def test_ratios_outside_0_to_1_are_refused(ratio):
         cut_at(ranking, 0, ratio)
 
 
+@pytest.mark.parametrize("heads", [1, 2, 3, 4])
+def test_a_floor_protects_at_least_one_of_few_heads(heads):
+    """20 % of three heads is less than one, but a block that may lose them all has no floor."""
+    table = np.random.default_rng(0).random((5, heads))
+    scores = Scores(np.random.default_rng(1).random((5, 20)), table)
+    kept = cut_at(rank(scores, Floors(0.05, 0.2)), 0.99, 0.99)
+    assert min(kept.kept_heads) == 1
+    assert min(kept.kept_neurons) == 1
+    assert (rank(scores, Floors(0.05, 0.2)).head_order()[:, 0] == table.argmax(axis=1)).all()
+    assert min(cut_at(rank(scores, Floors(0, 0)), 0.99, 0.99).kept_heads) == 0 or heads == 1
+
+
 @pytest.mark.parametrize("floor", [-0.01, 1.01, float("nan")])
 @pytest.mark.parametrize("name", ["neurons", "heads"])
 def test_floors_outside_0_to_1_are_refused(name, floor):

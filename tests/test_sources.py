@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from snapvit.artifacts import Preprocess
-from snapvit.data.fashion_mnist import FASHION_CLASSES, FASHION_MNIST, IDX_IMAGES, FashionMnist, read_idx
+from snapvit.data.fashion_mnist import FASHION_CLASSES, FASHION_MNIST, FashionMnist
+from snapvit.data.idx import read_idx
 from snapvit.data.pixels import fit_image, pixel_table
 from snapvit.data.sources import open_source
 from snapvit.errors import InputError
@@ -56,14 +57,22 @@ def write(folder: Path, pixels: bytes, labels: bytes) -> None:
     (folder / LABELS).write_bytes(gzip.compress(struct.pack(">2i", 2049, count) + labels))
 
 
-def test_digest_follows_the_pixels_and_labels(tmp_path):
-    def digest(pixels: bytes, labels: bytes) -> str:
+def test_digest_follows_the_pixels_and_labels_of_the_chosen_images_alone(tmp_path):
+    def digest(pixels: bytes, labels: bytes, ids: tuple[int, ...] = (0, 1)) -> str:
         write(tmp_path, pixels, labels)
-        return FashionMnist(tmp_path).digest()
+        return FashionMnist(tmp_path).digest_of(np.array(ids))
 
-    first = digest(b"abcdefgh", b"\1\2")
-    assert digest(b"abcdefgh", b"\1\2") == first
-    assert len({first, digest(b"abcdefgX", b"\1\2"), digest(b"efghabcd", b"\1\2"), digest(b"abcdefgh", b"\2\1")}) == 4
+    first = digest(b"abcdefghijkl", b"\1\2\3")
+    assert first == digest(b"abcdefghijkl", b"\1\2\3") == digest(b"abcdefghXYZW", b"\1\2\4")
+    others = {
+        "a pixel": digest(b"abcdefgXijkl", b"\1\2\3"),
+        "images swapped": digest(b"efghabcdijkl", b"\1\2\3"),
+        "labels swapped": digest(b"abcdefghijkl", b"\2\1\3"),
+        "order": digest(b"abcdefghijkl", b"\1\2\3", (1, 0)),
+        "one more": digest(b"abcdefghijkl", b"\1\2\3", (0, 1, 2)),
+        "one fewer": digest(b"abcdefghijkl", b"\1\2\3", (0,)),
+    }
+    assert len({first, *others.values()}) == 1 + len(others)
 
 
 def spoil_middle(data: bytes) -> bytes:
@@ -99,12 +108,12 @@ def test_a_damaged_file_is_named(tmp_path, kind):
     path = tmp_path / "some-images.gz"
     path.write_bytes(DAMAGED[kind])
     with pytest.raises(InputError, match=r"some-images\.gz") as caught:
-        read_idx(path, IDX_IMAGES)
+        read_idx(path, 3)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz cannot be read"):
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz does not exist"):
         FashionMnist(tmp_path)
 
 

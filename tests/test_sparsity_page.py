@@ -6,18 +6,18 @@ import dataclasses
 import json
 import re
 
-import numpy as np
 import pytest
 from page_checks import opened, words
 from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
-from snapvit.artifacts import Measurements
+from scripts.bundled_run import REQUEST
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 
 MODES = ("path", "ratios", "budget")
 
@@ -25,19 +25,20 @@ MODES = ("path", "ratios", "budget")
 @pytest.fixture
 def unlabelled(shipped: Store) -> Store:
     """The shipped run as if its images had no labels."""
-    run = shipped.runs()[0]
+    run = REQUEST.run
     table = shipped.load(run, "evaluation", Measurements)
     entry, manifest = shipped.entry(run, "evaluation"), shipped.manifest(run)
-    bare = dataclasses.replace(table, hits=np.full_like(table.hits, -1))
+    bare = dataclasses.replace(table, answers=table.answers[:, :0])
     shipped.save(run, "evaluation", entry.key, bare, complete=True, seconds=1.0)
-    shipped.create(run, manifest.request, dataclasses.replace(manifest.facts, classes=()))
+    facts = dataclasses.replace(manifest.facts, classes=(), accuracy_missing="The images have no labels")
+    shipped.create(run, manifest.request, facts, manifest.nodes)
     assert encode(shipped.manifest(run).facts)[1]["classes"] == ()
     return shipped
 
 
 @pytest.fixture
 def without_grid(shipped: Store) -> Store:
-    drop_grid(shipped, shipped.runs()[0])
+    drop_grid(shipped, REQUEST.run)
     return shipped
 
 
@@ -67,13 +68,13 @@ def test_every_mode_without_a_run_says_what_to_do(mode, tmp_path, monkeypatch):
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_an_unranked_run_says_what_is_missing(mode, shipped):
     for stage in ("search", "ranking", "evaluation"):
-        shipped.forget(shipped.runs()[0], stage)
+        shipped.forget(REQUEST.run, [stage])
     assert "no ranking yet" in words(opened("pages/sparsity.py", mode=mode))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
-    shipped.forget(shipped.runs()[0], "evaluation")
+    shipped.forget(REQUEST.run, ["evaluation"])
     app = opened("pages/sparsity.py", mode=mode, max_params="1.5")
     if mode == "budget":
         assert re.search(r"Cut to \d+\.\d% sparsity", words(app))
@@ -100,7 +101,7 @@ def test_the_mode_is_kept_in_the_address(shipped):
 
 
 def test_two_ratios_show_a_measured_cut_with_its_numbers(shipped):
-    run = shipped.runs()[0]
+    run = REQUEST.run
     row = load_results(shipped, run).measurements.find(0.65, 0.5)
     app = opened("pages/sparsity.py", mode="ratios", s="0.65", heads="50")
     assert "The cut at 65.0% of neurons and 50.0% of heads" in words(app)
@@ -123,7 +124,7 @@ def test_a_grid_that_is_not_measured_is_shown_hollow_and_offered(without_grid):
 
 
 def test_an_unmeasured_pair_has_exact_costs_and_is_offered(shipped):
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
     app = opened("pages/sparsity.py", mode="ratios", s="0.2", heads="70")
     costs, topology = results.facts.costs, results.facts.topology
     neurons = 12 * topology.hidden - int(0.2 * 12 * topology.hidden)
@@ -145,7 +146,7 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     assert "1.5" in app.query_params["max_params"]
     title = app.subheader[0].value
     sparsity = float(re.search(r"Cut to ([\d.]+)% sparsity", title)[1]) / 100
-    results = load_results(shipped, shipped.runs()[0])
+    results = load_results(shipped, REQUEST.run)
 
     steps = [round(0.005 * i, 4) for i in range(191)]
     fits = [s for s in steps if results.facts.costs.params(cut_at(results.ranking, *path_pair(s))) <= 1.5e6]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snapvit.data.image_source import ImageSource
 from snapvit.data.sources import open_source
 from snapvit.data.splits import split_source
 from snapvit.errors import InputError
 
 
-class Labelled:
+class Labelled(ImageSource):
     """Images that are nothing but their labels."""
 
-    name, class_names, skipped = "labelled", ("cat", "dog", "emu"), ()
+    name, class_names = "labelled", ("cat", "dog", "emu")
 
     def __init__(self, labels: list[int] | None, count: int = 0) -> None:
         self.labels = None if labels is None else np.array(labels)
@@ -25,8 +26,8 @@ class Labelled:
     def image(self, index: int) -> np.ndarray:
         return np.zeros((4, 4, 3), np.uint8)
 
-    def digest(self) -> str:
-        return "labelled"
+    def content(self, index: int) -> str:
+        return str(index)
 
 
 def parts(source: object, seed: int) -> list[np.ndarray]:
@@ -72,12 +73,30 @@ def test_the_seed_decides():
         assert not np.array_equal(a, c)
 
 
-def test_a_prefix_of_a_part_is_a_fair_sample():
+COUNTS = [(5, 5, 5), (101, 7, 13), (400, 5, 90), (6, 5, 250), (5,) * 40, (300, *(5,) * 30), (37,), range(5, 60)]
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=lambda counts: f"{len(counts)} classes of {sum(counts)}")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_prefix_is_stratified_as_well_as_whole_numbers_allow(counts, seed):
+    labels = np.random.default_rng(3).permutation(np.repeat(np.arange(len(counts)), counts))
+    source = Labelled(labels.tolist())
+    for part in parts(source, seed)[1:]:
+        there = np.eye(len(counts), dtype=int)[labels[part]].cumsum(axis=0)  # (N, C) of each class so far
+        prefixes = np.arange(1, len(part) + 1)[:, None]
+        assert (there >= prefixes * there[-1] // len(part)).all()
+        assert (there <= -(-prefixes * there[-1] // len(part))).all()
+
+
+def test_images_are_shuffled_within_their_class_and_classes_take_turns_in_no_fixed_order():
     source = open_source("bundled")
     for part in parts(source, 0):
-        counts = np.bincount(source.labels[part[:1000]], minlength=10)
-        assert counts.min() > 60  # 100 expected, standard deviation below 10
-        assert counts.max() < 140
+        of_class = [part[source.labels[part] == label] for label in range(10)]
+        for ids in of_class:
+            assert abs(np.corrcoef(np.arange(len(ids)), ids)[0, 1]) < 0.25  # 3.5 standard deviations of 200 images
+    rounds = source.labels[parts(source, 0)[1]].reshape(-1, 10)
+    assert (np.sort(rounds, axis=1) == np.arange(10)).all()
+    assert len(np.unique(rounds, axis=0)) > 500  # of 600
 
 
 def test_the_global_random_state_is_left_alone():

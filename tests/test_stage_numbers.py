@@ -18,10 +18,11 @@ from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.models.loading import BUNDLED_CHECKPOINT, weights_digest
-from snapvit.pipeline.config import PRESETS, STAGES, RunRequest, path_pair, path_points, with_settings
+from snapvit.pipeline.config import PRESETS, RunRequest, path_pair, path_points, with_settings
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import find_measurement, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.table import main_stages
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 
@@ -76,7 +77,7 @@ def test_shapes_and_counts_are_those_asked_for(finished, small_request):
     assert (table.k, table.gallery, table.queries) == (5, 60, 20)
     assert [(m, h) for m, h in zip(table.mlp, table.heads, strict=True)] == [path_pair(s) for s in path_points(3)]
     assert results.summary.state == "finished"
-    assert results.summary.done == STAGES
+    assert results.summary.done == tuple(stage.name for stage in main_stages(small_request))
     assert results.request == small_request
 
 
@@ -109,7 +110,7 @@ def test_top1_of_the_whole_model_is_that_of_scikit_learn_on_plain_embeddings(
     run_pipeline(request, finished, Reporter())
     own, asked = opened.split.gallery[:gallery], opened.split.query[:queries]
     hits = sklearn_hits(k, embedding(plain, own), embedding(plain, asked), labels[own], labels[asked])
-    whole = find_measurement(finished, request.run, 0.0, 0.0)
+    whole = StoredRun.open(finished, request.run).measurement(0.0, 0.0)
     assert whole.hits == hits
     assert whole.top1 == hits / queries
     assert 0.5 < whole.top1 <= 1
@@ -122,7 +123,7 @@ def test_top1_of_the_shipped_run_is_that_of_plain_scikit_learn(opened, plain, em
     sizes = request.config.evaluation
     own, asked = opened.split.gallery[: sizes.gallery], opened.split.query[: sizes.queries]
     pictures = embedding(plain, own), embedding(plain, asked), labels[own], labels[asked]
-    shipped = find_measurement(Store(Path(__file__).parents[1] / "cache"), request.run, 0.0, 0.0)
+    shipped = StoredRun.open(Store(Path(__file__).parents[1] / "cache"), request.run).measurement(0.0, 0.0)
     assert shipped.queries == len(asked) == 2000
     assert shipped.hits == sklearn_hits(sizes.k, *pictures, own_ties=True)
 
@@ -137,7 +138,7 @@ def test_a_cut_measures_like_a_plain_model_with_its_lost_structures_masked(
     own, asked = opened.split.gallery[:60], opened.split.query[:20]
     whole = embedding(plain, asked).astype(np.float64)
     for sparsity in (0.475, 0.95):
-        measured = find_measurement(finished, small_request.run, *path_pair(sparsity))
+        measured = StoredRun.open(finished, small_request.run).measurement(*path_pair(sparsity))
         kept = naive_kept(scores, 0.05, measured.cut.mlp), naive_kept(head_scores, 0.2, measured.cut.heads)
         assert tuple(map(len, kept[0])) == measured.cut.kept_neurons
         assert tuple(map(len, kept[1])) == measured.cut.kept_heads
@@ -170,7 +171,8 @@ def test_parameters_are_those_of_the_weights_that_stay(finished, small_request, 
             parts += [attention.proj.weight[:, columns], attention.proj.bias]
             total += sum(part.numel() for part in parts)
         assert row.params == total
-    assert find_measurement(finished, small_request.run, 0.0, 0.0).params == sum(p.numel() for p in plain.parameters())
+    whole = StoredRun.open(finished, small_request.run).measurement(0.0, 0.0)
+    assert whole.params == sum(p.numel() for p in plain.parameters())
 
 
 def test_cuts_remove_the_share_that_was_asked_for(finished, small_request):

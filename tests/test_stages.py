@@ -9,26 +9,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from snapvit.artifacts import CkaMap, Curvature, Measurements, Ranking
 from snapvit.data.splits import split_source
 from snapvit.errors import Cancelled, InputError
-from snapvit.method.search import SearchState
-from snapvit.pipeline import config, measure, stages
-from snapvit.pipeline.config import STAGES, RunRequest, path_points, setting_names, with_settings
+from snapvit.pipeline import measure
+from snapvit.pipeline.config import RunRequest, path_points, setting_names, with_settings
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.results import list_runs, load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.table import TABLE, key_of, want_of
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
 
-KINDS = {
-    "curvature": Curvature,
-    "cka": CkaMap,
-    "search": SearchState,
-    "ranking": Ranking,
-    "evaluation": Measurements,
-}
+STAGES = ("curvature", "cka", "search", "ranking", "evaluation")
 
 
 def changed(request: RunRequest, *settings: str) -> RunRequest:
@@ -50,7 +43,7 @@ def computed(events: list[Event]) -> set[str]:
 
 
 def entries(store: Store, name: str) -> dict:
-    return dict(store.manifest(name).stages)
+    return dict(store.manifest(name).entries)
 
 
 def never(*_: object, **__: object) -> None:
@@ -59,8 +52,10 @@ def never(*_: object, **__: object) -> None:
 
 @pytest.fixture
 def nothing_may_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("estimate_curvature", "estimate_cka", "Fitness", "search", "rank", "Meter"):
-        monkeypatch.setattr(stages, name, never)
+    for name in ("curvature.estimate_curvature", "cka.estimate_cka", "fitness.Fitness", "search.search"):
+        monkeypatch.setattr(f"snapvit.method.{name}", never)
+    monkeypatch.setattr("snapvit.pipeline.meter.Meter", never)
+    monkeypatch.setattr("snapvit.elastic.latency.measure_latencies", never)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +86,13 @@ DEPENDENTS = {
     "evaluation.k=4": {"evaluation"},
     "evaluation.gallery=59": {"evaluation"},
     "evaluation.queries=19": {"evaluation"},
-    "evaluation.points=5": set(),
+    "evaluation.points=5": {"evaluation"},
     "split_seed=1": set(STAGES),
 }
+
+
+def keys(workspace: Workspace) -> dict[str, str]:
+    return {name: key_of(TABLE[name], workspace.request, workspace.nodes) for name in STAGES}
 
 
 def differing(a: dict[str, str], b: dict[str, str]) -> set[str]:
@@ -104,7 +103,7 @@ def differing(a: dict[str, str], b: dict[str, str]) -> set[str]:
 def test_a_setting_changes_the_keys_of_the_stages_that_depend_on_it(opened, setting):
     request = changed(opened.request, setting)
     split = split_source(opened.source, request.config.split_seed)
-    assert differing(replace(opened, request=request, split=split).keys, opened.keys) == DEPENDENTS[setting]
+    assert differing(keys(replace(opened, request=request, split=split)), keys(opened)) == DEPENDENTS[setting]
 
 
 def test_every_setting_is_in_the_table_of_dependents():
@@ -114,28 +113,34 @@ def test_every_setting_is_in_the_table_of_dependents():
 def test_the_cka_map_is_a_parent_of_a_search_that_starts_from_it(opened):
     start = replace(opened, request=changed(opened.request, "search.start=cka"))
     both = replace(opened, request=changed(opened.request, "search.start=cka", "cka.images=15"))
-    assert differing(start.keys, both.keys) == {"cka"} | AFTER_SEARCH
+    assert differing(keys(start), keys(both)) == {"cka"} | AFTER_SEARCH
 
 
 def test_weights_images_and_preprocessing_change_every_key(opened):
     weights = replace(opened, loaded=replace(opened.loaded, digest="0" * 64))
     preprocess = replace(opened.loaded.preprocess, mean=(0.5, 0.5, 0.5))
     scaled = replace(opened, loaded=replace(opened.loaded, preprocess=preprocess))
-    source = SimpleNamespace(digest=lambda: "1" * 64, labels=opened.source.labels)
-    images = replace(opened, source=source)
+    digests = SimpleNamespace(digest_of=lambda ids: "1" * 64, labels=opened.source.labels)
+    images = replace(opened, source=digests)
     for other in (weights, scaled, images):
-        assert differing(other.keys, opened.keys) == set(STAGES)
+        assert differing(keys(other), keys(opened)) == set(STAGES)
+
+
+def raised(patch: pytest.MonkeyPatch, stage: str) -> None:
+    """As if the meaning of the stage's numbers had changed."""
+    patch.setitem(TABLE, stage, replace(TABLE[stage], schema=1000))
 
 
 def test_a_schema_changes_its_stage_and_what_follows(opened, monkeypatch):
     for stage, want in (("curvature", AFTER_CURVATURE), ("cka", {"cka"}), ("ranking", {"ranking", "evaluation"})):
+        before = keys(opened)
         with monkeypatch.context() as patch:
-            patch.setitem(config.SCHEMAS, stage, 1000)
-            assert differing(replace(opened).keys, opened.keys) == want
+            raised(patch, stage)
+            assert differing(keys(opened), before) == want
 
 
 def test_keys_are_the_same_in_every_workspace(opened, small_request):
-    assert Workspace.open(small_request).keys == opened.keys
+    assert keys(Workspace.open(small_request)) == keys(opened)
 
 
 # Reuse
@@ -144,7 +149,7 @@ def test_keys_are_the_same_in_every_workspace(opened, small_request):
 def test_a_second_run_computes_nothing(finished, small_request, nothing_may_be_computed):
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in finished.root.rglob("*.safetensors")}
     events = run(small_request, finished)
-    assert cached(events) == set(STAGES)
+    assert cached(events) == {*STAGES, "latency"}
     assert computed(events) == set()
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in finished.root.rglob("*.safetensors")} == before
 
@@ -153,7 +158,7 @@ def test_another_search_seed_reuses_curvature_and_cka(finished, small_request):
     request = changed(small_request, "search.seed=1")
     events = run(request, finished)
     assert cached(events) == {"curvature", "cka"}
-    assert computed(events) == AFTER_SEARCH
+    assert computed(events) == AFTER_SEARCH | {"latency"}
     old, new = entries(finished, small_request.run), entries(finished, request.run)
     for stage in STAGES:
         same = stage in ("curvature", "cka")
@@ -166,7 +171,7 @@ def test_another_search_seed_reuses_curvature_and_cka(finished, small_request):
 
 def test_other_query_images_reuse_all_but_the_evaluation(finished, small_request):
     request = changed(small_request, "evaluation.queries=10", "evaluation.points=2")
-    assert computed(run(request, finished)) == {"evaluation"}
+    assert computed(run(request, finished)) == {"evaluation", "latency"}
     table = load_results(finished, request.run).measurements
     assert (table.queries, len(table)) == (10, 2)
 
@@ -174,10 +179,10 @@ def test_other_query_images_reuse_all_but_the_evaluation(finished, small_request
 def test_a_finer_path_keeps_the_points_that_were_measured(finished, small_request):
     request = changed(small_request, "evaluation.points=5")
     events = run(request, finished)
-    assert computed(events) == {"evaluation"}
+    assert computed(events) == {"evaluation", "latency"}
     assert sum(event.kind == "point" for event in events) == 2
     old, new = (load_results(finished, name).measurements for name in (small_request.run, request.run))
-    np.testing.assert_array_equal(new.latency_ms[:3], old.latency_ms)  # rows taken over, not measured again
+    np.testing.assert_array_equal(new.answers[:3], old.answers)  # rows taken over, not measured again
     assert sorted(new.mlp.tolist()) == sorted(path_points(5))
     assert load_results(finished, request.run).summary.state == "finished"
 
@@ -197,15 +202,17 @@ def test_a_damaged_stage_is_recomputed_and_named_while_the_rest_is_kept(finished
     path = finished.root / small_request.run / before[stage].file
     path.write_bytes(path.read_bytes()[:-3])
     store = Store(finished.root)
+    load_results(store, small_request.run)
+    assert [problem.split()[0] for problem in store.problems] == [f"{small_request.run}/{path.name}"]
     events = run(small_request, store)
     assert computed(events) == {stage}
-    assert list(store.problems) == [f"{small_request.run}/{path.name}"]
+    assert store.problems == ()  # what was named is mended
     after = entries(store, small_request.run)
     assert {name for name in STAGES if before[name].sha256 != after[name].sha256} <= {stage} & {"evaluation"}
     again = load_results(Store(finished.root), small_request.run)
     np.testing.assert_array_equal(again.curvature.mlp, results.curvature.mlp)
     np.testing.assert_array_equal(again.search.covariances, results.search.covariances)
-    np.testing.assert_array_equal(again.measurements.hits, results.measurements.hits)
+    np.testing.assert_array_equal(again.measurements.answers, results.measurements.answers)
 
 
 def test_an_outdated_stage_and_what_follows_are_forgotten_before_anything_is_computed(
@@ -213,7 +220,7 @@ def test_an_outdated_stage_and_what_follows_are_forgotten_before_anything_is_com
 ):
     folder = finished.root / small_request.run
     old = entries(finished, small_request.run)
-    monkeypatch.setitem(config.SCHEMAS, "search", 1000)
+    raised(monkeypatch, "search")
     reporter = Reporter(lambda event: reporter.cancel() if event.kind == "stage" else None)
     with pytest.raises(Cancelled):
         run_pipeline(small_request, finished, reporter)
@@ -279,14 +286,21 @@ def test_a_row_that_another_process_adds_while_one_is_measured_is_kept(finished,
     assert load_results(finished, small_request.run).measurements.mlp.tolist()[-2:] == [0.7, 0.6]
 
 
-def test_a_cut_is_not_measured_with_a_model_that_changed(finished, small_request, monkeypatch):
-    monkeypatch.setitem(config.SCHEMAS, "curvature", 1000)
-    with pytest.raises(InputError, match=r"changed since.*run it again"):
+def test_a_cut_is_not_measured_with_a_model_that_changed(finished, small_request):
+    manifest = finished.manifest(small_request.run)
+    nodes = manifest.nodes | {"model": "another"}
+    finished.create(small_request.run, manifest.request, manifest.facts, nodes)
+    for name, entry in manifest.entries.items():  # all of it of the other model
+        want = want_of(name)
+        key = key_of(want.stage, small_request, nodes, want.args)
+        artifact = finished.load(small_request.run, name, want.stage.kind, entry.key)
+        finished.save(small_request.run, name, key, artifact)
+    with pytest.raises(InputError, match=r"The model of run .* changed since.*run it again"):
         measure_cut(finished, small_request.run, 0.3, 0.1, Reporter())
     assert len(load_results(finished, small_request.run).measurements) == 3
 
 
 def test_a_cut_of_a_run_without_ranking_is_refused(finished, small_request):
-    finished.forget(small_request.run, "ranking")
+    finished.forget(small_request.run, ["ranking"])
     with pytest.raises(InputError, match="no ranking yet"):
         measure_cut(finished, small_request.run, 0.3, 0.1, Reporter())

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from store_samples import (
     FACTS,
     KINDS,
+    NODES,
     REQUEST,
     add_run,
     artifact,
     assert_holds,
+    complaints,
     failing,
     files,
+    names,
     path_of,
     two_runs,
 )
 
 from snapvit.artifacts import CkaMap, Curvature, RunFacts
 from snapvit.errors import InputError
-from snapvit.pipeline.results import list_runs, load_results
 from snapvit.store import store as store_module
 from snapvit.store.store import Store, StoreError
 
@@ -52,9 +49,9 @@ def test_what_was_saved_is_loaded_by_another_process_view_of_the_cache(store):
             assert (entry.key, entry.complete, entry.seconds) == (f"key-of-{stage}-{seed}", True, 1.25)
             assert hashlib.sha256(path_of(again, run, stage).read_bytes()).hexdigest() == entry.sha256
     manifest = again.manifest("one")
-    assert (manifest.run, manifest.facts, manifest.request) == ("one", FACTS, json.loads(json.dumps(REQUEST)))
-    assert again.runs() == ["two", "one"]  # newest first
-    assert again.problems == {}
+    assert (manifest.run, manifest.facts, manifest.request, manifest.nodes) == ("one", FACTS, REQUEST, NODES)
+    assert names(again) == ["two", "one"]  # newest first
+    assert again.problems == ()
 
 
 def test_absent_things_are_none_and_no_problem(store):
@@ -64,8 +61,8 @@ def test_absent_things_are_none_and_no_problem(store):
     assert store.entry("three", "curvature") is None
     assert store.load("one", "curvature", Curvature, "another key") is None
     assert store.load("one", "curvature", Curvature, "key-of-curvature-0") is not None
-    assert Store(store.root / "nowhere").runs() == []
-    assert store.problems == {}
+    assert Store(store.root / "nowhere").manifests() == []
+    assert store.problems == ()
 
 
 def test_a_new_version_replaces_the_old_file(store):
@@ -81,18 +78,22 @@ def test_a_new_version_replaces_the_old_file(store):
 def test_creating_again_keeps_the_stages_and_the_date(store):
     before = store.manifest("one")
     facts = RunFacts("renamed", "images", FACTS.topology, FACTS.costs, ())
-    store.create("one", REQUEST, facts)
+    store.create("one", {"other": 1}, facts, {"model": "c"})
     after = store.manifest("one")
-    assert (after.created, after.stages, after.facts) == (before.created, before.stages, facts)
+    assert (after.created, after.entries) == (before.created, before.entries)
+    assert (after.request, after.facts, after.nodes) == ({"other": 1}, facts, {"model": "c"})
 
 
 def test_reading_never_writes(store):
     shutil.copy(path_of(store, "two", "cka"), path_of(store, "one", "cka"))  # a problem, too
     before = {p: p.stat().st_mtime_ns for p in store.root.rglob("*")}
     reader = Store(store.root)
-    assert len(list_runs(reader)) == 2
-    load_results(reader, "one")
+    assert len(reader.manifests()) == 2
     reader.load("one", "curvature", Curvature)
+    reader.beginning("one", "curvature", Curvature, "root")
+    assert reader.load("one", "cka", CkaMap) is None
+    assert reader.load("nobody", "cka", CkaMap) is None
+    reader.forget("nobody", ["cka"])
     assert reader.problems
     assert {p: p.stat().st_mtime_ns for p in store.root.rglob("*")} == before
 
@@ -116,10 +117,12 @@ def test_a_crash_between_file_and_manifest_leaves_the_old_state(store, monkeypat
     ):
         store.save("one", "curvature", "k2", artifact("curvature", 5), True, 0.0)
     assert (store.root / "one" / "manifest.json").read_bytes() == before
+    if isinstance(crash, OSError):  # who is killed cannot tidy up
+        assert len(list((store.root / "one").glob("*.safetensors"))) == len(KINDS)
     again = Store(store.root)
     for stage in KINDS:
         assert_holds(again, "one", stage)
-    assert again.problems == {}
+    assert again.problems == ()
     again.save("one", "curvature", "k2", artifact("curvature", 5), True, 0.0)
     assert_holds(again, "one", "curvature", 5)
 
@@ -151,7 +154,7 @@ def test_old_temporary_files_are_removed_and_fresh_ones_left(store):
 
 
 def test_a_finished_stage_of_another_run_is_borrowed_as_a_copy(store):
-    store.create("three", REQUEST, FACTS)
+    store.create("three", REQUEST, FACTS, NODES)
     assert store.borrow("three", "curvature", "key-of-curvature-1")
     assert_holds(store, "three", "curvature", 1)
     assert store.entry("three", "curvature") == store.entry("two", "curvature")
@@ -163,40 +166,40 @@ def test_a_finished_stage_of_another_run_is_borrowed_as_a_copy(store):
 
 
 def test_neither_a_checkpoint_nor_a_damaged_stage_is_borrowed(store):
-    store.create("three", REQUEST, FACTS)
+    store.create("three", REQUEST, FACTS, NODES)
     store.save("one", "curvature", "unfinished", artifact("curvature"), False, 0.0)
     assert not store.borrow("three", "curvature", "unfinished")
     path_of(store, "one", "cka").write_bytes(b"damaged")
     assert not store.borrow("three", "cka", "key-of-cka-0")
     path_of(store, "one", "ranking").unlink()
     assert not store.borrow("three", "ranking", "key-of-ranking-0")
-    assert store.manifest("three").stages == {}
+    assert store.manifest("three").entries == {}
     assert not store.borrow("two", "cka", "key-of-cka-1"), "a run cannot borrow from itself"
 
 
 def test_a_whole_copy_is_borrowed_where_one_run_s_is_damaged(store):
     add_run(store, "newer")  # the same keys as `one`
     path_of(store, "newer", "cka").write_bytes(b"damaged")
-    store.create("three", REQUEST, FACTS)
+    store.create("three", REQUEST, FACTS, NODES)
     assert store.borrow("three", "cka", "key-of-cka-0")
     assert_holds(store, "three", "cka")
 
 
 def test_a_forgotten_stage_is_gone_and_the_others_are_not(store):
     path = path_of(store, "one", "cka")
-    store.forget("one", "cka")
+    store.forget("one", ["cka"])
     assert store.entry("one", "cka") is None
     assert not path.exists()
     assert_holds(store, "one", "curvature")
-    store.forget("one", "cka")
-    store.forget("nobody", "cka")
-    assert store.problems == {}
+    store.forget("one", ["cka"])
+    store.forget("nobody", ["cka"])
+    assert store.problems == ()
 
 
 def test_deleting_a_run_leaves_the_others(store):
     store.delete("one")
     assert not (store.root / "one").exists()
-    assert store.runs() == ["two"]
+    assert names(store) == ["two"]
     assert_holds(store, "two", "curvature", 1)
     with pytest.raises(InputError, match="'one'"):
         store.delete("one")
@@ -207,16 +210,21 @@ def test_a_run_that_is_being_computed_is_not_deleted(store):
         store.delete("one")
     assert_holds(store, "one", "curvature")
     store.delete("one")
-    assert store.runs() == ["two"]
+    assert names(store) == ["two"]
 
 
 def test_a_run_with_a_damaged_manifest_can_be_deleted_and_is_named_no_more(store):
     (store.root / "one" / "manifest.json").write_text("{")
-    assert store.runs() == ["two"]
-    assert list(store.problems) == ["one/manifest.json"]
+    assert names(store) == ["two"]
+    assert complaints(store) == ["one/manifest.json"]
+    left = {name for name in files(store.root) if name.endswith(".safetensors")}
     store.delete("one")
-    assert not (store.root / "one").exists()
-    assert store.problems == {}
+    assert not (store.root / "one" / "manifest.json").exists()
+    assert names(store) == ["two"]
+    assert {
+        name for name in files(store.root) if name.endswith(".safetensors")
+    } == left  # whose they were, nobody knows
+    assert store.problems == ()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../cache/one", "one/../two"])
@@ -227,82 +235,7 @@ def test_nothing_outside_a_run_s_folder_is_deleted(store, name):
     assert files(store.root) == before
 
 
-# Several at once
-
-
-def test_one_process_computes_a_run_at_a_time_and_a_killed_one_lets_go(store):
-    code = (
-        "import sys; from filelock import FileLock\n"
-        "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
-    )
-    lock = store.root / "one" / ".lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="Run one is being computed by another process"), store.computing("one"):
-            raise AssertionError("two at once")
-        with store.computing("two"):
-            assert_holds(store, "one", "cka")  # reading goes on
-    finally:
-        holder.kill()
-        holder.communicate()
-    with store.computing("one"):
-        pass
-
-
-def test_a_second_holder_in_the_same_process_waits_outside_too(store):
-    with store.computing("one"):
-        with pytest.raises(InputError, match="another process"), Store(store.root).computing("one"):
-            raise AssertionError("two at once")
-        store.save("one", "cka", "k", artifact("cka", 3), True, 0.0)
-    with FileLock(store.root / "one" / ".lock", timeout=0), pytest.raises(InputError), store.computing("one"):
-        raise AssertionError("two at once")
-    with pytest.raises(ZeroDivisionError), store.computing("one"):
-        raise ZeroDivisionError
-    with Store(store.root).computing("one"):
-        pass
-
-
-def test_a_reader_beside_a_writer_always_finds_a_whole_stage(store):
-    reader, done = Store(store.root), threading.Event()
-
-    def write() -> None:
-        for seed in range(60):
-            store.save("one", "cka", "k", artifact("cka", seed), True, 0.0)
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        assert reader.load("one", "cka", CkaMap) is not None, reader.problems
-    writer.join()
-    assert reader.problems == {}
-
-
-def test_a_file_replaced_between_manifest_and_reading_is_no_problem(store, monkeypatch):
-    stale = iter([store.manifest("one")])
-    store.save("one", "cka", "k", artifact("cka", 7), True, 0.0)
-    manifest = Store.manifest
-    monkeypatch.setattr(Store, "manifest", lambda self, run: next(stale, None) or manifest(self, run))
-    assert_holds(store, "one", "cka", 7)
-    assert store.problems == {}
-
-
-def test_stages_saved_at_once_are_all_kept(store):
-    writers = [
-        threading.Thread(
-            target=lambda i=i: Store(store.root).save("one", f"stage{i}", "k", artifact("cka", i), True, 0.0)
-        )
-        for i in range(8)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    for i in range(8):
-        assert store.load("one", f"stage{i}", CkaMap).images == 20 + i
+# Its folder
 
 
 def test_the_folder_is_moved_by_an_environment_variable(tmp_path, monkeypatch):
@@ -310,3 +243,16 @@ def test_the_folder_is_moved_by_an_environment_variable(tmp_path, monkeypatch):
     assert Store().root == tmp_path / "elsewhere"
     monkeypatch.delenv("SNAPVIT_CACHE")
     assert Store().root == Path(__file__).parents[1] / "cache"
+
+
+def test_the_folder_is_absolute_and_a_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setenv("SNAPVIT_CACHE", "~/runs")
+    assert Store().root == Store("~/runs").root == tmp_path / "home" / "runs"
+    monkeypatch.chdir(tmp_path)
+    store = Store("cache")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    add_run(store, "one")
+    assert (tmp_path / "cache" / "one" / "manifest.json").is_file()

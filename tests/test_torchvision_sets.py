@@ -47,7 +47,15 @@ def test_cifar_from_its_files(root, monkeypatch):
     assert source.labels.tolist() == labels
     for i in range(12):
         np.testing.assert_array_equal(source.image(i), pixels[i])
-    assert source.digest() == open_source("torchvision:CIFAR10").digest()
+    ids = np.array([4, 2, 7])
+    assert source.digest_of(ids) == open_source("torchvision:CIFAR10").digest_of(ids)
+    assert source.digest_of(ids) not in (source.digest_of(ids[::-1]), source.digest_of(ids[:2]))
+
+
+def test_equal_images_in_memory_are_named():
+    pixels = np.stack([noise(0), noise(0), noise(1), noise(2)])
+    source = torchvision_sets.ImageArray("some set", pixels, np.array([0, 0, 1, 1]), ("auk", "owl"))
+    assert source.notes == ("All images of a class have the same content in some set: 'auk' (2 images).",)
 
 
 class Payload:

@@ -12,8 +12,9 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from snapvit.data.files import Check, ImageFiles, go_on, shown
-from snapvit.data.folder import SUFFIXES, open_folder
+from snapvit.data.files import Check, go_on, shown
+from snapvit.data.folder import SUFFIXES, is_clutter, open_folder
+from snapvit.data.image_source import ImageSource
 from snapvit.errors import InputError
 
 LARGEST_UPLOAD = 200 * 2**20  # bytes, packed
@@ -63,7 +64,7 @@ def unpack_upload(raw: bytes, cache: Path) -> str:
     return f"upload:{digest}"
 
 
-def open_upload(name: str, cache: Path | None, check: Check = go_on) -> ImageFiles:
+def open_upload(name: str, cache: Path | None, check: Check = go_on) -> ImageSource:
     """The source that `unpack_upload` made. Raises InputError where it is not in this cache."""
     digest = name.removeprefix("upload:")
     folder = uploads(cache) / digest if cache is not None and re.fullmatch("[0-9a-f]{20}", digest) else None
@@ -77,7 +78,7 @@ def _checked(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipI
     wanted: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for entry in entries:
         path = _inside(entry)
-        ignored = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+        ignored = any(is_clutter(part) for part in path.parts)
         if entry.is_dir() or ignored or path.suffix.lower() not in SUFFIXES:
             continue
         if entry.flag_bits & 1:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
-from snapvit.data.files import Skipped
-from snapvit.errors import InputError
+from snapvit.data.idx import read_idx
+from snapvit.data.image_source import ImageSource, pixel_digests
 
 BUNDLED = "bundled"
 FASHION_MNIST = Path(__file__).parents[1] / "assets" / "fashion_mnist"
@@ -28,19 +24,18 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-IDX_IMAGES, IDX_LABELS = 2051, 2049  # magic numbers of the IDX format
 
 
-class FashionMnist:
+class FashionMnist(ImageSource):
     """The bundled 10,000 test images of Fashion-MNIST (Zalando SE, MIT licence), grey as three equal channels."""
 
     name = BUNDLED
     class_names = FASHION_CLASSES
-    skipped: tuple[Skipped, ...] = ()
 
     def __init__(self, folder: Path = FASHION_MNIST) -> None:
-        self._images = read_idx(folder / "t10k-images-idx3-ubyte.gz", IDX_IMAGES)  # (N, 28, 28) uint8
-        self.labels: Ints | None = read_idx(folder / "t10k-labels-idx1-ubyte.gz", IDX_LABELS).astype(np.int64)
+        self._images = read_idx(folder / "t10k-images-idx3-ubyte.gz", 3)  # (N, 28, 28) uint8
+        self.labels = read_idx(folder / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64)
+        self._contents = pixel_digests(self._images)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -49,22 +44,6 @@ class FashionMnist:
         """(28, 28, 3) uint8."""
         return np.repeat(self._images[index][:, :, None], 3, axis=2)
 
-    def digest(self) -> str:
-        """sha256 of pixels and labels."""
-        return hashlib.sha256(self._images.tobytes() + self.labels.tobytes()).hexdigest()
-
-
-def read_idx(path: Path, magic: int) -> np.ndarray:
-    """Array of a gzipped IDX file (unsigned bytes). Raises InputError on a foreign or a damaged file."""
-    try:
-        raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"The image file {path.name} cannot be read ({error}).") from error
-    start = 4 + 4 * (magic & 0xFF)  # a magic number ends in how many sizes follow it
-    if len(raw) < start or int.from_bytes(raw[:4], "big") != magic:
-        raise InputError(f"{path.name} is not an IDX file of the expected kind.")
-    shape = tuple(np.frombuffer(raw[4:start], ">u4").tolist())
-    data = np.frombuffer(raw[start:], np.uint8)
-    if data.size != np.prod(shape):
-        raise InputError(f"{path.name} holds {data.size} bytes where its header promises {np.prod(shape)}.")
-    return data.reshape(shape).copy()
+    def content(self, index: int) -> str:
+        """sha256 of the image's pixels, of one channel."""
+        return self._contents[index]

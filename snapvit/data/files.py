@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels, UnusableImage, decode
+from snapvit.data.image_source import ImageSource, Skipped, equal_notes
 from snapvit.errors import InputError
 
 LARGEST_FILE = 256 * 2**20  # bytes
@@ -30,14 +30,6 @@ Check = Callable[[], None]
 
 def go_on() -> None:
     """A check that nobody asked to stop."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file, or a folder, that a source leaves out."""
-
-    file: str
-    reason: str  # after "because": "it is empty"
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class _Checked:
     stamp: tuple[int, int]  # size and time of change, by which a later change is noticed
 
 
-class ImageFiles:
+class ImageFiles(ImageSource):
     """Numbered image files: those of `candidates` that can be decoded, in their order.
 
     A class that has no usable file is left out. `verdicts` is a file that remembers, by content, which pictures could
@@ -85,8 +77,6 @@ class ImageFiles:
         self._files = [c for c in checked if c.verdict == SOUND]
         unusable = [Skipped(c.candidate.file, c.verdict) for c in checked if c.verdict != SOUND]
         self.name = name
-        self.labels: Ints | None = None
-        self.class_names: tuple[str, ...] = ()
         if class_names:
             labels = np.array([c.candidate.label for c in self._files], np.int64)
             there = np.unique(labels)
@@ -95,6 +85,7 @@ class ImageFiles:
             empty = sorted(set(range(len(class_names))) - set(there.tolist()))
             unusable += [Skipped(class_names[i], "this class has no usable image") for i in empty]
         self.skipped = (*skipped, *unusable)
+        self.notes = equal_notes(self)
         found = {c.sha256: c.verdict for c in checked if c.sha256}
         if verdicts is not None and not found.items() <= known.items():
             _write_verdicts(verdicts, found)
@@ -115,13 +106,9 @@ class ImageFiles:
             "that all images are read anew."
         )
 
-    def digest(self) -> str:
-        """sha256 of all files' contents and labels, in order; their names and their place on disk do not count."""
-        digest = hashlib.sha256()
-        for i, file in enumerate(self._files):
-            label = "" if self.labels is None else self.labels[i]
-            digest.update(f"{file.sha256} {label}\n".encode())
-        return digest.hexdigest()
+    def content(self, index: int) -> str:
+        """sha256 of the file, as it was when it was opened."""
+        return self._files[index].sha256
 
 
 def shown(name: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""Folders of images: one folder a class, or a flat one without labels."""
+"""Folders of images: one folder a class, or a flat one without labels; either may be divided into train and val."""
 
 from __future__ import annotations
 
@@ -7,31 +7,102 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapvit.data.files import Candidate, Check, ImageFiles, Skipped, go_on, shown
+from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
+from snapvit.data.image_source import ALL_ROLES, ImageSource, Role, Skipped
+from snapvit.data.joined import JoinedImages, Member
 from snapvit.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 MOST_FILES = 100_000
+TRAIN = ("train", "training")
+HELD_OUT = ("val", "valid", "validation", "test", "testing")  # the first that is there gives the queries
+CLUTTER = {  # names in lower case; hidden ones, such as .thumbnails, go without saying
+    "@eadir",
+    "@recycle",
+    "#recycle",
+    "$recycle.bin",
+    "__macosx",
+    "desktop.ini",
+    "ehthumbs.db",
+    "icon\r",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+}
 
 
-def open_folder(path: Path, name: str, cache: Path | None = None, check: Check = go_on) -> ImageFiles:
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name was left by a system and is nobody's image or class."""
+    return name.startswith(".") or name.lower() in CLUTTER
+
+
+def open_folder(path: Path, name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:
     """The images under `path`, in the order of their names.
 
     Where folders in it hold images, each of them is a class, with all below it; else the images in `path` itself are
-    taken without labels. Hidden files are ignored. What was seen of each file is remembered under `cache`;
-    `check` is called after each and may raise to stop. Raises InputError where there is no such folder.
+    taken without labels. Where those folders are `train` and `val` (or alike), they are no classes but parts, each
+    read in this way: train calibrates and is the gallery, val gives the queries. Hidden files and what systems leave
+    behind are ignored. What was seen of each file is remembered under `cache`; `check` is called after each and may
+    raise to stop. Raises InputError where there is no such folder.
     """
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise InputError(
             f"The image folder {shown(path)} {found}; put it there, or name a folder of images or of a folder a class."
         )
-    entries, skipped = _scan(path)
-    pictures = [file for file in entries if file.suffix.lower() in SUFFIXES]
-    skipped += [
+    files, unread = _scan(path)
+    parts = _find_parts(path, [file for file in files if _is_picture(file)])
+    if parts is None:
+        return _open_files(path, name, files, unread, cache, check)
+    members, skipped = [], unread
+    for folder, roles in parts.items():
+        inside = [file for file in files if file.relative_to(path).parts[0] == folder]
+        source = _open_files(path / folder, f"{name}/{shown(folder)}", inside, [], cache, check)
+        members.append(Member(source, roles))
+        skipped += [Skipped(f"{shown(folder)}/{s.file}", s.reason) for s in source.skipped]
+    skipped += [Skipped(shown(file.name), "it lies outside the parts") for file in files if file.parent == path]
+    return JoinedImages(name, members, skipped, [_parts_note(path, name, parts, files)])
+
+
+def _find_parts(path: Path, pictures: list[Path]) -> dict[str, frozenset[Role]] | None:
+    """Folders that are parts of a divided set, with their roles; None where folders, if any, are classes."""
+    places = [file.relative_to(path).parts for file in pictures]
+    folders = sorted({place[0] for place in places if len(place) > 1})
+    by_name = {folder.lower(): folder for folder in folders}
+    train = next((by_name[name] for name in TRAIN if name in by_name), None)
+    if train is None or len(by_name) < len(folders) or not by_name.keys() <= {*TRAIN, *HELD_OUT}:
+        return None
+    of_classes = {place[0] for place in places if len(place) > 2}
+    for name in HELD_OUT:
+        held_out = by_name.get(name)
+        if held_out is not None and (held_out in of_classes) == (train in of_classes):
+            return {train: frozenset({"calibration", "gallery"}), held_out: frozenset({"query"})}
+    return {train: ALL_ROLES}
+
+
+def _parts_note(path: Path, name: str, parts: dict[str, frozenset[Role]], files: list[Path]) -> str:
+    places = [file.relative_to(path).parts for file in files]
+    others = sorted({shown(place[0]) for place in places if len(place) > 1} - {shown(folder) for folder in parts})
+    aside = f"; {', '.join(others)} {'are' if len(others) > 1 else 'is'} left out" if others else ""
+    train, *held_out = map(shown, parts)
+    if not held_out:
+        return f"Of {name} the images in {train} are taken, for everything{aside}."
+    return f"{name} is divided already: {train} calibrates and is the gallery, {held_out[0]} gives the queries{aside}."
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
+
+
+def _open_files(
+    path: Path, name: str, files: list[Path], unread: list[Skipped], cache: Path | None, check: Check
+) -> ImageFiles:
+    """The pictures of `files`, all under `path`: of a class a folder if there are folders, else without labels."""
+    pictures = [file for file in files if _is_picture(file)]
+    skipped = unread + [
         Skipped(shown(file.relative_to(path)), "its name does not end like an image's")
-        for file in entries
-        if file.suffix.lower() not in SUFFIXES
+        for file in files
+        if not _is_picture(file)
     ]
     inside = [file for file in pictures if file.parent != path]
     if inside:
@@ -52,7 +123,7 @@ def open_folder(path: Path, name: str, cache: Path | None = None, check: Check =
 
 
 def _scan(root: Path) -> tuple[list[Path], list[Skipped]]:
-    """All files under `root` in a fixed order, hidden ones aside, and the folders that could not be entered."""
+    """All files under `root` in a fixed order, clutter aside, and the folders that could not be entered."""
     files, skipped = [], []
     for found in _walk(root, set()):
         if isinstance(found, Skipped):
@@ -84,7 +155,7 @@ def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Skipped]:
             continue
         folders = []
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_clutter(entry.name):
                 continue
             if _is_folder(entry):
                 folders.append(entry)

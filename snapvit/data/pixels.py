@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as vision
 
 from snapvit.artifacts import Ints, Preprocess
 from snapvit.data.decoding import Pixels
-from snapvit.data.sources import ImageSource
+from snapvit.data.image_source import ImageSource
 
 HELD_BYTES = 256 * 2**20  # of one table: 1,780 images of 224 pixels; a larger one is decoded anew on every pass
 AHEAD = 2  # batches that are decoded while one is worked on

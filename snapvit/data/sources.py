@@ -1,49 +1,31 @@
-"""Image sources. Every image has a number in its source, its id, that stays with it on every page. No torch."""
+"""Image sources by name. No torch."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Protocol
 
-from snapvit.artifacts import Ints
 from snapvit.data.archive import open_upload
-from snapvit.data.decoding import Pixels
 from snapvit.data.fashion_mnist import BUNDLED, FashionMnist
-from snapvit.data.files import Check, Skipped, go_on
+from snapvit.data.files import Check, go_on
 from snapvit.data.folder import open_folder
+from snapvit.data.image_source import ImageSource, Role, Skipped
+from snapvit.data.joined import JoinedImages, Member
 from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
+from snapvit.paths import absolute
 
 FOLDER, TORCHVISION, UPLOAD = "folder:", "torchvision:", "upload:"
-
-
-class ImageSource(Protocol):
-    """A numbered set of images, decoded one at a time."""
-
-    name: str
-    labels: Ints | None  # (N,) class numbers, None where nobody labelled them
-    class_names: tuple[str, ...]  # empty without labels
-    skipped: tuple[Skipped, ...]  # what was found beside the images and cannot be used
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> Pixels:
-        """(h, w, 3) uint8, red first, at the size it was stored in; very large ones are reduced."""
-        ...
-
-    def digest(self) -> str:
-        """sha256 of all pixels or files: equal digests mean equal images in equal order."""
-        ...
 
 
 def canonical_name(name: str) -> str:
     """`name` in the one form that runs keep: a folder by its absolute path, a torchvision set as torchvision spells it.
 
+    Quotes and blanks around a name or a path, as they come with pasting, are taken off.
     Raises InputError for what names no source; whether its images can be had is seen when it is opened.
     """
-    if name.startswith(FOLDER) and name != FOLDER:
-        return FOLDER + os.path.abspath(os.path.expanduser(name.removeprefix(FOLDER)))
+    name = _bare(name)
+    if name.startswith(FOLDER) and _bare(name.removeprefix(FOLDER)):
+        return FOLDER + str(absolute(name.removeprefix(FOLDER)))
     if name.startswith(TORCHVISION):
         return TORCHVISION + find_set(name.removeprefix(TORCHVISION)).name
     if name == BUNDLED or name.startswith(UPLOAD):
@@ -51,6 +33,47 @@ def canonical_name(name: str) -> str:
     raise InputError(
         f"There is no image source named {name!r}; the explorer knows bundled, folder:PATH and torchvision:NAME."
     )
+
+
+def _bare(text: str) -> str:
+    text = text.strip()
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return text
+
+
+def open_images(
+    data: str,
+    gallery: str | None = None,
+    queries: str | None = None,
+    cache: Path | None = None,
+    check: Check = go_on,
+) -> ImageSource:
+    """One source of all images of a run, for `split_source`; `gallery` and `queries` are names as `data` is.
+
+    Images of `data` do what no other source is named for: all, or calibration beside one of gallery and queries, or
+    calibration alone. Naming a source twice divides it between its uses. Ids run through data, gallery and queries;
+    classes are one where their names are. Raises InputError as `open_source` does, and where gallery or queries would
+    be without labels.
+    """
+    named: dict[Role, str] = {"calibration": data, "gallery": gallery or data, "query": queries or data}
+    uses: dict[str, list[Role]] = {}
+    for role, name in named.items():
+        uses.setdefault(canonical_name(name), []).append(role)
+    if len(uses) == 1:
+        return open_source(data, cache, check)
+    members, skipped = [], []
+    for name, roles in uses.items():
+        source = open_source(name, cache, check)
+        if source.labels is None and roles != ["calibration"]:
+            part = "the gallery" if "gallery" in roles else "queries"
+            raise InputError(
+                f"{source.name} has no labels, so its images cannot be {part}; sort them into a folder for each class, "
+                "or name other images."
+            )
+        members.append(Member(source, frozenset(roles)))
+        skipped += [Skipped(f"{source.name}/{s.file}", s.reason) for s in source.skipped]
+    return JoinedImages(", ".join(f"{' and '.join(uses[name])} of {name}" for name in uses), members, skipped)
 
 
 def open_source(name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:

@@ -7,7 +7,7 @@ import io
 
 from PIL import Image
 
-from snapvit.data.sources import ImageSource
+from snapvit.data.image_source import ImageSource
 
 
 def thumbnail(source: ImageSource, index: int, size: int = 112) -> Image.Image:

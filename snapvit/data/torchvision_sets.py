@@ -6,7 +6,6 @@ it and refuses any other file, so nothing foreign is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import socket
@@ -22,7 +21,8 @@ import numpy as np
 
 from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
-from snapvit.data.files import Candidate, Check, ImageFiles, Skipped, go_on, shown
+from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
+from snapvit.data.image_source import ImageSource, equal_notes, pixel_digests
 from snapvit.errors import InputError
 
 NETWORK_SECONDS = 6.0  # that a server may be silent, at each step
@@ -93,16 +93,16 @@ def open_set(set_name: str, name: str, cache: Path | None = None, check: Check =
     return ImageFiles(name, candidates, tuple(data.classes), (), verdicts, check)
 
 
-class ImageArray:
+class ImageArray(ImageSource):
     """Labelled images in memory, all of one size."""
-
-    skipped: tuple[Skipped, ...] = ()
 
     def __init__(self, name: str, pixels: Pixels, labels: Ints, class_names: tuple[str, ...]) -> None:
         """pixels (N, h, w, 3) uint8, labels (N,)."""
         self.name, self.class_names = name, class_names
-        self.labels: Ints | None = labels
+        self.labels = labels
         self._pixels = np.ascontiguousarray(pixels)
+        self._contents = pixel_digests(self._pixels)
+        self.notes = equal_notes(self)
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -111,9 +111,9 @@ class ImageArray:
         """(h, w, 3) uint8."""
         return self._pixels[index]
 
-    def digest(self) -> str:
-        """sha256 of pixels and labels."""
-        return hashlib.sha256(self._pixels.tobytes() + self.labels.tobytes()).hexdigest()
+    def content(self, index: int) -> str:
+        """sha256 of the image's pixels."""
+        return self._contents[index]
 
 
 def _load(known: DataSet, root: Path) -> Any:

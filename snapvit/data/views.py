@@ -20,6 +20,7 @@ from snapvit.data.sources import ImageSource
 
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 ASPECT = (3 / 4, 4 / 3)
+ATTEMPTS = 10  # to draw a box that fits
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,27 @@ class ViewSpec:
 
 
 def random_box(height: int, width: int, area: tuple[float, float], generator: torch.Generator) -> Box:
-    """A box whose share of the area is uniform in `area` and whose aspect ratio is log-uniform in 3/4 to 4/3.
+    """The box that torchvision's RandomResizedCrop draws from the same random numbers.
 
-    A box that sticks out of a very narrow image is shrunk to fit, at least one pixel wide.
+    Its share of the area is uniform in `area` and its aspect ratio log-uniform in 3/4 to 4/3, drawn again while it does
+    not fit the image. After ten attempts it is the largest box in the middle whose aspect ratio is within bounds.
     """
-    share, aspect, down, right = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
-    target = height * width * (area[0] + share * (area[1] - area[0]))
-    ratio = math.exp(math.log(ASPECT[0]) + aspect * (math.log(ASPECT[1]) - math.log(ASPECT[0])))
-    box_height = min(height, max(1, round(math.sqrt(target / ratio))))
-    box_width = min(width, max(1, round(math.sqrt(target * ratio))))
-    top = int(down * (height - box_height + 1))
-    left = int(right * (width - box_width + 1))
-    return top, left, box_height, box_width
+    low, high = torch.tensor(ASPECT).log().tolist()
+    for _ in range(ATTEMPTS):
+        target = height * width * _uniform(*area, generator)
+        ratio = torch.tensor(_uniform(low, high, generator)).exp().item()
+        box_height, box_width = round(math.sqrt(target / ratio)), round(math.sqrt(target * ratio))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top = torch.randint(height - box_height + 1, (1,), generator=generator).item()
+            left = torch.randint(width - box_width + 1, (1,), generator=generator).item()
+            return top, left, box_height, box_width
+    box_height = min(height, round(width / ASPECT[0]))
+    box_width = min(width, round(height * ASPECT[1]))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def _uniform(low: float, high: float, generator: torch.Generator) -> float:
+    return torch.empty(1).uniform_(low, high, generator=generator).item()
 
 
 def multi_crop(image: Tensor, spec: ViewSpec, preprocess: Preprocess, seed: int) -> Tensor:

@@ -40,7 +40,8 @@ def rank(scores: Scores, floors: Floors) -> Ranking:
 def _order(scores: Doubles, floor: float) -> tuple[Ints, int]:
     """Flat indices of (L, W) scores, first to go first, and how many at the end are protected."""
     blocks, width = scores.shape
-    protected = math.floor(floor * width + ROUNDING)
+    # A floor promises that every block keeps something, also where a share of few heads is less than one.
+    protected = max(1, math.floor(floor * width + ROUNDING)) if floor > 0 else 0
     rank_in_block = np.argsort(np.argsort(scores, axis=1, kind="stable"), axis=1, kind="stable")
     is_protected = (rank_in_block >= width - protected).ravel()
     order = np.lexsort((np.arange(scores.size), scores.ravel(), is_protected))

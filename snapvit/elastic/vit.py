@@ -7,9 +7,10 @@ but for attention whose forward takes every head for granted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,13 +30,16 @@ class StackByUnit(nn.Module):
         """Takes over the numbers of `layer`, which gives up its storage, so that they are in memory once."""
         super().__init__()
         self._flat = stack.flat
+        held = {name: rows for name in ("weight", "bias") if (rows := getattr(layer, name)) is not None}
+        # All copies before anything is given up: one that fails leaves the layer as it was.
+        by_unit = {
+            name: rows.data.unflatten(0, (stack.parts, count, -1)).transpose(0, 1).contiguous()
+            for name, rows in held.items()
+        }
         for name in ("weight", "bias"):
-            rows = getattr(layer, name)
-            if rows is None:
-                self.register_parameter(name, None)
-                continue
-            by_unit = rows.data.unflatten(0, (stack.parts, count, -1)).transpose(0, 1).contiguous()
-            self.register_parameter(name, nn.Parameter(by_unit, requires_grad=False))
+            self.register_parameter(name, None)
+        for name, rows in held.items():
+            setattr(self, name, nn.Parameter(by_unit[name], requires_grad=False))
             rows.data = rows.data.new_empty(0)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -62,9 +66,12 @@ class _Whole:
     dim: int  # along which the units lie,
     width: int  # so many numbers each
 
-    def order(self, order: Tensor) -> None:
-        by_unit = self.data.unflatten(self.dim, (-1, self.width))
-        by_unit.copy_(by_unit[order] if self.dim == 0 else by_unit[:, order])
+    def by_unit(self) -> Tensor:
+        return self.data.unflatten(self.dim, (-1, self.width))
+
+    def ordered(self, order: Tensor) -> Tensor:
+        by_unit = self.by_unit()
+        return by_unit[order] if self.dim == 0 else by_unit[:, order]
 
     def show(self, kept: int) -> None:
         self.shown.data = self.data.narrow(self.dim, 0, kept * self.width)
@@ -89,9 +96,10 @@ class ElasticUnits:
             self._tensors += [_Whole(tensor, tensor.data, 0, 1) for tensor in by_unit.parameters()]
 
     def order(self, order: Tensor) -> None:
-        """Put unit order[i] of the present order at place i."""
-        for tensor in self._tensors:
-            tensor.order(order)
+        """Put unit order[i] of the present order at place i; all of their tensors, or none where memory fails."""
+        ordered = [tensor.ordered(order) for tensor in self._tensors]
+        for tensor, numbers in zip(self._tensors, ordered, strict=True):
+            tensor.by_unit().copy_(numbers)
 
     def show(self, kept: int) -> None:
         """Give the block its first `kept` units; with none, only the bias of the layer that reads them is left."""
@@ -133,18 +141,39 @@ class ElasticViT:
         for name, order, width in (("neuron", neuron_order, topology.hidden), ("head", head_order, topology.heads)):
             if order.shape != (topology.blocks, width) or (np.sort(order, axis=1) != np.arange(width)).any():
                 raise ValueError(f"the {name} order must hold each of {width} in each of {topology.blocks} blocks once")
-        self._neuron_order = np.array(neuron_order)
         self._head_order = np.tile(np.arange(topology.heads), (topology.blocks, 1))
-        self._anatomy = anatomy
+        self._neurons: list[ElasticUnits] = []
+        self._heads: list[ElasticUnits] = []
+        self._way_back: list[Callable[[], None]] = []  # in the order in which it was gone
         hold(model)
+        try:
+            self._take(anatomy, neuron_order)
+            self.order_heads(head_order)
+            self.show_all()
+        except BaseException:  # whatever it was, the model is given back as it came
+            self._go_back()
+            raise
+
+    def _take(self, anatomy: Anatomy, neuron_order: Ints) -> None:
+        self._way_back.append(lambda: let_go(self.model))
         replace_forwards(anatomy)
+        self._way_back.append(lambda: restore_forwards(anatomy))
         with _lasting():
-            self._neurons = [ElasticUnits(block.neurons) for block in anatomy.blocks]
-            self._heads = [ElasticUnits(block.heads) for block in anatomy.blocks]
+            for block in anatomy.blocks:
+                for units, of_block in ((self._neurons, block.neurons), (self._heads, block.heads)):
+                    units.append(ElasticUnits(of_block))
+                    self._way_back.append(units[-1].release)
             for neurons, order in zip(self._neurons, neuron_order, strict=True):
                 neurons.order(torch.from_numpy(order))
-        self.order_heads(head_order)
-        self.show_all()
+                self._way_back.append(partial(neurons.order, torch.from_numpy(np.argsort(order))))
+        self._way_back.append(lambda: self.order_heads(np.tile(np.arange(self.topology.heads), (len(self._heads), 1))))
+        self._way_back.append(self.show_all)
+
+    def _go_back(self) -> None:
+        with _lasting():
+            while self._way_back:
+                self._way_back.pop()()
+        self._neurons, self._heads = [], []
 
     @property
     def head_order(self) -> Ints:
@@ -158,7 +187,7 @@ class ElasticViT:
                 place = np.argsort(self._head_order[b])  # where each head stands now
                 heads.order(torch.from_numpy(place[head_order[b]]))
                 heads.show(self.topology.heads)
-        self._head_order = np.array(head_order)
+                self._head_order[b] = head_order[b]
 
     def keep(self, cut: Cut) -> None:
         """Show the model that `cut` leaves."""
@@ -176,18 +205,7 @@ class ElasticViT:
 
     def release(self) -> None:
         """Put every weight back in its first place and give the model its own layers back. Twice is harmless."""
-        if not self._heads:
-            return
-        self.show_all()
-        self.order_heads(np.tile(np.arange(self.topology.heads), (self.topology.blocks, 1)))
-        with _lasting():
-            for neurons, order in zip(self._neurons, self._neuron_order, strict=True):
-                neurons.order(torch.from_numpy(np.argsort(order)))
-            for units in (*self._neurons, *self._heads):
-                units.release()
-        restore_forwards(self._anatomy)
-        let_go(self.model)
-        self._neurons = self._heads = []
+        self._go_back()
 
     def __enter__(self) -> ElasticViT:
         return self

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snapvit.artifacts import Doubles, Ints, Measurement
+from snapvit.artifacts import Doubles, Ints
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.tables import Latencies, Measurement
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Quality:
     low: float | None
     high: float | None
     cosine: float
-    latency_ms: float
+    latency_ms: float | None = None  # None where it is not known
 
 
 @dataclass(frozen=True)
@@ -70,23 +71,24 @@ class Answer:
     least_latency_ms: float | None  # the least on the path, as far as it is measured
 
 
-def quality_of(m: Measurement) -> Quality:
-    """A measured cut's."""
+def quality_of(m: Measurement, timed: Latencies | None = None) -> Quality:
+    """A measured cut's; `timed` are the latencies of one machine."""
     low, high = (None, None) if m.hits is None else wilson_interval(m.hits, m.queries)
-    return Quality(True, m.top1, low, high, m.cosine, m.latency_ms)
+    took = None if timed is None else timed.find(m.cut.mlp, m.cut.heads)
+    return Quality(True, m.top1, low, high, m.cosine, None if took is None else took.ms)
 
 
-def quality_at(sparsity: float, on_path: list[Measurement]) -> Quality | None:
+def quality_at(sparsity: float, on_path: list[Measurement], timed: Latencies | None = None) -> Quality | None:
     """Measured, interpolated between neighbours, or None outside of what is measured. `on_path` by sparsity."""
     same = next((m for m in on_path if abs(m.cut.mlp - sparsity) < 1e-6), None)
     if same is not None:
-        return quality_of(same)
+        return quality_of(same, timed)
     after = next((i for i, m in enumerate(on_path) if m.cut.mlp > sparsity), 0)
     if after == 0:
         return None
     left, right = on_path[after - 1], on_path[after]
     part = (sparsity - left.cut.mlp) / (right.cut.mlp - left.cut.mlp)
-    a, b = quality_of(left), quality_of(right)
+    a, b = quality_of(left, timed), quality_of(right, timed)
 
     def between(x: float | None, y: float | None) -> float | None:
         return None if x is None or y is None else x + part * (y - x)
@@ -101,24 +103,30 @@ def quality_at(sparsity: float, on_path: list[Measurement]) -> Quality | None:
     )
 
 
-def meet(budget: Budget, path: PathCosts, on_path: list[Measurement], off_path: list[Measurement]) -> Answer:
+def meet(
+    budget: Budget,
+    path: PathCosts,
+    on_path: list[Measurement],
+    off_path: list[Measurement],
+    timed: Latencies | None = None,
+) -> Answer:
     """The least sparsity on the path within `budget`, and a better measured cut beside the path if there is one.
 
-    on_path, by sparsity, and off_path: what is measured of the ranking.
+    on_path, by sparsity, and off_path: what is measured of the ranking. timed: on the machine that the budget is for.
     """
 
     def choice(i: int) -> Choice:
         sparsity = float(path.sparsity[i])
         costs = (int(path.params[i]), int(path.macs[i]))
-        return Choice(sparsity, float(path.heads[i]), *costs, quality_at(sparsity, on_path))
+        return Choice(sparsity, float(path.heads[i]), *costs, quality_at(sparsity, on_path, timed))
 
     choices = [choice(i) for i in range(len(path.sparsity))]
     found = next((c for c in choices if _admitted(budget, c)), None)
-    rivals = [Choice(m.cut.mlp, m.cut.heads, m.params, m.macs, quality_of(m)) for m in off_path]
+    rivals = [Choice(m.cut.mlp, m.cut.heads, m.params, m.macs, quality_of(m, timed)) for m in off_path]
     best = max((c for c in rivals if _admitted(budget, c)), key=_worth, default=None)
     if best is not None and found is not None and (found.quality is None or _worth(best) <= _worth(found)):
         best = None
-    latencies = [c.quality.latency_ms for c in choices if c.quality is not None]
+    latencies = [ms for c in choices if c.quality is not None and (ms := c.quality.latency_ms) is not None]
     return Answer(found, best, choices[int(np.argmin(path.params))], min(latencies, default=None))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from snapvit.artifacts import Floats, Ints
 from snapvit.errors import InputError
 
 Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+NAMED = 5  # classes that a sentence lists
 
 
 class Nearest:
@@ -74,10 +77,63 @@ def _unit_rows(rows: Floats) -> Floats:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def why_no_accuracy(classes: int, gallery: int, k: int) -> str | None:
+@dataclass(frozen=True)
+class KnnLimits:
+    """What k-NN can say at most with such a gallery and such queries, whatever the embeddings are."""
+
+    k: int
+    gallery: int  # images
+    classes: int  # in the gallery
+    top1: float  # the highest that can be reached, 0 to 1
+    thin: tuple[tuple[int, int], ...]  # (class, its gallery images) of the queries' classes that have under k / 2
+
+
+def reachable_top1(gallery_labels: Ints, query_labels: Ints, k: int) -> KnnLimits:
+    """Limits of a majority vote of k neighbours, a tie going to the nearest.
+
+    gallery_labels (N,), query_labels (M,). With g_j gallery images of class j, a query of class c can be named right
+    if and only if g_c >= 1 and sum over j of min(g_j, g_c) >= k. For c wins, a tie as the nearest, if it has v >= 1
+    votes and no other class more: then at most sum of min(g_j, v) votes are cast, which grows with v <= g_c; and where
+    that sum reaches k, c has its v and the others share what is left.
+    """
+    classes, counts = np.unique(gallery_labels, return_counts=True)
+    images = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    asked, queries = np.unique(query_labels, return_counts=True)
+    reached, thin = 0, []
+    for label, number in zip(asked.tolist(), queries.tolist(), strict=True):
+        own = images.get(label, 0)
+        if np.minimum(counts, own).sum() >= k:
+            reached += number
+        if 2 * own < k:
+            thin.append((label, own))
+    return KnnLimits(k, len(gallery_labels), len(classes), reached / max(1, len(query_labels)), tuple(thin))
+
+
+def limits_sentence(limits: KnnLimits, class_names: Sequence[str]) -> str | None:
+    """For people: which classes have few gallery images, and what top-1 can reach; None where no class has few.
+
+    The least comes first. Not meant for images on which k-NN says nothing (`why_no_accuracy`).
+    """
+    if not limits.thin:
+        return None
+    least = sorted(limits.thin, key=lambda entry: entry[1])
+    named = ", ".join(f"{class_names[label]!r} ({images})" for label, images in least[:NAMED])
+    others = f" and {len(least) - NAMED} more" if len(least) > NAMED else ""
+    kinds = f"{len(least)} classes of the queries have" if len(least) > 1 else "One class of the queries has"
+    reach = "100 %, but only with votes at their best"
+    if limits.top1 < 1:
+        below = math.floor(round(1000 * limits.top1, 6)) / 10  # a bound is never rounded up to what it excludes
+        reach = f"at most {below:.1f} %, whatever the model"
+    return (
+        f"{kinds} fewer gallery images than half the k = {limits.k} neighbours that vote: {named}{others}; so top-1 "
+        f"can reach {reach}."
+    )
+
+
+def why_no_accuracy(classes: int, gallery: int, k: int, reachable: float = 1.0) -> str | None:
     """Why k-NN accuracy says nothing about such images, as the beginning of a sentence; None where it does.
 
-    classes: how many are labelled, 0 where none are.
+    classes: how many the gallery has, 0 where no image is labelled. reachable: `KnnLimits.top1`, where it is known.
     """
     if classes == 0:
         return "The images have no labels"
@@ -85,6 +141,8 @@ def why_no_accuracy(classes: int, gallery: int, k: int) -> str | None:
         return "All images are of one class"
     if gallery < k:
         return f"The gallery has {gallery} images, fewer than the k = {k} neighbours that vote"
+    if reachable == 0:
+        return f"The gallery has too few images of the queries' classes for any to win a vote of k = {k} neighbours"
     return None
 
 

@@ -1,4 +1,4 @@
-"""How many of their nearest neighbours the queries keep after a cut, and the colours of the map of images."""
+"""How many of their nearest neighbours the queries keep after a cut, and the colours of the projection of images."""
 
 from __future__ import annotations
 

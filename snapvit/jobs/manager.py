@@ -67,7 +67,7 @@ class _Job:
 def _load_engine() -> None:
     """Import torch and all that computes, so that what a job leaves in memory afterwards is its own."""
     import snapvit.pipeline.measure
-    import snapvit.pipeline.stages  # noqa: F401
+    import snapvit.pipeline.running  # noqa: F401
 
     settle()
 

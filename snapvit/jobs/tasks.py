@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.stage import Want
 from snapvit.store.store import Store
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Workbench:
-    """What a task works with: the store, its own reporter, and the last workspace, kept open between tasks."""
+    """What a task is performed with: the store, its own reporter, and the last workspace, kept open between tasks."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -26,7 +28,7 @@ class Workbench:
 
     def workspace(self, run: str) -> Workspace:
         """Model and images of a stored run. Raises InputError where they are no longer those of its results."""
-        from snapvit.pipeline.measure import check_unchanged, open_workspace
+        from snapvit.pipeline.running import check_unchanged, open_workspace
 
         if self._workspace is None or self._workspace.request.run != run:
             self.clear()
@@ -44,7 +46,7 @@ class Workbench:
 
 
 class Task(Protocol):
-    """One piece of work for the worker. Equal tasks are the same work."""
+    """Something for the worker to do. Equal tasks do the same."""
 
     @property
     def run(self) -> str:
@@ -76,35 +78,60 @@ class RunTask:
 
     def perform(self, bench: Workbench) -> None:
         """Compute every stage that is missing."""
-        from snapvit.pipeline import stages
+        from snapvit.pipeline.running import run_pipeline
 
         bench.clear()
-        bench.put(stages.run_pipeline(self.request, bench.store, bench.reporter))
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter))
 
 
 @dataclass(frozen=True)
-class MeasureTask:
-    """Measure one more cut of a run."""
+class StageTask:
+    """Compute what of a stored run a page asks for: any entries of the table of stages."""
 
     run: str
-    mlp: float
-    heads: float
+    wants: tuple[Want, ...]
 
     @property
     def label(self) -> str:
         """What it does, for people."""
-        return f"Measuring the cut at {self.mlp:.1%}"
+        return self.wants[-1].label
 
     def perform(self, bench: Workbench) -> None:
-        """Measure it and keep the result."""
-        from snapvit.pipeline import measure
+        """Compute what is missing of them, in their order."""
+        from snapvit.pipeline.running import run_wants
 
-        workspace = bench.workspace(self.run)
-        measure.measure_cut(bench.store, self.run, self.mlp, self.heads, bench.reporter, workspace)
+        run_wants(bench.workspace(self.run), bench.store, bench.reporter, self.wants)
 
 
 @dataclass(frozen=True)
-class WarmTask:
+class MeasureTask:
+    """Measure cuts of a run, (mlp, heads) each; of a single one there is an early answer."""
+
+    run: str
+    pairs: tuple[tuple[float, float], ...]
+
+    @property
+    def label(self) -> str:
+        """What it does, for people."""
+        return (
+            f"Measuring the cut at {self.pairs[0][0]:.1%}"
+            if len(self.pairs) == 1
+            else (f"Measuring {len(self.pairs)} cuts")
+        )
+
+    def perform(self, bench: Workbench) -> None:
+        """Measure them and keep the results."""
+        from snapvit.pipeline.measure import measure_cut, measure_cuts
+
+        workspace = bench.workspace(self.run)
+        if len(self.pairs) == 1:
+            measure_cut(bench.store, self.run, *self.pairs[0], bench.reporter, workspace)
+        else:
+            measure_cuts(bench.store, self.run, self.pairs, bench.reporter, workspace)
+
+
+@dataclass(frozen=True)
+class LoadTask:
     """Load a run's model and images before somebody asks for what needs them."""
 
     run: str
@@ -117,3 +144,31 @@ class WarmTask:
     def perform(self, bench: Workbench) -> None:
         """Open the workspace; the bench keeps it."""
         bench.workspace(self.run)
+
+
+ESTIMATE = "estimate"  # kind of the event that carries the numbers of an EstimateTask
+
+
+@dataclass(frozen=True)
+class EstimateTask:
+    """Time a few batches of a run, and say what the whole would take. Nothing is stored."""
+
+    request: RunRequest
+
+    @property
+    def run(self) -> str:
+        """Name of the run that is estimated."""
+        return self.request.run
+
+    @property
+    def label(self) -> str:
+        """What it does, for people."""
+        return "Timing a few batches"
+
+    def perform(self, bench: Workbench) -> None:
+        """Measure, and leave the numbers as the job's last event."""
+        from snapvit.pipeline.trial import estimate_run
+
+        bench.clear()  # one model in memory at a time
+        estimate: Estimate = estimate_run(self.request, bench.reporter, bench.store.root)
+        bench.reporter.event(ESTIMATE, f"about {estimate.total / 60:.0f} minutes", **estimate.as_values())

@@ -21,8 +21,8 @@ SMALLEST_EIGENVALUE = 1e-6
 
 def estimate_cka(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> CkaMap:
     """CKA map over batches (B, 3, h, w) of normalised images: each MLP by its fc1 output (a gated one by that of its
-    gate projection), each head by its slice of proj's input, read at the class token (at the mean of the patches where
-    there is none)."""
+    gate projection), each head by its slice of proj's input, read at the tokens that the embedding reads: the class
+    token, or the mean of the patches where the model pools those."""
     seen = collect_structures(model, anatomy, batches)
     return CkaMap(linear_cka_map(seen).cpu().numpy(), images=len(seen[0]))
 
@@ -89,9 +89,7 @@ def _main_direction(features: Tensor) -> tuple[Tensor, float]:
 @contextmanager
 def _activation_taps(anatomy: Anatomy, mlp: list[list[Tensor]], head: list[list[Tensor]]) -> Iterator[None]:
     def read(tokens: Tensor) -> Tensor:  # (B, T, C) to (B, C)
-        if anatomy.has_class_token:
-            return tokens[:, 0].detach().clone()
-        return tokens[:, anatomy.prefix_tokens :].detach().mean(dim=1)
+        return tokens[:, anatomy.reads].detach().mean(dim=1)
 
     with ExitStack() as stack:
         for b, block in enumerate(anatomy.blocks):

@@ -1,74 +1,92 @@
 """Local importance: the diagonal of the empirical Fisher of each head's and neuron's input weights.
 
 The weights stay frozen. Autograd computes gradients of activations only; the gradient of one layer's weights for one
-image is then one small product of its tokens' output gradients and inputs, squared and averaged at once.
+image is then one small product of its tokens' output gradients and inputs, squared and averaged at once. An image's
+views can be taken a few at a time, which needs the memory of so many only; its products are then added up before they
+are squared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Criterion, Curvature, Doubles, Floats
-from snapvit.method.loss import view_agreement
+from snapvit.method.loss import teacher_targets, view_agreement
 from snapvit.models.anatomy import Anatomy, replace_forwards, restore_forwards
 from snapvit.models.embedding import embed
 
-Collect = Callable[[int, Tensor, Tensor], None]  # layer number, inputs (V*n, T, D), output gradients (V*n, T, out)
+# Layer number, inputs (v, n, T, D) and output gradients (v, n, T, out) of v views, whether they are the batch's last.
+Collect = Callable[[int, Tensor, Tensor, bool], None]
 
-# Bound on the per-image weight gradients held at once, in numbers: 64 MB of float32.
+# Bound on the per-image weight gradients computed at once, in numbers: 64 MB of float32.
 CHUNK_NUMBERS = 16_000_000
 
 
 def estimate_curvature(
-    model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], global_views: int, criterion: Criterion = "fisher"
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Iterable[Tensor],
+    global_views: int,
+    criterion: Criterion = "fisher",
+    views_at_once: int | None = None,
 ) -> Curvature:
     """Curvature of every neuron and head from batches (V, n, 3, h, w) of normalised views.
 
     `fisher` averages squared per-image gradients (the paper's equation); `accumulated` squares the mean gradient over
     all images (what the reference code does). The model must be frozen and in evaluation mode.
+
+    views_at_once: how many views of a batch go through the model together; None: all. With fewer, activations take as
+    much less, and `fisher` holds n times the numbers of all layers' gradients instead. The result is the same to
+    rounding.
     """
-    accumulator = (_Fisher if criterion == "fisher" else _Accumulated)(*_layers(model, anatomy))
+    gathered = (_Fisher if criterion == "fisher" else _Accumulated)(*_layers(model, anatomy))
     images = 0
     for views in batches:
-        accumulator.batch_of(views.shape[1])
-        images += len(_backward(model, anatomy, views, global_views, accumulator.collect))
+        images += len(_backward(model, anatomy, views, global_views, views_at_once, gathered.collect))
     if not images:
         raise ValueError("no images to estimate curvature from")
-    layers = accumulator.row_means(images)
+    layers = gathered.row_means(images)
     mlp = torch.stack(layers[0::2])
-    return Curvature(mlp.float().cpu().numpy(), _by_head(layers[1::2], anatomy).float().cpu().numpy(), images)
+    head = _by_head(torch.stack(layers[1::2]), anatomy)
+    return Curvature(mlp.float().cpu().numpy(), head.float().cpu().numpy(), images)
 
 
 def head_gradients(
-    model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], global_views: int
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Iterable[Tensor],
+    global_views: int,
+    views_at_once: int | None = None,
 ) -> tuple[Doubles, Floats, Floats]:
     """What the curvature of the heads is made of, from batches (V, n, 3, h, w) of normalised views.
 
     Returns each image's loss (N,), each image's mean squared gradient of every head (N, L, H), whose mean over images
-    is the Fisher curvature, and the accumulated curvature (L, H) of the same images.
+    is the Fisher curvature, and the accumulated curvature (L, H) of the same images. views_at_once: as above.
     """
-    losses, by_image = [], []
-    accumulated = _Accumulated(*_layers(model, anatomy))
-    for views in batches:
-        squares = _ByImage(anatomy, views.shape[1])
+    gradients, accumulated = _ImageGradients(), _Accumulated(*_layers(model, anatomy))
+    heads: dict[int, list[Tensor]] = {}  # (n, H) of each batch, by layer
 
-        def collect(layer: int, x: Tensor, grad: Tensor, squares: _ByImage = squares) -> None:
-            if layer % 2:  # value rows; the lessons are of heads
-                squares.collect(layer, x, grad)
-                accumulated.collect(layer, x, grad)
+    def collect(layer: int, x: Tensor, grad: Tensor, last: bool) -> None:
+        if layer % 2 == 0:  # the lessons are of heads
+            return
+        accumulated.collect(layer, x, grad, last)
+        squares = gradients.squares(layer, x, grad, last)
+        if squares is not None:
+            heads.setdefault(layer, []).append(_by_head(squares / x.shape[-1], anatomy))
 
-        losses.append(_backward(model, anatomy, views, global_views, collect))
-        by_image.append(squares.heads())
+    losses = [_backward(model, anatomy, views, global_views, views_at_once, collect) for views in batches]
     if not losses:
         raise ValueError("no images to take gradients of")
-    total = _by_head(accumulated.row_means(sum(map(len, losses)))[1::2], anatomy)
+    by_image = torch.stack([torch.cat(heads[layer]) for layer in sorted(heads)], dim=1)
+    total = _by_head(torch.stack(accumulated.row_means(sum(map(len, losses)))[1::2]), anatomy)
     return (
         torch.cat(losses).double().cpu().numpy(),
-        torch.cat(by_image).float().cpu().numpy(),
+        by_image.float().cpu().numpy(),
         total.float().cpu().numpy(),
     )
 
@@ -80,26 +98,40 @@ def _layers(model: nn.Module, anatomy: Anatomy) -> tuple[list[int], int, torch.d
     return rows, topology.width, next(model.parameters()).device
 
 
-def _by_head(value_rows: list[Tensor], anatomy: Anatomy) -> Tensor:
-    """L times (H*d,) to (L, H): the mean over each head's rows."""
+def _by_head(value_rows: Tensor, anatomy: Anatomy) -> Tensor:
+    """(..., H*d) to (..., H): the mean over each head's rows."""
     topology = anatomy.topology
-    return torch.stack(value_rows).unflatten(1, (topology.heads, topology.head_width)).mean(dim=2)
+    return value_rows.unflatten(-1, (topology.heads, topology.head_width)).mean(dim=-1)
 
 
-def _backward(model: nn.Module, anatomy: Anatomy, views: Tensor, global_views: int, collect: Collect) -> Tensor:
-    """Loss (n,) of each image of one batch of views (V, n, 3, h, w); `collect` sees the gradients of their sum.
+def _backward(
+    model: nn.Module, anatomy: Anatomy, views: Tensor, global_views: int, at_once: int | None, collect: Collect
+) -> Tensor:
+    """Loss (n,) of each image of one batch of views (V, n, 3, h, w); `collect` sees the gradients of their sum."""
+    count, images = views.shape[:2]
+    at_once = at_once or count
+    with torch.no_grad():  # of the global views that the first group lacks: it needs their targets already
+        targets = [teacher_targets(embed(model, view)[None]) for view in views[at_once:global_views]]
 
-    What is returned holds no graph: that would hold the taps, and they this batch's activations.
-    """
-    with torch.enable_grad(), _gradient_taps(anatomy, collect):
-        embeddings = embed(model, views.flatten(0, 1)).unflatten(0, views.shape[:2])
-        losses = view_agreement(embeddings, global_views)
+    def group_loss(group: Tensor, first: int) -> Tensor:
+        """In a scope of its own: what it leaves holds no graph, which would hold the taps and their activations."""
+        embeddings = embed(model, group.flatten(0, 1)).unflatten(0, group.shape[:2])
+        if first == 0:
+            targets.insert(0, teacher_targets(embeddings[:global_views]))
+        losses = view_agreement(embeddings, torch.cat(targets), first)
         losses.sum().backward()
-    return losses.detach()
+        return losses.detach()
+
+    losses = []
+    for first in range(0, count, at_once):
+        last = first + at_once >= count
+        with torch.enable_grad(), _gradient_taps(anatomy, images, partial(collect, last=last)):
+            losses.append(group_loss(views[first : first + at_once], first))
+    return torch.stack(losses).sum(dim=0)
 
 
 @contextmanager
-def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
+def _gradient_taps(anatomy: Anatomy, images: int, collect: Callable[[int, Tensor, Tensor], None]) -> Iterator[None]:
     """Within, `collect` sees the inputs and output gradients of what leads into each MLP and of each value projection.
 
     Layers are numbered 2*b for fc1, or the gate projection, of block b and 2*b + 1 for its value rows.
@@ -107,10 +139,10 @@ def _gradient_taps(anatomy: Anatomy, collect: Collect) -> Iterator[None]:
 
     def tap(layer: int, rows: slice) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x = inputs[0].detach()
+            x = inputs[0].detach().unflatten(0, (-1, images))
             if not output.requires_grad:  # the first layer: gradients need to flow no further down than here
                 output = output.detach().requires_grad_()
-            output.register_hook(lambda grad: collect(layer, x, grad[..., rows]))
+            output.register_hook(lambda grad: collect(layer, x, grad[..., rows].unflatten(0, (-1, images))))
             return output
 
         return hook
@@ -130,38 +162,42 @@ class _Fisher:
     def __init__(self, rows: list[int], width: int, device: torch.device) -> None:
         self._sums = [torch.zeros(r, dtype=torch.float64, device=device) for r in rows]
         self._width = width
-        self._batch = 0
+        self._gradients = _ImageGradients()
 
-    def batch_of(self, images: int) -> None:
-        self._batch = images
-
-    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
-        x, grad = (_by_image(t, self._batch) for t in (x, grad))  # (n, V*T, D), (n, V*T, out)
-        step = max(1, CHUNK_NUMBERS // (grad.shape[2] * self._width))
-        for gs, xs in zip(grad.split(step), x.split(step), strict=True):
-            self._sums[layer] += _row_squares(gs, xs).sum(dim=0)
+    def collect(self, layer: int, x: Tensor, grad: Tensor, last: bool) -> None:
+        squares = self._gradients.squares(layer, x, grad, last)
+        if squares is not None:
+            self._sums[layer] += squares.sum(dim=0)
 
     def row_means(self, images: int) -> list[Tensor]:
         return [s / (images * self._width) for s in self._sums]
 
 
-class _ByImage:
-    """Squared gradients of one batch's images, averaged over each head's weights."""
+class _ImageGradients:
+    """Each image's gradient of each layer's weights, added up over its views until the last of them has come.
 
-    def __init__(self, anatomy: Anatomy, images: int) -> None:
-        self._anatomy, self._images = anatomy, images
-        self._blocks: dict[int, Tensor] = {}  # (n, H) by layer
+    Where all views come at once, none is held.
+    """
 
-    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
-        topology = self._anatomy.topology
-        x, grad = (_by_image(t, self._images) for t in (x, grad))  # (n, V*T, D), (n, V*T, H*d)
-        step = max(1, CHUNK_NUMBERS // (grad.shape[2] * topology.width))
-        rows = [_row_squares(gs, xs) / topology.width for gs, xs in zip(grad.split(step), x.split(step), strict=True)]
-        self._blocks[layer] = torch.cat(rows).unflatten(1, (topology.heads, topology.head_width)).mean(dim=2)
+    def __init__(self) -> None:
+        self._held: dict[int, Tensor] = {}  # (n, out, D) by layer
 
-    def heads(self) -> Tensor:
-        """(n, L, H)."""
-        return torch.stack([self._blocks[layer] for layer in sorted(self._blocks)], dim=1)
+    def squares(self, layer: int, x: Tensor, grad: Tensor, last: bool) -> Tensor | None:
+        """(n, out) as doubles, the sum of squares along each row of the n gradients; None before the last views."""
+        x, grad = _by_image(x), _by_image(grad).mT  # (n, v*T, D), (n, out, v*T)
+        held = self._held.pop(layer, None)
+        if not last:
+            self._held[layer] = grad @ x if held is None else held.baddbmm_(grad, x)
+            return None
+        rows = []
+        step = max(1, CHUNK_NUMBERS // (grad.shape[1] * x.shape[2]))
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
+            sums = grad[part] @ x[part] if held is None else held[part].baddbmm_(grad[part], x[part])
+            # A norm reads the gradients once; squaring and summing them takes half as long as the product itself
+            # where the layer is small.
+            rows.append(torch.linalg.vector_norm(sums, dim=2).double().square_())
+        return torch.cat(rows)
 
 
 class _Accumulated:
@@ -171,25 +207,13 @@ class _Accumulated:
         self._grads = [torch.zeros(r, width, device=device) for r in rows]
         self._width = width
 
-    def batch_of(self, images: int) -> None:
-        """The sum over images needs no boundaries between them."""
-
-    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
-        self._grads[layer].addmm_(grad.flatten(0, 1).mT, x.flatten(0, 1))
+    def collect(self, layer: int, x: Tensor, grad: Tensor, last: bool) -> None:
+        self._grads[layer].addmm_(grad.flatten(0, 2).mT, x.flatten(0, 2))
 
     def row_means(self, images: int) -> list[Tensor]:
         return [(g / images).square_().mean(dim=1, dtype=torch.float64) for g in self._grads]
 
 
-def _row_squares(grad: Tensor, x: Tensor) -> Tensor:
-    """(n, out) as doubles: of n images' weight gradients G'X, the sum of squares along each row, summed as they are.
-
-    grad (n, T, out), x (n, T, D). A norm reads the gradients once; squaring and summing them takes half as long as
-    the product itself where the layer is small.
-    """
-    return torch.linalg.vector_norm(grad.mT @ x, dim=2).double().square_()
-
-
-def _by_image(tokens: Tensor, images: int) -> Tensor:
-    """(V*n, T, C) to (n, V*T, C): all views' tokens of an image side by side."""
-    return tokens.unflatten(0, (-1, images)).transpose(0, 1).flatten(1, 2)
+def _by_image(tokens: Tensor) -> Tensor:
+    """(v, n, T, C) to (n, v*T, C): all views' tokens of an image side by side."""
+    return tokens.transpose(0, 1).flatten(1, 2)

@@ -58,6 +58,20 @@ def search(state: SearchState, objective: Callable[[Doubles], Doubles], generati
         yield SearchState(history, strategy.state())
 
 
+def rewound(start: SearchState, longer: SearchState, generations: int) -> SearchState:
+    """The state that the search which became `longer` was in after so many generations, to the last bit.
+
+    start: of the same search, before its first generation. Nothing is evaluated: the strategy draws the same
+    individuals again and is told what was measured of them.
+    """
+    strategy, history = XNES.restored(start.strategy, start.history.individuals.shape[1]), start.history
+    for fitness in longer.history.fitness[:generations]:
+        individuals = strategy.ask()
+        strategy.tell(individuals, fitness.mean(axis=1))
+        history = _recorded(history, strategy, individuals, fitness)
+    return SearchState(history, strategy.state())
+
+
 def _recorded(history: SearchHistory, strategy: XNES, individuals: Doubles, fitness: Doubles) -> SearchHistory:
     means = fitness.mean(axis=1)
     means = np.where(np.isfinite(means), means, np.inf)

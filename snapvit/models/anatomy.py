@@ -122,8 +122,14 @@ class Anatomy:
     topology: Topology
     blocks: tuple[BlockAnatomy, ...]
     has_class_token: bool
+    reads: slice  # tokens that the embedding is made of: the class token, or the patches that are pooled
     prefix_tokens: int  # class, distillation and register tokens before the patches
     pooled_tokens: int  # how many tokens an attention-pool head looks at; 0 where there is none
+
+    @property
+    def reads_class_token(self) -> bool:
+        """Whether the embedding is made of the class token (and of a distilled model's second one), not of patches."""
+        return self.reads.stop is not None
 
 
 def describe(model: nn.Module) -> Anatomy:
@@ -152,9 +158,15 @@ def describe(model: nn.Module) -> Anatomy:
         tokens=prefix + patches,
     )
     pooled = 0
-    if model.attn_pool is not None:  # Eva pools the prefix tokens too and has no setting for it
-        pooled = topology.tokens if getattr(model, "pool_include_prefix", True) else patches
-    return Anatomy(topology, blocks, model.cls_token is not None, prefix, pooled)
+    with_prefix = getattr(model, "pool_include_prefix", model.attn_pool is not None)  # Eva has no setting for it
+    if model.attn_pool is not None:
+        pooled = topology.tokens if with_prefix else patches
+    reads = slice(0 if with_prefix else prefix, None)
+    if type(model) is VisionTransformerDistilled:  # the mean of its two tokens, whatever its setting says
+        reads = slice(0, 2)
+    elif model.attn_pool is None and model.global_pool == "token":
+        reads = slice(0, 1)
+    return Anatomy(topology, blocks, model.cls_token is not None, reads, prefix, pooled)
 
 
 def hold(model: nn.Module) -> None:

@@ -21,8 +21,8 @@ from snapvit.models.attention import queries_keys_values
 class Looks:
     """Shares of attention that the reader gives to each of P patches of B images.
 
-    The reader is the class token, or the mean over all patches as queries where there is none. What a row lacks to 1
-    goes to prefix tokens.
+    The reader is what the embedding reads: the class token, or the mean over all patches as queries where the model
+    pools those. What a row lacks to 1 goes to prefix tokens.
     """
 
     heads: list[Tensor]  # L of (B, h, P), the heads that the block shows, in the order it shows them
@@ -74,7 +74,5 @@ def roll(weights: Tensor, before: Tensor | None) -> Tensor:
 
 
 def _reader_row(weights: Tensor, anatomy: Anatomy) -> Tensor:
-    """(..., T, T) to (..., P): what the class token, else the mean patch, gives to each patch."""
-    prefix = anatomy.prefix_tokens
-    rows = weights[..., 0, :] if anatomy.has_class_token else weights[..., prefix:, :].mean(dim=-2)
-    return rows[..., prefix:]
+    """(..., T, T) to (..., P): what the class token, or the mean patch, gives to each patch."""
+    return weights[..., anatomy.reads, :].mean(dim=-2)[..., anatomy.prefix_tokens :]

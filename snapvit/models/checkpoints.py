@@ -3,19 +3,18 @@ weights, and fitted to a model with every misfit named."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from snapvit.errors import InputError
 from snapvit.models.catalogue import SUFFIXES
+from snapvit.torch_files import read_torch_file
 
 Weights = dict[str, Tensor]
 Adapt = Callable[[Weights, nn.Module], Weights]  # timm's checkpoint filter of an architecture
@@ -58,39 +57,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if path.suffix not in SUFFIXES:
         raise InputError(f"The checkpoint {path.name} ends in none of {', '.join(SUFFIXES)}, which the explorer reads.")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = read_torch_file(path, f"The checkpoint {path.name}")
     except (SafetensorError, OSError) as error:
         raise InputError(f"The checkpoint {path.name} cannot be read as safetensors ({error}).") from error
     if not isinstance(content, dict) or not any(_tensor_tables(content)):
         raise InputError(f"The checkpoint {path.name} holds no named tensors.")
     return content
-
-
-def _torch_load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        foreign = _foreign_types(path)
-        if not foreign:
-            raise InputError(
-                f"The checkpoint {path.name} is damaged or holds more than tensors, so it is refused."
-            ) from error
-        raise InputError(
-            f"The checkpoint {path.name} holds more than tensors ({', '.join(foreign)}), and reading that could run "
-            "code, so it is refused; if you trust it, open it in Python yourself and save its dict of tensors alone "
-            'with torch.save(weights, "weights.pth").'
-        ) from error
-    except Exception as error:  # torch raises many types for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0][:160]
-        raise InputError(f"The checkpoint {path.name} is damaged or no file of torch.save ({reason}).") from error
-
-
-def _foreign_types(path: Path) -> list[str]:
-    """Names of what a pickle would call besides what rebuilds tensors, found without calling it."""
-    try:
-        return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))[:NAMED]
-    except Exception:  # of the oldest format, or damaged: there is nothing to name
-        return []
 
 
 def load_checkpoint(model: nn.Module, content: Mapping[str, Any], adapt: Adapt, file: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def embed_batch(model: nn.Module, images: Tensor) -> Tensor:
         return embed(model, images)
     torch.set_num_threads(1)
     try:
-        return torch.cat(list(_workers(cores).map(lambda share: _embed_share(model, share), images.chunk(cores))))
+        return torch.cat(list(_threads(cores).map(lambda share: _embed_share(model, share), images.chunk(cores))))
     finally:
         torch.set_num_threads(cores)
 
@@ -49,5 +49,5 @@ def _embed_share(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @cache
-def _workers(count: int) -> ThreadPoolExecutor:
+def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="snapvit-embed")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from snapvit.errors import Cancelled, InputError
 from snapvit.models.anatomy import Anatomy, describe
 from snapvit.models.checkpoints import Adapt, load_checkpoint, read_checkpoint
 from snapvit.models.hub import Fetched, fetch_weights, hub_or_its_cache
+from snapvit.models.identity import architecture_of
+from snapvit.models.pooling import set_pool
 from snapvit.models.spec import BUNDLED, ModelSpec
 
 BUNDLED_CHECKPOINT = Path(__file__).parents[1] / "assets" / "fashion_vit.safetensors"
@@ -44,6 +47,7 @@ class LoadedModel:
     digest: str  # of the weights, sha256
     label: str
     notes: tuple[str, ...] = ()  # sentences on what loading had to adapt
+    architecture: Mapping[str, Any] = field(default_factory=dict)  # everything that changes the function, plain values
 
 
 def load_model(spec: ModelSpec, device: torch.device | str = "cpu", fetched: Fetched | None = None) -> LoadedModel:
@@ -52,8 +56,9 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu", fetched: Fet
     Raises InputError: unknown name, no network, unreadable or ill-fitting checkpoint, an image size that cannot be.
     """
     notes: tuple[str, ...] = ()
+    config: dict[str, Any] | None = None
     if spec.name == BUNDLED:
-        model, preprocess, notes = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
+        model, preprocess, notes, config = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
         if spec.image_size not in (None, preprocess.size[0]):
             raise InputError(
                 f"The {spec.label} model was made for {preprocess.size[0]} pixels; image size {spec.image_size} was "
@@ -69,9 +74,11 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu", fetched: Fet
         else:
             model = _pretrained(spec, fetched)
         preprocess = _preprocess_of(model, spec.image_size)
+    set_pool(model, spec.pool, spec.name)
     anatomy = describe(model)
     model = model.float().eval().requires_grad_(False).to(device)
-    return LoadedModel(model, anatomy, preprocess, weights_digest(model), spec.label, notes)
+    architecture = architecture_of(model, anatomy, spec, config)
+    return LoadedModel(model, anatomy, preprocess, weights_digest(model), spec.label, notes, architecture)
 
 
 def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
@@ -84,6 +91,7 @@ def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
     else:
         with torch.device("meta"):
             model = _create(spec, pretrained=False)
+    set_pool(model, spec.pool, spec.name)
     return model, describe(model)
 
 
@@ -96,8 +104,8 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...]]:
-    """A plain VisionTransformer whose safetensors metadata holds its `config`, `mean` and `std`."""
+def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...], dict[str, Any]]:
+    """A plain VisionTransformer whose safetensors metadata holds its `config`, `mean` and `std`; and its config."""
     content = read_checkpoint(path)
     metadata: dict[str, str] = {}
     if path.suffix == ".safetensors":
@@ -110,16 +118,17 @@ def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...]
             "model together with the checkpoint."
         )
     try:
-        model = VisionTransformer(**json.loads(metadata["config"]))
+        config = json.loads(metadata["config"])
+        model = VisionTransformer(**config)
         mean, std = float(metadata["mean"]), float(metadata["std"])
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"The metadata of {path.name} describe no model that can be built ({error}).") from error
     notes = load_checkpoint(model, content, vision_transformer.checkpoint_filter_fn, path.name)
-    return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3), notes
+    return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3), notes, config
 
 
 def _check_plan(spec: ModelSpec) -> None:
-    """Refuse what cannot work before anything large is read or fetched: the name, the architecture, the size."""
+    """Refuse what cannot work before anything large is read or fetched: name, architecture, pool, size."""
     if not timm.is_model(spec.name):
         near = ", ".join(timm.list_models(f"*{spec.name.split('.')[0][:12]}*")[:3])
         hint = f" Did you mean {near}?" if near else " Try for example vit_small_patch16_224 or bundled."
@@ -127,6 +136,7 @@ def _check_plan(spec: ModelSpec) -> None:
     with torch.device("meta"):  # shapes alone
         model = _create(ModelSpec(spec.name))
     describe(model)
+    set_pool(model, spec.pool, spec.name)
     if spec.image_size is not None:
         _check_size(spec.image_size, max(model.patch_embed.patch_size), spec.name)
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from snapvit.errors import InputError
 
 BUNDLED = "bundled"
+Pool = Literal["model", "token", "mean"]
+POOLS: dict[str, str] = {"model": "the model's own pooling", "token": "class token", "mean": "mean of patches"}
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,14 @@ class ModelSpec:
     name: str = BUNDLED
     checkpoint: str | None = None
     image_size: int | None = None  # pixels; None: what the model was made for
+    pool: Pool = "model"  # which tokens make the embedding
+
+    def __post_init__(self) -> None:
+        if self.pool not in POOLS:
+            raise InputError(f"The pooling {self.pool!r} is not known; there are {', '.join(POOLS)}.")
 
     @property
     def label(self) -> str:
         """Short name for people and run names."""
-        return self.name if self.checkpoint is None else f"{self.name} ({Path(self.checkpoint).name})"
+        name = self.name if self.checkpoint is None else f"{self.name} ({Path(self.checkpoint).name})"
+        return name if self.pool == "model" else f"{name}, {POOLS[self.pool]}"

@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from snapvit.artifacts import PAPER_PAIRS, Criterion, Floors, Pairs
 from snapvit.errors import InputError
@@ -16,9 +17,6 @@ from snapvit.models.spec import ModelSpec
 HEAD_LAG = 0.15  # on the slider's path heads lag behind neurons by this much, as in the paper's pairs
 PATH_END = 0.95
 
-# A stage's number rises when the meaning of its numbers changes, so that older files are not taken for new ones.
-SCHEMAS = {"curvature": 1, "cka": 1, "search": 1, "ranking": 1, "evaluation": 1, "scores": 1}
-STAGES = ("curvature", "cka", "search", "ranking", "evaluation")  # of the whole method
 NO_IMAGES = "none"  # the images of a run that only holds published scores
 
 
@@ -97,13 +95,8 @@ class RunRequest:
     data: str = "bundled"
     config: RunConfig = field(default_factory=lambda: PRESETS["quick"])
     scores: str | None = None  # digest of a file of published scores that take the place of curvature and search
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages that make this run finished."""
-        if self.scores is None:
-            return STAGES
-        return ("scores", "ranking") if self.data == NO_IMAGES else ("scores", "ranking", "evaluation")
+    gallery: str | None = None  # another source of the k-NN gallery; None: a part of `data`
+    queries: str | None = None
 
     @property
     def kind(self) -> str:
@@ -112,13 +105,34 @@ class RunRequest:
 
     @property
     def run(self) -> str:
-        """Name of the run: the same request has the same name on every machine."""
-        body = dataclasses.asdict(self)
-        if self.scores is None:
-            del body["scores"]  # names are older than this field
+        """Name of the run: the same request has the same name on every machine, and a new setting renames none."""
+        body = {"config": apart(self.config, RunConfig()), "model": apart(self.model, ModelSpec())}
+        body |= {name: value for name in ("data", "scores", "gallery", "queries") if (value := getattr(self, name))}
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         slug = re.sub(r"[^a-z0-9]+", "-", self.model.name.lower()).strip("-")[:40]
         return f"{slug}-{self.kind}-{digest[:8]}"
+
+
+def apart(config: Any, default: Any) -> dict[str, Any]:
+    """Settings of a dataclass, by dotted name, in which it differs from `default`: what keys and names are made of."""
+    found: dict[str, Any] = {}
+    for entry in fields(config):
+        value, usual = getattr(config, entry.name), getattr(default, entry.name)
+        if dataclasses.is_dataclass(value):
+            found |= {f"{entry.name}.{name}": inner for name, inner in apart(value, usual).items()}
+        elif value != usual:
+            found[entry.name] = value
+    return found
+
+
+def settings_apart(config: RunConfig, names: Iterable[str]) -> dict[str, Any]:
+    """Of the sections or single settings called `names`, those in which `config` differs from the defaults."""
+    wanted = tuple(names)
+    return {
+        name: value
+        for name, value in apart(config, RunConfig()).items()
+        if name in wanted or name.partition(".")[0] in wanted
+    }
 
 
 def with_settings(config: RunConfig, settings: list[str]) -> RunConfig:

@@ -6,21 +6,37 @@ work. Numbers alone: no torch here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snapvit.artifacts import Topology
-from snapvit.method.xnes import default_population
-from snapvit.pipeline.config import STAGES, RunConfig, path_pair, path_points
+from snapvit.pipeline.config import RunConfig, path_points
 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+SINGLE_COST = 2.0  # an image alone on one thread costs about this many passes of an image in a batch
 FORWARD_BATCH = 64  # images, at most
 VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
-# What a batch's activations may take, so that a ViT-B/16's whole pipeline stays under 4 GB. One image is always in a
-# batch, whatever it takes.
-BACKWARD_BYTES, FORWARD_BYTES = 1.2e9, 0.25e9
+# What a batch's activations may take. One view of one image is always in a batch, whatever it takes.
+BACKWARD_BYTES, FORWARD_BYTES = 0.4e9, 0.25e9
 FLOAT = 4  # bytes
 GRAM_BYTES = 64e6  # of the CKA map's Gram matrices, and of the curvature's weight gradients, at once
+
+
+@dataclass(frozen=True)
+class Units:
+    """What something takes, by kind: progress counts their sum in image passes through the full model, and an estimate
+    multiplies each kind with what it takes here."""
+
+    passes: float = 0.0  # of one image in a batch
+    views: float = 0.0  # forward and backward, of one view
+    singles: float = 0.0  # passes of one image alone on one thread
+    set_up: float = 0.0  # passes before the first progress is told; not counted
+    decoded: int = 0  # images read and resized; not counted
+
+    @property
+    def total(self) -> float:
+        """In passes, as progress counts them."""
+        return self.passes + BACKWARD_COST * self.views + SINGLE_COST * self.singles
 
 
 @dataclass(frozen=True)
@@ -32,13 +48,10 @@ class Effort:
     curvature_images: int  # what the images leave of the numbers asked for
     cka_images: int
     search_images: int
+    queries: int
     knn_images: int  # queries, and the gallery where there is an accuracy to measure
-
-    @property
-    def image_units(self) -> float:
-        """Image passes that one curvature image with all its views is worth."""
-        curvature = self.config.curvature
-        return (curvature.global_views + curvature.local_views) * BACKWARD_COST
+    gallery: int
+    examples: int  # whose attention is shown
 
     @property
     def candidate_units(self) -> float:
@@ -54,24 +67,22 @@ class Effort:
         """Sparsities that the evaluation measures, in its order."""
         return path_points(self.config.evaluation.points)
 
-    def stage_units(self, stage: str, generations_done: int = 0, missing: Iterable[float] | None = None) -> float:
-        """Image passes of a stage; less what is done of a search, or of an evaluation that lacks only `missing`."""
-        if stage == "curvature":
-            return self.curvature_images * self.image_units
-        if stage == "cka":
-            return self.cka_images
-        if stage == "search":
-            population = self.config.search.population or default_population(self.topology.structures)
-            return (self.config.search.generations - generations_done) * population * self.candidate_units
-        if stage == "evaluation":
-            return sum(self.cut_units(*path_pair(s)) for s in (self.path if missing is None else missing))
-        return 0.0
-
     @property
     def curvature_batch(self) -> int:
         """Images in one batch of the curvature."""
-        tokens = (self.config.curvature.global_views + self.config.curvature.local_views) * self.topology.tokens
+        tokens = self.views * self.topology.tokens
         return max(1, min(VIEW_TOKENS // tokens, int(BACKWARD_BYTES // (tokens * backward_token_bytes(self.topology)))))
+
+    @property
+    def views(self) -> int:
+        """V, views of an image."""
+        return self.config.curvature.global_views + self.config.curvature.local_views
+
+    @property
+    def views_at_once(self) -> int:
+        """How many views of a curvature batch go through the model together: all where that fits."""
+        view_bytes = self.curvature_batch * self.topology.tokens * backward_token_bytes(self.topology)
+        return max(1, min(self.views, int(BACKWARD_BYTES // view_bytes)))
 
     def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
         """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
@@ -82,12 +93,15 @@ class Effort:
     def largest_batch_bytes(self) -> float:
         """Bytes that the hungriest stage takes beside the weights and the images kept.
 
-        Curvature: what autograd and the taps keep of one batch, and one layer's gradients. CKA: the activations of
+        Curvature: what autograd and the taps keep of the views that go together, one layer's gradients, and all layers'
+        where more views follow. CKA: the activations of
         all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch.
         """
-        topology, curvature = self.topology, self.config.curvature
-        tokens = self.curvature_batch * (curvature.global_views + curvature.local_views) * topology.tokens
-        gradients = tokens * 3 * topology.hidden * FLOAT + 2 * GRAM_BYTES
+        topology, together = self.topology, self.views_at_once
+        tokens = self.curvature_batch * together * topology.tokens
+        rows = topology.blocks * (topology.hidden + topology.heads * topology.head_width)
+        held = 0 if together == self.views else self.curvature_batch * rows * topology.width * FLOAT
+        gradients = tokens * 3 * topology.hidden * FLOAT + 2 * GRAM_BYTES + held
         structures = topology.blocks * (topology.hidden + topology.heads * topology.head_width)
         forward = forward_batch(topology) * topology.tokens * forward_token_bytes(topology)
         return max(
@@ -119,7 +133,7 @@ class Estimate:
     @classmethod
     def from_values(cls, values: Mapping[str, float]) -> Estimate:
         """The other way."""
-        seconds = {stage: values[f"{stage} seconds"] for stage in STAGES if f"{stage} seconds" in values}
+        seconds = {name.removesuffix(" seconds"): s for name, s in values.items() if name.endswith(" seconds")}
         return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], seconds)
 
 

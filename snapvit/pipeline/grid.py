@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from snapvit.jobs.tasks import Workbench
 from snapvit.pipeline.config import HEAD_LAG, PATH_END
 
 HEADS_END = round(PATH_END - HEAD_LAG, 4)  # as far as the path takes the heads
@@ -25,22 +22,3 @@ def _level(place: int, side: int) -> int:
     while place % step:
         level, step = level + 1, step // 2
     return level
-
-
-@dataclass(frozen=True)
-class GridTask:
-    """Measure what is missing of a grid."""
-
-    run: str
-    side: int
-
-    @property
-    def label(self) -> str:
-        """What it does, for people."""
-        return f"Measuring {self.side} × {self.side} cuts"
-
-    def perform(self, bench: Workbench) -> None:
-        """Measure cut after cut; what is measured is kept at once."""
-        from snapvit.pipeline.measure import measure_cuts
-
-        measure_cuts(bench.store, self.run, grid_pairs(self.side), bench.reporter, bench.workspace(self.run))

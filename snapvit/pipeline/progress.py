@@ -6,11 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from snapvit.errors import Cancelled
 
 T = TypeVar("T")
+
+
+class Batch(Protocol):
+    """An array or a tensor."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+
+
+B = TypeVar("B", bound=Batch)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,29 @@ class Reporter:
             self.check()
             yield item
             self.advance(units)
+
+    def counting(self, batches: Iterable[B], units: float, axis: int = 0) -> Iterator[B]:
+        """`batches`, `units` told for each image (along `axis`) once the caller comes back for the next."""
+        for batch in self.heeding(batches):
+            yield batch
+            self.advance(units * batch.shape[axis])
+
+    def share_of(self, units: float) -> Callable[[float], None]:
+        """What hears, again and again, which share of so many units is done."""
+        told = 0.0
+
+        def tell(share: float) -> None:
+            nonlocal told
+            self.advance((share - told) * units)
+            told = share
+
+        return tell
+
+    def heeding(self, items: Iterable[T]) -> Iterator[T]:
+        """`items`; a request to stop takes effect before the next of them."""
+        for item in items:
+            self.check()
+            yield item
 
     def cancel(self) -> None:
         """Ask the work to stop. Harmless when repeated."""

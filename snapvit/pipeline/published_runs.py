@@ -14,8 +14,10 @@ from snapvit.elastic.ranking import rank
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
-from snapvit.pipeline.keys import imported_keys
+from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stages.ranking import RANKING, SCORES
+from snapvit.pipeline.table import key_of
 from snapvit.published.models import PAPER_MODELS, paper_name
 from snapvit.published.scores import PublishedScores, write_scores
 from snapvit.store.codec import encode
@@ -40,19 +42,20 @@ def import_scores(store: Store, published: PublishedScores, model: str | None = 
     architecture = _architecture(published, model)
     request = RunRequest(architecture.spec, NO_IMAGES, RunConfig(floors=published.floors), published.digest)
     facts = RunFacts(architecture.spec.name, NO_IMAGES, architecture.topology, architecture.costs, classes=())
-    ranking, keys = rank(published.scores, published.floors), imported_keys(request)
+    ranking, nodes = rank(published.scores, published.floors), request_nodes(request)
     with store.computing(request.run):
-        store.create(request.run, encode(request)[1], facts)
-        store.save(request.run, "scores", keys["scores"], published, True, time.monotonic() - started)
-        store.save(request.run, "ranking", keys["ranking"], ranking, True, 0.0)
+        store.create(request.run, encode(request)[1], facts, nodes)
+        for stage, artifact in ((SCORES, published), (RANKING, ranking)):
+            seconds, started = time.monotonic() - started, time.monotonic()
+            store.save(request.run, stage.name, key_of(stage, request, nodes), artifact, True, seconds)
     return request.run
 
 
 def cached_scores(store: Store, request: RunRequest) -> PublishedScores:
     """The published scores that a request names, from whichever run has them. Raises InputError where none has."""
-    key = imported_keys(request)["scores"]
-    for run in store.runs():
-        found = store.load(run, "scores", PublishedScores, key)
+    key = key_of(SCORES, request, request_nodes(request))
+    for manifest in store.manifests():
+        found = store.load(manifest.run, SCORES.name, PublishedScores, key)
         if found is not None:
             return found
     raise InputError(

@@ -2,18 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from snapvit.artifacts import CkaMap, Curvature, Measurement, Measurements, Ranking, RunFacts, Scores, SearchHistory
+from snapvit.artifacts import CkaMap, Curvature, Ranking, RunFacts, Scores, SearchHistory
 from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
-from snapvit.method.search import SearchState
+from snapvit.machine import this_machine
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.stage import Arg, Args, Stage, Want
+from snapvit.pipeline.stages.cka import CKA
+from snapvit.pipeline.stages.curvature import CURVATURE
+from snapvit.pipeline.stages.evaluation import EVALUATION
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.stages.ranking import RANKING, SCORES
+from snapvit.pipeline.stages.search import SEARCH
+from snapvit.pipeline.table import is_whole, key_of, main_stages
 from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
-from snapvit.store.store import Manifest, Store
+from snapvit.store.manifest import FormerRun, Manifest
+from snapvit.store.store import Store
+from snapvit.tables import Latencies, Measurement, Measurements
 
+A = TypeVar("A")
+FINISHED, UNFINISHED = "finished", "unfinished"
 IMPORTED = "imported scores"  # the state of a run that has a ranking and nothing else
+FORMER = "earlier version"  # of a run whose results this version cannot read; it can be computed again
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as it is on disk at one moment."""
+
+    store: Store
+    manifest: Manifest
+    request: RunRequest
+
+    @classmethod
+    def open(cls, store: Store, run: str) -> StoredRun:
+        """Raises InputError where there is no such run, naming those there are."""
+        manifest = store.manifest(run)
+        request = _request_of(store, run, manifest.request) if manifest else None
+        if request is None:
+            known = [found.run for found in store.manifests()]
+            hint = f"there are {', '.join(known[:5])}" if known else "the cache is empty; make one with `run`"
+            if any(former.run == run for former in store.former()):
+                hint = "only what an earlier version of the explorer computed under that name; compute it again"
+            raise InputError(f"There is no run named {run!r} in the cache; {hint}.")
+        return cls(store, manifest, request)
+
+    def load(self, stage: Stage[A], *args: Arg) -> A | None:
+        """What is there of the artifact, whole or not; None where it is absent, damaged, or of another model, other
+        images or another version."""
+        key = key_of(stage, self.request, self.manifest.nodes, args)
+        if key is None:
+            return None
+        topology = self.manifest.facts.topology if self.manifest.facts else None
+        fits = None if topology is None else lambda artifact: stage.fits(artifact, topology)
+        return self.store.load(self.manifest.run, stage.entry_name(args), stage.kind, key, fits)
+
+    def need(self, stage: Stage[A], *args: Arg) -> A:
+        """The artifact. Raises InputError where the run has none yet."""
+        found = self.load(stage, *args)
+        if found is None:
+            raise InputError(
+                f"Run {self.manifest.run} has no {stage.title.lower()} yet; finish it first, on the Run page or with "
+                "`run`."
+            )
+        return found
+
+    def is_whole(self, stage: Stage[Any], *args: Arg) -> bool:
+        """Whether the artifact is there and finished."""
+        return is_whole(self.manifest, self.request, Want(stage, args))
+
+    def asked(self, stage: Stage[Any]) -> list[Args]:
+        """Arguments for which the run holds this stage whole, sorted."""
+        found = [args for name in self.manifest.entries if (args := stage.asked_for(name)) is not None]
+        return sorted(args for args in found if self.is_whole(stage, *args))
+
+    def seconds(self, stage: Stage[Any], *args: Arg) -> float:
+        """Spent on the artifact so far."""
+        entry = self.manifest.entries.get(stage.entry_name(args))
+        return entry.seconds if entry else 0.0
+
+    def measurement(self, mlp: float, heads: float) -> Measurement | None:
+        """The stored measurement of this cut, if there is one."""
+        table = self.load(EVALUATION)
+        return None if table is None else table.find(mlp, heads)
+
+    def summary(self) -> RunSummary:
+        """One line of the list of runs."""
+        stages, manifest, request = main_stages(self.request), self.manifest, self.request
+        done = tuple(stage.name for stage in stages if self.is_whole(stage))
+        whole = IMPORTED if request.data == NO_IMAGES else FINISHED
+        return RunSummary(
+            run=manifest.run,
+            model=manifest.facts.model if manifest.facts else request.model.label,
+            data=request.data,
+            preset=request.kind,
+            seed=request.config.search.seed if request.scores is None else None,
+            state=whole if len(done) == len(stages) else UNFINISHED,
+            created=manifest.created,
+            seconds=sum(self.seconds(stage) for stage in stages),
+            done=done,
+        )
 
 
 @dataclass(frozen=True)
@@ -25,7 +119,7 @@ class RunSummary:
     data: str
     preset: str  # `scores` where the ranking comes from a file
     seed: int | None  # of the search; None where there is none
-    state: str  # finished, unfinished, imported scores
+    state: str  # finished, unfinished, imported scores, earlier version
     created: float  # seconds since 1970
     seconds: float  # spent on all stages so far
     done: tuple[str, ...]  # finished stages
@@ -33,17 +127,23 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class RunResults:
-    """Whatever of a run is there, finished or not."""
+    """Whatever of a run's main stages is there, finished or not."""
 
+    stored: StoredRun
     summary: RunSummary
-    request: RunRequest
     facts: RunFacts
     curvature: Curvature | None
     cka: CkaMap | None
     search: SearchHistory | None
     ranking: Ranking | None
     measurements: Measurements | None
+    latencies: Latencies | None  # on this machine, else on the one where most was measured
     scores: PublishedScores | None = None  # of a run whose ranking comes from a file
+
+    @property
+    def request(self) -> RunRequest:
+        """What was asked for."""
+        return self.stored.request
 
     @property
     def ranked(self) -> bool:
@@ -70,80 +170,80 @@ class RunResults:
             return None
         return final_scores(self.curvature, self.search.factors)
 
+    @property
+    def timed_here(self) -> bool:
+        """Whether the latencies are this machine's."""
+        return self.latencies is not None and self.latencies.machine == this_machine()
+
 
 def list_runs(store: Store) -> list[RunSummary]:
-    """Summaries of all readable runs, newest first."""
-    summaries = []
-    for run in store.runs():
-        manifest = store.manifest(run)
-        if manifest is not None and (request := _request_of(manifest, store)) is not None:
-            summaries.append(_summary(manifest, request))
-    return summaries
+    """Summaries of all readable runs and of those that an earlier version left, newest first.
+
+    Pages ask at every rerun, so a summary is made again only where the store read the manifest anew.
+    """
+    known = _SUMMARIES.get(store, {})
+    found: dict[str, tuple[Manifest | FormerRun, RunSummary | None]] = {}
+    for manifest in (*store.manifests(), *store.former()):
+        before, summary = known.get(manifest.run, (None, None))
+        if manifest is not before:
+            summary = _summary_of(store, manifest)
+        found[manifest.run] = (manifest, summary)
+    _SUMMARIES[store] = found
+    return sorted((s for _, s in found.values() if s is not None), key=lambda summary: -summary.created)
+
+
+_SUMMARIES: WeakKeyDictionary[Store, dict[str, tuple[Manifest | FormerRun, RunSummary | None]]] = WeakKeyDictionary()
+
+
+def _summary_of(store: Store, manifest: Manifest | FormerRun) -> RunSummary | None:
+    request = _request_of(store, manifest.run, manifest.request)
+    if request is None:
+        return None
+    if isinstance(manifest, Manifest):
+        return StoredRun(store, manifest, request).summary()
+    seed = request.config.search.seed if request.scores is None else None
+    return RunSummary(
+        manifest.run, request.model.label, request.data, request.kind, seed, FORMER, manifest.created, 0.0, ()
+    )
+
+
+def former_request(store: Store, run: str) -> RunRequest | None:
+    """What a run of an earlier version was asked for, so that it can be computed again; None for no such run."""
+    former = next((former for former in store.former() if former.run == run), None)
+    return None if former is None else _request_of(store, run, former.request)
 
 
 def load_results(store: Store, run: str) -> RunResults:
-    """All artifacts of a run that are there and whole. Raises InputError where there is no such run."""
-    manifest, request = known_run(store, run)
-    state = store.load(run, "search", SearchState)
+    """All main artifacts of a run that are there and sound. Raises InputError where there is no such run."""
+    stored = StoredRun.open(store, run)
+    state = stored.load(SEARCH)
     return RunResults(
-        summary=_summary(manifest, request),
-        request=request,
-        facts=manifest.facts,
-        curvature=store.load(run, "curvature", Curvature),
-        cka=store.load(run, "cka", CkaMap),
+        stored=stored,
+        summary=stored.summary(),
+        facts=stored.manifest.facts,
+        curvature=stored.load(CURVATURE),
+        cka=stored.load(CKA),
         search=state.history if state else None,
-        ranking=store.load(run, "ranking", Ranking),
-        measurements=store.load(run, "evaluation", Measurements),
-        scores=store.load(run, "scores", PublishedScores),
+        ranking=stored.load(RANKING),
+        measurements=stored.load(EVALUATION),
+        latencies=_latencies(stored),
+        scores=stored.load(SCORES),
     )
 
 
-def load_ranking(store: Store, run: str) -> Ranking:
-    """The ranking of a run. Raises InputError where the run has none yet."""
-    known_run(store, run)
-    ranking = store.load(run, "ranking", Ranking)
-    if ranking is None:
-        raise InputError(f"Run {run} has no ranking yet; finish it first, on the Run page or with `run`.")
-    return ranking
+def _latencies(stored: StoredRun) -> Latencies | None:
+    own = stored.load(LATENCY, this_machine().id)
+    if own is not None:
+        return own
+    names = [args for entry in stored.manifest.entries if (args := LATENCY.asked_for(entry)) is not None]
+    found = [table for args in names if (table := stored.load(LATENCY, *args)) is not None]
+    return max(found, key=len, default=None)
 
 
-def find_measurement(store: Store, run: str, mlp: float, heads: float) -> Measurement | None:
-    """The stored measurement of this cut, if there is one."""
-    table = store.load(run, "evaluation", Measurements)
-    return None if table is None else table.find(mlp, heads)
-
-
-def known_run(store: Store, run: str) -> tuple[Manifest, RunRequest]:
-    """Manifest and request of a run. Raises InputError where there is no such run, naming those there are."""
-    manifest = store.manifest(run)
-    request = _request_of(manifest, store) if manifest else None
-    if request is None:
-        known = store.runs()
-        hint = f"there are {', '.join(known[:5])}" if known else "the cache is empty; make one with `run`"
-        raise InputError(f"There is no run named {run!r} in the cache; {hint}.")
-    return manifest, request
-
-
-def _request_of(manifest: Manifest, store: Store) -> RunRequest | None:
+def _request_of(store: Store, run: str, content: Mapping[str, Any]) -> RunRequest | None:
     try:
-        return decode(RunRequest, {}, manifest.request)
+        return decode(RunRequest, {}, dict(content))
     except (KeyError, TypeError, ValueError) as error:
-        where = f"{manifest.run}/manifest.json"
-        store.problems[where] = f"{where} cannot be used: its settings are not of this version ({error})."
+        where = f"{run}/manifest.json"
+        store.report(where, f"{where} cannot be used: its settings are not of this version ({error}).")
         return None
-
-
-def _summary(manifest: Manifest, request: RunRequest) -> RunSummary:
-    done = tuple(s for s in request.stages if s in manifest.stages and manifest.stages[s].complete)
-    whole = IMPORTED if request.data == NO_IMAGES else "finished"
-    return RunSummary(
-        run=manifest.run,
-        model=manifest.facts.model if manifest.facts else request.model.label,
-        data=request.data,
-        preset=request.kind,
-        seed=request.config.search.seed if request.scores is None else None,
-        state=whole if done == request.stages else "unfinished",
-        created=manifest.created,
-        seconds=sum(entry.seconds for name, entry in manifest.stages.items() if name in request.stages),
-        done=done,
-    )

@@ -14,16 +14,17 @@ import torch
 
 from snapvit.data.pixels import HELD_BYTES, pixel_table
 from snapvit.data.views import view_batches
-from snapvit.elastic.cost import measure_latency
 from snapvit.evaluation.features import embeddings
 from snapvit.method.curvature import estimate_curvature
-from snapvit.pipeline.config import RunRequest, path_pair
-from snapvit.pipeline.effort import Estimate, forward_batch, pass_share
+from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.effort import Estimate, forward_batch
 from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.table import main_stages
 from snapvit.pipeline.workspace import Workspace
 
 TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take
-LATENCY_PASSES = 27  # of one image, for the latency of each measured cut
+SINGLE_PASSES = 3
 
 
 def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = None) -> Estimate:
@@ -33,32 +34,27 @@ def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = N
     Cancelled between two batches.
     """
     workspace = Workspace.open(request, reporter, cache)
-    work, loaded = workspace.effort, workspace.loaded
+    effort, loaded = workspace.effort, workspace.loaded
     resident = resident_bytes()  # libraries, weights, the images as they are stored
     reporter.plan(4)
     reporter.begin("trial", 4)
     per_decoding, per_pass = _forward_seconds(workspace, reporter)
-    per_image = _curvature_seconds(workspace, reporter)
-    latency = measure_latency(loaded.model, loaded.preprocess, repeats=3) / 1000
-    reporter.advance(1)
-    latencies = latency * LATENCY_PASSES * sum(pass_share(*path_pair(s)) for s in work.path)
-    searched, queries = work.search_images, len(workspace.query_ids)  # also embedded by the full model, once
-    passes = {
-        "cka": work.stage_units("cka"),
-        "search": work.stage_units("search") + searched,
-        "evaluation": work.stage_units("evaluation") + queries,
-    }
-    seconds = {
-        "curvature": work.curvature_images * per_image,
-        "cka": passes["cka"] * per_pass + work.cka_images * per_decoding,
-        "search": passes["search"] * per_pass + searched * per_decoding,
-        "evaluation": passes["evaluation"] * per_pass + work.knn_images * per_decoding + latencies,
-    }
+    per_view = _view_seconds(workspace, reporter)
+    per_single = _single_seconds(workspace, reporter)
+    seconds = {}
+    for stage in (*main_stages(request), LATENCY):
+        units = stage.units(effort, {}, None)
+        seconds[stage.name] = (
+            (units.passes + units.set_up) * per_pass
+            + units.views * per_view
+            + units.singles * per_single
+            + units.decoded * per_decoding
+        )
     return Estimate(
         parameters=sum(p.numel() for p in loaded.model.parameters()),
-        tokens=work.topology.tokens,
-        memory=resident + work.pixel_bytes(loaded.preprocess.size, HELD_BYTES) + work.largest_batch_bytes,
-        seconds={stage: seconds[stage] for stage in request.stages if stage in seconds},
+        tokens=effort.topology.tokens,
+        memory=resident + effort.pixel_bytes(loaded.preprocess.size, HELD_BYTES) + effort.largest_batch_bytes,
+        seconds={name: taken for name, taken in seconds.items() if taken},
     )
 
 
@@ -87,25 +83,43 @@ def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, f
     return decoding, seconds
 
 
-def _curvature_seconds(workspace: Workspace, reporter: Reporter) -> float:
-    """Seconds of one image with all its views: cropping, forward, backward, squared gradients."""
+def _view_seconds(workspace: Workspace, reporter: Reporter) -> float:
+    """Seconds of one view: cropping, forward, backward, its share of the squared gradients."""
     loaded, views, config = workspace.loaded, workspace.views, workspace.request.config.curvature
-    batch = workspace.effort.curvature_batch
+    batch, together = workspace.effort.curvature_batch, workspace.effort.views_at_once
 
     def run(first: int) -> float:
-        ids = workspace.curvature_ids[first : first + batch]
+        ids = workspace.ids["curvature"][first : first + batch]
         batches = view_batches(workspace.source, ids, views, loaded.preprocess, config.seed, batch)
         pixels = map(workspace.normalised, islice(batches, 1))
         criterion = config.criterion
         return _timed(
-            lambda: estimate_curvature(loaded.model, loaded.anatomy, pixels, views.global_views, criterion)
-        ) / len(ids)
+            lambda: estimate_curvature(loaded.model, loaded.anatomy, pixels, views.global_views, criterion, together)
+        ) / (len(ids) * views.count)
 
     first = run(0)
     reporter.check()
-    again = run(0) if first * batch < TRIAL_SECONDS else first  # a long batch hides what the first one sets up
+    short = first * batch * views.count < TRIAL_SECONDS
+    again = run(0) if short else first  # a long batch hides what the first one sets up
     reporter.advance(1)
     return min(first, again)
+
+
+def _single_seconds(workspace: Workspace, reporter: Reporter) -> float:
+    """Seconds of a pass of one image alone on one thread."""
+    ids = workspace.ids["queries"][:1]
+    pixels = pixel_table(workspace.source, ids, workspace.loaded.preprocess).pixels
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = min(
+            _timed(lambda: embeddings(workspace.loaded.model, [workspace.normalised(pixels)]))
+            for _ in range(SINGLE_PASSES)
+        )
+    finally:
+        torch.set_num_threads(threads)
+    reporter.advance(1)
+    return seconds
 
 
 def _timed(work: Callable[[], object]) -> float:

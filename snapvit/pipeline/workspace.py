@@ -1,34 +1,38 @@
-"""A request made concrete: its model, images and tables in memory, and the keys of all its stages."""
+"""A request made concrete: its model, images and tables in memory, and the nodes that its stages' keys begin with."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snapvit.artifacts import Ints, RunFacts
+from snapvit.artifacts import Ints, Ranking, RunFacts, Topology
+from snapvit.data.image_source import ImageSource
 from snapvit.data.pixels import PixelTable, pixel_table
-from snapvit.data.sources import ImageSource, open_source
+from snapvit.data.sources import open_images
 from snapvit.data.splits import Split, split_source
 from snapvit.data.views import ViewSpec
 from snapvit.elastic.cost import cost_model
+from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
-from snapvit.evaluation.knn import why_no_accuracy
+from snapvit.evaluation.knn import KnnLimits, limits_sentence, reachable_top1, why_no_accuracy
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.effort import Effort, forward_batch
-from snapvit.pipeline.keys import imported_keys, stage_key
+from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.progress import Reporter
+from snapvit.published.scores import PublishedScores
+from snapvit.store.keys import node_key
 from snapvit.store.store import default_root
+
+EXAMPLES = 8  # images whose attention is shown, spread over the classes
 
 
 def default_device() -> torch.device:
@@ -61,7 +65,9 @@ class Workspace:
     source: ImageSource
     split: Split
     device: torch.device
+    published: PublishedScores | None = None  # of a request whose ranking comes from a file
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
+    _tables: dict[str, PixelTable] = field(default_factory=dict)
 
     @classmethod
     def open(cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None) -> Workspace:
@@ -85,9 +91,15 @@ class Workspace:
         loaded = load_model(request.model, device, download_notes(reporter))
         for note in loaded.notes:
             reporter.event("note", note)
-        source = open_source(request.data, cache or default_root(), reporter.check)
+        images = (request.data, request.gallery, request.queries)
+        source = open_images(*images, cache=cache or default_root(), check=reporter.check)
         split = split_source(source, request.config.split_seed)
         return cls(request, loaded, source, split, device)
+
+    @property
+    def topology(self) -> Topology:
+        """Counts of the model."""
+        return self.loaded.anatomy.topology
 
     @property
     def views(self) -> ViewSpec:
@@ -95,76 +107,95 @@ class Workspace:
         config = self.request.config.curvature
         return ViewSpec(config.global_views, config.local_views)
 
-    @property
-    def curvature_ids(self) -> Ints:
-        """Calibration images of the curvature stage."""
-        return self.split.calibration[: self.request.config.curvature.images]
+    @cached_property
+    def ids(self) -> dict[str, Ints]:
+        """Image ids by what they are for: curvature, cka, search, gallery, queries, examples."""
+        config, split = self.request.config, self.split
+        return {
+            "curvature": split.calibration[: config.curvature.images],
+            "cka": split.calibration[: config.cka.images],
+            "search": split.calibration[: config.search.images],
+            "gallery": split.gallery[: config.evaluation.gallery],
+            "queries": split.query[: config.evaluation.queries],
+            "examples": self._examples(),
+        }
 
-    @property
-    def cka_ids(self) -> Ints:
-        """Calibration images of the CKA map."""
-        return self.split.calibration[: self.request.config.cka.images]
+    def _examples(self) -> Ints:
+        """The first queries of each class in turn, so that a few images show as many classes as they can."""
+        ids, labels = self.split.query, self.source.labels
+        if labels is None:
+            return ids[:EXAMPLES]
+        classes = labels[ids]
+        turn = np.zeros(len(ids), dtype=np.int64)  # how many of its class come before
+        for name in np.unique(classes):
+            of_class = classes == name
+            turn[of_class] = np.arange(of_class.sum())
+        return ids[np.lexsort((classes, turn))[:EXAMPLES]]
 
-    @property
-    def gallery_ids(self) -> Ints:
-        """Labelled images that queries are compared with."""
-        return self.split.gallery[: self.request.config.evaluation.gallery]
-
-    @property
-    def query_ids(self) -> Ints:
-        """Images whose class k-NN has to name."""
-        return self.split.query[: self.request.config.evaluation.queries]
+    def image_id(self, image: str) -> Ints:
+        """(1,) the id that a person wrote. Raises InputError where the source has no such image."""
+        if not image.isdecimal() or int(image) >= len(self.source):
+            raise InputError(
+                f"There is no image {image}; the ids of {self.source.name} go from 0 to {len(self.source) - 1:,}."
+            )
+        return np.array([int(image)])
 
     @property
     def accuracy_missing(self) -> str | None:
-        """Why k-NN says nothing about these images; None where it does."""
-        labels, gallery = self.source.labels, self.gallery_ids
-        classes = 0 if labels is None else len(np.unique(labels[gallery]))
-        return why_no_accuracy(classes, len(gallery), self.request.config.evaluation.k)
+        """Why k-NN says nothing about these images, as the beginning of a sentence; None where it does."""
+        gallery, k, limits = self.ids["gallery"], self.request.config.evaluation.k, self.limits
+        if limits is None:
+            return why_no_accuracy(0, len(gallery), k)
+        return why_no_accuracy(limits.classes, limits.gallery, k, limits.top1)
 
     @cached_property
-    def search_table(self) -> PixelTable:
-        """Images of the search: the first of the calibration images."""
-        return self._table(self.split.calibration[: self.request.config.search.images])
+    def limits(self) -> KnnLimits | None:
+        """What k-NN can say at most about these images; None without labels."""
+        labels, k = self.source.labels, self.request.config.evaluation.k
+        return None if labels is None else reachable_top1(labels[self.ids["gallery"]], labels[self.ids["queries"]], k)
 
-    @cached_property
-    def cka_table(self) -> PixelTable:
-        """Images of the CKA map."""
-        return self._table(self.cka_ids)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on the images that a reader of their accuracy should know."""
+        limits = None
+        if self.accuracy_missing is None:
+            limits = limits_sentence(self.limits, self.source.class_names)
+        return (*self.source.notes, *([limits] if limits else []))
 
-    @cached_property
-    def gallery_table(self) -> PixelTable:
-        """Gallery images."""
-        return self._table(self.gallery_ids)
-
-    @cached_property
-    def query_table(self) -> PixelTable:
-        """Query images."""
-        return self._table(self.query_ids)
-
-    def _table(self, ids: Ints) -> PixelTable:
-        return pixel_table(self.source, ids, self.loaded.preprocess)
+    def table(self, name: str) -> PixelTable:
+        """The images that are for this, decoded when they are first asked for."""
+        if name not in self._tables:
+            self._tables[name] = pixel_table(self.source, self.ids[name], self.loaded.preprocess)
+        return self._tables[name]
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
         """Normalised batches (B, 3, h, w) on the device."""
-        for pixels in table.batches(forward_batch(self.loaded.anatomy.topology)):
+        for pixels in table.batches(forward_batch(self.topology)):
             yield self.normalised(pixels)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(..., 3, h, w) uint8 to the model's own scale, on the device."""
         return normalise_pixels(pixels.to(self.device), self.loaded.preprocess)
 
+    def elastic(self, ranking: Ranking) -> ElasticViT:
+        """The model, to be cut by this ranking; use it as a context."""
+        orders = ranking.neuron_order(), ranking.head_order()
+        return ElasticViT(self.loaded.model, self.loaded.anatomy, *orders)
+
     @property
     def effort(self) -> Effort:
         """Counts of what the run does with this model and these images."""
-        search_images = min(self.request.config.search.images, len(self.split.calibration))
+        counts = {name: len(ids) for name, ids in self.ids.items()}
         return Effort(
-            topology=self.loaded.anatomy.topology,
+            topology=self.topology,
             config=self.request.config,
-            curvature_images=len(self.curvature_ids),
-            cka_images=len(self.cka_ids),
-            search_images=search_images,
-            knn_images=len(self.query_ids) + (len(self.gallery_ids) if self.accuracy_missing is None else 0),
+            curvature_images=counts["curvature"],
+            cka_images=counts["cka"],
+            search_images=counts["search"],
+            queries=counts["queries"],
+            gallery=counts["gallery"],
+            knn_images=counts["queries"] + (counts["gallery"] if self.accuracy_missing is None else 0),
+            examples=counts["examples"],
         )
 
     @property
@@ -173,36 +204,36 @@ class Workspace:
         return RunFacts(
             model=self.loaded.label,
             data=self.source.name,
-            topology=self.loaded.anatomy.topology,
+            topology=self.topology,
             costs=cost_model(self.loaded.model, self.loaded.anatomy),
             classes=self.source.class_names if self.source.labels is not None else (),
+            accuracy_missing=self.accuracy_missing,
+            notes=self.notes,
         )
 
     @cached_property
-    def keys(self) -> dict[str, str]:
-        """Key of every stage: everything its numbers depend on and nothing else."""
-        config = self.request.config
-        model = {"weights": self.loaded.digest, "preprocess": dataclasses.asdict(self.loaded.preprocess)}
-        images = self.source.digest()
+    def nodes(self) -> dict[str, str]:
+        """Keys of what stages begin with: the model, and the images of each purpose.
 
-        def chosen(ids: Ints) -> list[str]:
-            return [images, hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()]
+        A model is its architecture with every argument that changes the function, its weights and its preprocessing;
+        images are the content and labels of the chosen files.
+        """
+        model = {
+            "architecture": self.loaded.architecture,
+            "weights": self.loaded.digest,
+            "preprocess": dataclasses.asdict(self.loaded.preprocess),
+        }
+        images = {f"images.{name}": self.source.digest_of(ids) for name, ids in self.ids.items()}
+        return {"model": node_key(model)} | images | request_nodes(self.request)
 
-        keys: dict[str, str] = {}
+    def node(self, name: str) -> str | None:
+        """The node of this name: one of `nodes`, or of a single image by its id; None for what is no longer there."""
+        if name in self.nodes:
+            return self.nodes[name]
+        image = name.removeprefix("images.")
+        known = name.startswith("images.") and image.isdecimal() and int(image) < len(self.source)
+        return self.source.digest_of(self.image_id(image)) if known else None
 
-        def add(stage: str, settings: Any, reads: Any, parents: tuple[str, ...] = ()) -> None:
-            keys[stage] = stage_key(stage, settings, reads, [keys[p] for p in parents])
-
-        if self.request.scores is not None:
-            keys |= imported_keys(self.request)
-        else:
-            add("curvature", config.curvature, [model, chosen(self.curvature_ids)])
-            add("cka", config.cka, [model, chosen(self.cka_ids)])
-            search_images = chosen(self.split.calibration[: config.search.images])
-            search_parents = ("curvature", "cka") if config.search.start == "cka" else ("curvature",)
-            add("search", config.search, [model, search_images, dataclasses.asdict(config.floors)], search_parents)
-            add("ranking", config.floors, [], ("curvature", "search"))
-        # The number of points is left out: a finer path adds rows to the same table.
-        knn = dataclasses.replace(config.evaluation, points=2)
-        add("evaluation", knn, [model, chosen(self.gallery_ids), chosen(self.query_ids)], ("ranking",))
-        return keys
+    def nodes_like(self, names: Iterable[str]) -> dict[str, str]:
+        """`nodes`, and of `names` those that are there, such as single images that somebody looked at."""
+        return self.nodes | {name: node for name in names if (node := self.node(name)) is not None}

@@ -1,13 +1,12 @@
 """Importance scores as the authors of SnapViT publish them: reading their files, and writing ours in the same layout.
 
-A file holds one dict (design section 4). Reading imports no torch and runs nothing of the file.
+A file holds one dict (design section 4). Reading runs nothing of the file, and torch is imported only then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 from dataclasses import dataclass
@@ -19,8 +18,10 @@ import numpy as np
 
 from snapvit.artifacts import Floors, Scores, Topology
 from snapvit.errors import InputError
-from snapvit.published.saved_dict import MOST_BYTES, read_saved_dict
+from snapvit.torch_files import Bounds, read_torch_file
 
+MOST_BYTES = 64 * 2**20  # of a whole file; the scores of a 7 B ViT take 1.3 MB
+BOUNDS = Bounds(MOST_BYTES, most_description=256 * 2**10, most_tuples=1_000)  # of the authors: 1.3 kB, 8
 ENUMS = "src.models.enums"  # the authors' module whose string enums their files name
 COUNTS = ("num_blocks", "hidden_dim", "embed_dim", "num_heads", "head_dim")
 FLOORS = ("min_hidden_dim_keep_ratio", "min_head_keep_ratio")
@@ -78,7 +79,7 @@ def read_scores(source: Path | bytes, name: str | None = None) -> PublishedScore
     """
     name = name or (source.name if isinstance(source, Path) else "The file")
     raw = _content(source) if isinstance(source, Path) else source
-    content = read_saved_dict(io.BytesIO(raw), name, ENUMS)
+    content = read_torch_file(raw, name, ENUMS, BOUNDS)
     try:
         return _checked(content, hashlib.sha256(raw).hexdigest())
     except InputError as error:
@@ -96,7 +97,9 @@ def _content(path: Path) -> bytes:
         raise InputError(f"The score file {path} cannot be read ({error.strerror}).") from error
 
 
-def _checked(content: dict[str, Any], digest: str) -> PublishedScores:
+def _checked(content: Any, digest: str) -> PublishedScores:
+    if type(content) is not dict:
+        raise InputError("is no score file: what it holds is no dict.")
     missing = [key for key in ("mlp_scores", "head_scores", *COUNTS, *FLOORS, *TEXTS) if key not in content]
     if missing:
         raise InputError(f"is no score file: it lacks {', '.join(missing)}.")
@@ -131,11 +134,16 @@ def _checked(content: dict[str, Any], digest: str) -> PublishedScores:
 
 
 def _table(content: dict[str, Any], key: str, shape: tuple[int, int], counts: str) -> np.ndarray:
-    table = content[key]
-    if not isinstance(table, np.ndarray):
+    import torch  # loaded by now
+
+    tensor = content[key]
+    if type(tensor) is not torch.Tensor:
         raise InputError(f"has {key} that are no tensor.")
-    if table.shape != shape:
-        raise InputError(f"contradicts itself: {key} is {table.shape}, but {counts} say {shape}.")
+    if tuple(tensor.shape) != shape:
+        raise InputError(f"contradicts itself: {key} is {tuple(tensor.shape)}, but {counts} say {shape}.")
+    if tensor.numel() * 8 > MOST_BYTES:  # one number can be shown any number of times; a copy has them all
+        raise InputError(f"has {key} of more than {MOST_BYTES // 2**20} MB.")
+    table = tensor.numpy()
     bad = int((~np.isfinite(table)).sum())
     if bad:
         raise InputError(f"has {bad} {key} that are not finite numbers, so they cannot be ranked.")
@@ -150,6 +158,8 @@ def _check_plain(value: Any, items_left: list[int], depth: int) -> None:
     if items_left[0] < 0 or depth < 0:
         raise InputError(f"has metadata of more than {MOST_ITEMS} items or {MOST_DEPTH} levels.")
     if type(value) is dict:
+        if any(type(key) is not str for key in value):
+            raise InputError("has metadata with a name that is no text.")
         value = list(value.values())
     if type(value) in (list, tuple):
         for item in value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from typing import Any, TypeVar
 
@@ -33,22 +34,27 @@ def decode(kind: type[A], arrays: dict[str, np.ndarray], values: dict[str, Any],
 
     Raises KeyError where something it needs is not there.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     content = {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
-        inner = _dataclass_in(hint)
         if name in arrays:
             content[field.name] = arrays[name]
         elif name in values:
             content[field.name] = _plain(hint, values[name])
         elif _has_default(field) and not any(key.startswith(f"{name}.") for key in (*arrays, *values)):
             continue
-        elif inner is not None:
+        elif (inner := _dataclass_in(hint)) is not None:
             content[field.name] = decode(inner, arrays, values, f"{name}.")
         else:
             raise KeyError(name)
     return kind(**content)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Evaluating annotations takes longer than all the rest of a decode."""
+    return typing.get_type_hints(kind)
 
 
 def _dataclass_in(hint: Any) -> type | None:

@@ -1,9 +1,9 @@
-"""The cache on disk: one folder a run, with a manifest and the stages' arrays as safetensors.
+"""The cache on disk: one folder a run, with a manifest and the artifacts' arrays as safetensors.
 
-- A stage's file is found by its key, which is made from exactly what the stage depends on; a run that needs a stage
-  which another run has already finished takes a copy of it.
+- An artifact is found by its key, which is made from exactly what it depends on; a run that needs what another run has
+  already finished takes a copy of it.
 - A file is written under a temporary name and renamed, then the manifest likewise, so a crash at any moment leaves
-  the old state or the new one.
+  the old state or the new one. What the manifest does not name is left alone.
 - The manifest names the digest of every file. A file that does not match is reported in `Store.problems` and
   counts as absent; it is computed again, never trusted.
 """
@@ -12,250 +12,359 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import os
-import shutil
+import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
-import safetensors.numpy
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.store.codec import decode, encode
+from snapvit.paths import absolute
+from snapvit.store.files import (
+    STALE_SECONDS,
+    StoreError,
+    is_plain_name,
+    naming_failures,
+    remove,
+    temporary_files,
+    write_whole,
+)
+from snapvit.store.listing import Manifests
+from snapvit.store.manifest import MANIFEST, SUFFIX, Entry, FormerRun, Manifest, serialise
+from snapvit.store.packing import DamagedError, digest, pack, unpack
+from snapvit.store.problems import Problems
 
-MANIFEST, MANIFEST_SCHEMA = "manifest.json", 1
-VALUES = "values"  # the one entry of a file's metadata: the artifact's plain values as JSON
-STALE_SECONDS = 3600  # a temporary file older than this was left by a crash
+COMPUTING_LOCK, MANIFEST_LOCK = ".lock", ".manifest.lock"
+LOCK_SECONDS = 30  # a change takes milliseconds; who waits longer waits for a process that hangs
 A = TypeVar("A")
 
 
-class StoreError(InputError):
-    """The cache cannot be written. What was computed before stays where it is."""
-
-
 def default_root() -> Path:
-    """SNAPVIT_CACHE, or `cache` beside the package, where the bundled run lies."""
-    return Path(os.environ.get("SNAPVIT_CACHE") or Path(__file__).parents[2] / "cache")
-
-
-@dataclass(frozen=True)
-class StageEntry:
-    """What the manifest says of one stage's file."""
-
-    key: str
-    file: str
-    sha256: str
-    complete: bool  # False: a checkpoint to go on from
-    seconds: float  # spent on it so far
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a run is and what of it is done."""
-
-    run: str
-    created: float  # seconds since 1970
-    request: dict[str, Any]  # the RunRequest, encoded
-    facts: RunFacts | None  # known once the model was loaded
-    stages: dict[str, StageEntry]
+    """SNAPVIT_CACHE, or `cache` beside the package, where the bundled run lies; absolute."""
+    return absolute(os.environ.get("SNAPVIT_CACHE") or Path(__file__).parents[2] / "cache")
 
 
 class Store:
-    """Runs under one folder. Reading never writes; every write is whole or not at all."""
+    """Runs under one folder. Reading never writes; every write is whole or not at all. Any thread may use it."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = Path(root) if root is not None else default_root()
-        self.problems: dict[str, str] = {}  # file -> sentence, of what could not be used
+    def __init__(self, root: Path | str | None = None) -> None:
+        self.root = default_root() if root is None else absolute(root)
+        self._problems = Problems()
+        self._manifests = Manifests(self.root, self._problems)
 
-    def runs(self) -> list[str]:
-        """Names of the runs that have a readable manifest, newest first."""
-        folders = sorted(p.parent.name for p in self.root.glob(f"*/{MANIFEST}"))
-        manifests = [m for name in folders if (m := self.manifest(name)) is not None]
-        return [m.run for m in sorted(manifests, key=lambda m: -m.created)]
+    # Problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One sentence for each thing that could not be used, as it is known now."""
+        return self._problems.sentences()
+
+    def report(self, where: str, sentence: str) -> None:
+        """Add to `problems`, or replace what was said of the same place (`run/file`, or any other name)."""
+        self._problems.add(where, sentence)
+
+    # Runs
+
+    def manifests(self) -> list[Manifest]:
+        """Those that can be read, newest first."""
+        return [found for found in self._manifests.all() if isinstance(found, Manifest)]
+
+    def former(self) -> list[FormerRun]:
+        """Runs that an earlier version left, newest first."""
+        return [found for found in self._manifests.all() if isinstance(found, FormerRun)]
 
     def manifest(self, run: str) -> Manifest | None:
-        """The manifest of a run; None where there is none, or where it is damaged (then named in `problems`)."""
-        path = self.root / run / MANIFEST
-        try:
-            content = json.loads(path.read_text())
-            if content["schema"] != MANIFEST_SCHEMA or content["run"] != run:
-                raise ValueError(f"it is of run {content['run']!r}, schema {content['schema']!r}")
-            facts = content["facts"]
-            return Manifest(
-                run=run,
-                created=float(content["created"]),
-                request=content["request"],
-                facts=None if facts is None else decode(RunFacts, {}, facts),
-                stages={name: _stage_entry(entry) for name, entry in content["stages"].items()},
-            )
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self._report(path, f"it is not a manifest this version can read ({error})")
-            return None
+        """The manifest of a run; None where there is none, an earlier version's, or a damaged one (then reported)."""
+        found = self._manifests.get(run)
+        return found if isinstance(found, Manifest) else None
 
-    def create(self, run: str, request: dict[str, Any], facts: RunFacts) -> None:
-        """Make the run's folder and manifest, or bring the facts of an existing one up to date."""
-        with self._changing(run):
-            old = self.manifest(run)
-            created = old.created if old else time.time()
-            self._write_manifest(Manifest(run, created, request, facts, old.stages if old else {}))
+    def create(self, run: str, request: Mapping[str, Any], facts: RunFacts | None, nodes: Mapping[str, str]) -> None:
+        """Make the run's folder and manifest, or bring request, facts and nodes of an existing one up to date.
 
-    def load(self, run: str, stage: str, kind: type[A], key: str | None = None) -> A | None:
-        """The stage's artifact; None where it is absent, of another key, or damaged (then named in `problems`)."""
-        manifest = self.manifest(run)
-        entry = manifest.stages.get(stage) if manifest else None
-        if entry is None or (key is not None and entry.key != key):
-            return None
-        path = self.root / run / Path(entry.file).name
-        try:
-            raw = path.read_bytes()
-            if hashlib.sha256(raw).hexdigest() != entry.sha256:
-                raise ValueError("its content is not what the manifest says")
-            with safe_open(path, framework="np") as file:
-                values = json.loads((file.metadata() or {})[VALUES])
-            return decode(kind, safetensors.numpy.load(raw), values)
-        except FileNotFoundError as error:
-            if self.entry(run, stage) not in (None, entry):  # replaced by a writer since the manifest was read
-                return self.load(run, stage, kind, key)
-            self._report(path, error.strerror)
-        except KeyError as error:
-            self._report(path, f"it lacks {error}")
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
-            self._report(path, f"{error}")
-        return None
-
-    def save(self, run: str, stage: str, key: str, artifact: Any, complete: bool, seconds: float) -> None:
-        """Write a stage's artifact and name it in the manifest; the file it replaces is removed afterwards."""
-        arrays, values = encode(artifact)
-        raw = safetensors.numpy.save(arrays, metadata={VALUES: json.dumps(values)})
-        digest = hashlib.sha256(raw).hexdigest()
-        name = f"{stage}-{digest[:12]}.safetensors"
-        with self._changing(run):
-            self._write_file(self.root / run / name, raw)
-            self._set_entry(run, stage, StageEntry(key, name, digest, complete, round(seconds, 3)))
-
-    def borrow(self, run: str, stage: str, key: str) -> bool:
-        """Copy a finished stage with this key from another run. False where there is none."""
-        for other in self.runs():
-            entry = self.manifest(other).stages.get(stage)
-            if other == run or entry is None or entry.key != key or not entry.complete:
-                continue
-            path = self.root / other / Path(entry.file).name
-            with contextlib.suppress(FileNotFoundError):
-                raw = path.read_bytes()
-                if hashlib.sha256(raw).hexdigest() == entry.sha256:
-                    with self._changing(run):
-                        self._write_file(self.root / run / path.name, raw)
-                        self._set_entry(run, stage, entry)
-                    return True
-        return False
-
-    def forget(self, run: str, stage: str) -> None:
-        """Remove a stage that no longer belongs to the run, so that nobody reads it."""
-        with self._changing(run):
-            manifest = self.manifest(run)
-            entry = manifest.stages.get(stage) if manifest else None
-            if entry is not None:
-                stages = {name: kept for name, kept in manifest.stages.items() if name != stage}
-                self._write_manifest(dataclasses.replace(manifest, stages=stages))
-
-    def entry(self, run: str, stage: str) -> StageEntry | None:
-        """What the manifest says of a stage."""
-        manifest = self.manifest(run)
-        return manifest.stages.get(stage) if manifest else None
+        A manifest that this version cannot read is kept under another name, and so are the files beside it.
+        """
+        with self._changing(run, new=True):
+            old = self._manifests.read(run)
+            if not isinstance(old, Manifest):
+                self._set_aside(run, "unreadable" if old is None else "former")
+                old = Manifest(run, time.time(), {}, None, {}, {})
+            new = dataclasses.replace(old, request=dict(request), facts=facts, nodes=dict(nodes))
+            self._write_manifest(new)
 
     def delete(self, run: str) -> None:
-        """Remove a run and its files, damaged ones too. Raises InputError for no run, or one that is being computed."""
+        """Remove a run: its manifest, the files that names, and the folder where nothing else lies in it.
+
+        Raises InputError for no run, or one that is being computed.
+        """
         folder = self.root / run
-        if Path(run).name != run or not (folder / MANIFEST).is_file():
+        if not is_plain_name(run) or not (folder / MANIFEST).is_file():
             raise InputError(f"There is no run named {run!r} in the cache.")
-        with self.computing(run):
-            pass  # only to know that nobody else does; a held lock file cannot be removed everywhere
-        with _naming_failures(self.root):
-            shutil.rmtree(folder)
-        self.problems = {file: text for file, text in self.problems.items() if not file.startswith(f"{run}/")}
+        locks = [folder / COMPUTING_LOCK, folder / MANIFEST_LOCK]
+        with self.computing(run), self._changing(run):
+            found = self._manifests.read(run)
+            with naming_failures(self.root):
+                for file in () if found is None else found.files:
+                    (folder / file).unlink(missing_ok=True)
+                (folder / MANIFEST).unlink(missing_ok=True)  # last: until then it can be deleted again
+            # Locks while they are held: who waits for one sees that its file is gone and makes another, and that one is
+            # not ours to remove. Where the system removes no held file, they go afterwards.
+            remove([*temporary_files(folder), *locks])
+            left = [lock for lock in locks if lock.exists()]
+        remove(left)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        self._problems.drop(lambda where: where.startswith(f"{run}/"))
+
+    # Artifacts
+
+    def entry(self, run: str, name: str) -> Entry | None:
+        """What the manifest says of an artifact."""
+        manifest = self.manifest(run)
+        return manifest.entries.get(name) if manifest else None
+
+    def load(
+        self,
+        run: str,
+        name: str,
+        kind: type[A],
+        key: str | None = None,
+        fits: Callable[[A], bool] | None = None,
+    ) -> A | None:
+        """The artifact; None where it is absent, of another key, or damaged (then reported).
+
+        `fits` says whether its shapes are the run's; one that does not fit is damaged.
+        """
+        entry = self.entry(run, name)
+        while entry is not None and key in (None, entry.key):
+            try:
+                return self._open(run, entry, kind, fits)
+            except FileNotFoundError as error:
+                newest = self._newest_entry(run, name)
+                if newest == entry:
+                    self._report_file(run, entry, error.strerror)
+                    return None
+                entry = newest  # it was replaced since the manifest was read
+            except (OSError, DamagedError) as error:
+                self._report_file(run, entry, getattr(error, "strerror", None) or str(error))
+                return None
+        return None
+
+    def save(
+        self,
+        run: str,
+        name: str,
+        key: str,
+        artifact: Any,
+        complete: bool = True,
+        seconds: float = 0.0,
+        root: str = "",
+    ) -> None:
+        """Write an artifact and name it in the manifest; the file it replaces is removed afterwards."""
+        raw = pack(artifact)
+        with self._changing(run):
+            self._put(run, name, raw, _new_entry(name, key, raw, complete, seconds, root))
+
+    def update(
+        self,
+        run: str,
+        name: str,
+        kind: type[A],
+        key: str,
+        change: Callable[[A | None], A],
+        complete: bool | None = None,
+        seconds: float = 0.0,
+        root: str = "",
+    ) -> A:
+        """Read, change and write an artifact while nobody else can: rows that several add at once are all kept.
+
+        change: given the artifact, or None where there is none of this key, returns the new one. It must be quick and
+        must not write to the same run. complete: None keeps what the entry says, False for a new one. seconds: added
+        to the entry's. root: kept where it is empty. Returns what was written.
+        """
+        with self._changing(run):
+            entry = self._newest_entry(run, name)
+            known = None
+            if entry is not None and entry.key == key:
+                try:
+                    known = self._open(run, entry, kind)
+                except (OSError, DamagedError) as error:
+                    self._report_file(run, entry, getattr(error, "strerror", None) or str(error))
+            before = Entry(key, "", "", False, 0.0) if known is None else entry
+            artifact = change(known)
+            raw = pack(artifact)
+            complete = before.complete if complete is None else complete
+            seconds, root = before.seconds + seconds, root or before.root
+            self._put(run, name, raw, _new_entry(name, key, raw, complete, seconds, root))
+        return artifact
+
+    def borrow(self, run: str, name: str, key: str) -> bool:
+        """Copy a complete artifact with this key from another run. False where there is none."""
+        for other in self.manifests():
+            entry = other.entries.get(name)
+            if other.run == run or entry is None or entry.key != key or not entry.complete:
+                continue
+            try:
+                raw = self._read(other.run, entry)
+            except (OSError, DamagedError):  # deleted meanwhile, or no use
+                continue
+            with self._changing(run):
+                self._put(run, name, raw, _new_entry(name, key, raw, True, entry.seconds, entry.root))
+            return True
+        return False
+
+    def beginning(self, run: str, name: str, kind: type[A], root: str) -> A | None:
+        """The artifact with this root to go on from: the run's own, complete or not, else the other run's that took
+        the most seconds. None where there is none that can be read."""
+        if not root:
+            return None
+        own = self.entry(run, name)
+        if own is not None and own.root == root:
+            found = self.load(run, name, kind)
+            if found is not None:
+                return found
+        others = [
+            (entry.seconds, manifest.run, entry)
+            for manifest in self.manifests()
+            if manifest.run != run and (entry := manifest.entries.get(name)) is not None and entry.root == root
+        ]
+        for _, other, entry in sorted(others, key=lambda found: -found[0]):
+            with contextlib.suppress(OSError, DamagedError):
+                return self._open(other, entry, kind)
+        return None
+
+    def forget(self, run: str, names: Iterable[str]) -> None:
+        """Remove artifacts that no longer belong to the run, and their files, so that nobody reads them."""
+        gone = set(names)
+        manifest = self.manifest(run)
+        if manifest is None or not gone & manifest.entries.keys():
+            return
+        with self._changing(run):
+            manifest = self._writable(run)
+            entries = {name: entry for name, entry in manifest.entries.items() if name not in gone}
+            self._write_manifest(dataclasses.replace(manifest, entries=entries), manifest)
+
+    # One at a time
 
     @contextlib.contextmanager
     def computing(self, run: str) -> Iterator[None]:
         """Hold the run for one process. Raises InputError where another one computes it now."""
-        with _naming_failures(self.root):
+        busy = InputError(f"Run {run} is being computed by another process; wait for it or stop it.")
+        with self._holding(run, COMPUTING_LOCK, 0, busy):
+            yield
+
+    @contextlib.contextmanager
+    def _changing(self, run: str, new: bool = False) -> Iterator[None]:
+        """Hold the manifest for one change of a run that must be there, or may be `new`."""
+        if not new and is_plain_name(run) and not os.path.exists(self.root / run / MANIFEST):
+            raise _vanished(run)
+        busy = StoreError(
+            f"Run {run} in the cache {self.root} has been held by another process for {LOCK_SECONDS} s; stop that one. "
+            "What was computed before is kept."
+        )
+        with self._holding(run, MANIFEST_LOCK, LOCK_SECONDS, busy):
+            yield
+
+    @contextlib.contextmanager
+    def _holding(self, run: str, lock_file: str, timeout: float, busy: InputError) -> Iterator[None]:
+        if not is_plain_name(run):
+            raise InputError(f"{run!r} cannot be the name of a run; it must be the name of one folder in the cache.")
+        with naming_failures(self.root):
             (self.root / run).mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / run / ".lock")
+            lock = FileLock(self.root / run / lock_file, timeout=timeout)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(poll_interval=0.01)
             except Timeout as error:
-                raise InputError(f"Run {run} is being computed by another process; wait for it or stop it.") from error
+                raise busy from error
         try:
             yield
         finally:
             lock.release()
 
-    @contextlib.contextmanager
-    def _changing(self, run: str) -> Iterator[None]:
-        """Hold the run's manifest for one change."""
-        with _naming_failures(self.root):
-            (self.root / run).mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / run / ".manifest.lock", timeout=30):
-                yield
+    # Files
 
-    def _set_entry(self, run: str, stage: str, entry: StageEntry) -> None:
-        manifest = self.manifest(run)
-        if manifest is None:
-            raise StoreError(f"The manifest of run {run} vanished or was damaged while it was being computed.")
-        self._write_manifest(dataclasses.replace(manifest, stages=manifest.stages | {stage: entry}))
+    def _path(self, run: str, entry: Entry) -> Path:
+        return self.root / run / Path(entry.file).name
 
-    def _write_manifest(self, manifest: Manifest) -> None:
-        content = dataclasses.asdict(manifest) | {"schema": MANIFEST_SCHEMA}
-        content["facts"] = None if manifest.facts is None else encode(manifest.facts)[1]
-        self._write_file(self.root / manifest.run / MANIFEST, json.dumps(content, indent=1, sort_keys=True).encode())
-        # What no manifest names any more was replaced, or was left by a crash between its writing and this.
-        named = {Path(entry.file).name for entry in manifest.stages.values()}
-        for path in (self.root / manifest.run).glob("*.safetensors"):
-            if path.name not in named:
-                path.unlink(missing_ok=True)
+    def _read(self, run: str, entry: Entry) -> bytes:
+        raw = self._path(run, entry).read_bytes()
+        if digest(raw) != entry.sha256:
+            raise DamagedError("its content is not what the manifest says")
+        return raw
 
-    def _write_file(self, path: Path, raw: bytes) -> None:
-        for stale in path.parent.glob(".*.part"):
-            if time.time() - stale.stat().st_mtime > STALE_SECONDS:
-                stale.unlink(missing_ok=True)
-        part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    def _open(self, run: str, entry: Entry, kind: type[A], fits: Callable[[A], bool] | None = None) -> A:
+        """Raises OSError or DamagedError."""
+        artifact = unpack(kind, self._read(run, entry))
+        if fits is not None and not _fits(fits, artifact):
+            raise DamagedError("its shapes do not fit the run")
+        return artifact
+
+    def _newest_entry(self, run: str, name: str) -> Entry | None:
+        """As `entry`, from the file and never from memory."""
+        found = self._manifests.read(run)
+        return found.entries.get(name) if isinstance(found, Manifest) else None
+
+    def _writable(self, run: str) -> Manifest:
+        found = self._manifests.read(run)
+        if not isinstance(found, Manifest):
+            raise _vanished(run)
+        return found
+
+    def _put(self, run: str, name: str, raw: bytes, entry: Entry) -> None:
+        """Write an artifact's file, name it, and remove what it replaces; the run's manifest must be held."""
+        manifest = self._writable(run)
+        path = self._path(run, entry)
+        with naming_failures(self.root):
+            remove(temporary_files(path.parent, STALE_SECONDS))
+            write_whole(path, raw)
         try:
-            part.write_bytes(raw)
-            os.replace(part, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            self._write_manifest(dataclasses.replace(manifest, entries=manifest.entries | {name: entry}), manifest)
+        except StoreError:
+            if path.name not in manifest.files:
+                remove([path])
             raise
+        self._problems.drop(lambda where: where == f"{run}/{path.name}")
 
-    def _report(self, path: Path, reason: str) -> None:
-        where = f"{path.parent.name}/{path.name}"
-        self.problems[where] = f"{where} cannot be used: {reason}."
+    def _write_manifest(self, manifest: Manifest, before: Manifest | None = None) -> None:
+        """Write it, then remove the files that only the one `before` it named."""
+        folder = self.root / manifest.run
+        with naming_failures(self.root):
+            write_whole(folder / MANIFEST, serialise(manifest))
+        replaced = before.files - manifest.files if before else frozenset()
+        remove([folder / file for file in replaced])
+        settled = {f"{manifest.run}/{file}" for file in (*replaced, MANIFEST)}
+        self._problems.drop(lambda where: where in settled)
+
+    def _set_aside(self, run: str, why: str) -> None:
+        """Keep a manifest that this version cannot read under a name that it does not use."""
+        path = self.root / run / MANIFEST
+        count = 0
+        while (kept := path.with_name(f"manifest.{why}{f'-{count}' if count else ''}.json")).exists():
+            count += 1
+        with naming_failures(self.root), contextlib.suppress(FileNotFoundError):
+            path.read_bytes()  # one that the disk does not give may be sound: then nothing is changed
+            os.replace(path, kept)
+
+    def _report_file(self, run: str, entry: Entry, reason: str | None) -> None:
+        where = f"{run}/{Path(entry.file).name}"
+        self.report(where, f"{where} cannot be used: {reason}.")
 
 
-def _stage_entry(content: dict[str, Any]) -> StageEntry:
-    entry = StageEntry(**content)
-    if not all(isinstance(text, str) for text in (entry.key, entry.file, entry.sha256)):
-        raise ValueError(f"{entry.file!r} is no file of a stage")
-    return entry
+def _new_entry(name: str, key: str, raw: bytes, complete: bool, seconds: float, root: str) -> Entry:
+    sha256 = digest(raw)
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80]
+    return Entry(key, f"{readable}-{sha256[:12]}{SUFFIX}", sha256, complete, round(seconds, 6), root)
 
 
-@contextlib.contextmanager
-def _naming_failures(root: Path) -> Iterator[None]:
-    """A failing disk becomes one sentence that says what to do."""
+def _vanished(run: str) -> StoreError:
+    return StoreError(f"The manifest of run {run} vanished or was damaged while it was being computed; run it again.")
+
+
+def _fits(fits: Callable[[A], bool], artifact: A) -> bool:
     try:
-        yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise StoreError(
-            f"The cache {root} cannot be written ({reason}); free or unlock it, or name another folder with --cache "
-            "or SNAPVIT_CACHE. What was computed before is kept."
-        ) from error
+        return fits(artifact)
+    except (AttributeError, IndexError, TypeError, ValueError):  # asked of an array what only another kind has
+        return False

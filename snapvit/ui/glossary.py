@@ -207,8 +207,8 @@ TERMS: dict[str, Term] = {
         "Run, Sparsity",
     ),
     "latency": Term(
-        "The time that one image takes, measured on one thread of this computer. It depends on the computer, unlike "
-        "MACs.",
+        "The time that one image takes on one thread, measured in turns with the full model. Unlike MACs it depends on "
+        "the computer, so times of another one are called so.",
         "Run, Sparsity",
     ),
     "UMAP": Term(

@@ -10,19 +10,15 @@ import streamlit as st
 from snapvit.jobs.manager import JobSnapshot, JobState
 from snapvit.jobs.tasks import RunTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stages.evaluation import EVALUATION
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.stages.search import SEARCH
+from snapvit.pipeline.table import TABLE, main_stages
 from snapvit.ui.resources import chosen_results, jobs, run_stamp
 from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
 CHIP_SECONDS = 0.5  # a preliminary answer waits for the next look
-STAGE_NAMES = {
-    "scores": "Published scores",
-    "curvature": "Local curvature",
-    "cka": "CKA map",
-    "search": "Search",
-    "ranking": "Ranking",
-    "evaluation": "Accuracy along the path",
-}
 STARTED = "started_job"  # session key: the job that this tab began
 WAVED_AWAY = "waved_away_job"  # session key: the failed job that this tab has seen enough of
 
@@ -43,7 +39,7 @@ def progress_text(job: JobSnapshot) -> str:
             return downloads[-1].capitalize()
         return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
-    name = STAGE_NAMES.get(progress.stage, progress.stage) if isinstance(job.task, RunTask) else job.task.label
+    name = TABLE[progress.stage].title if isinstance(job.task, RunTask) else job.task.label
     return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
 
 
@@ -117,12 +113,12 @@ def _draw_active(job: JobSnapshot) -> None:
     began = [event.text.removesuffix(" begins") for event in job.events if event.kind == "stage"]
     cached = {event.text.removesuffix(" is in the cache") for event in job.events if event.kind == "cached"}
     marks = []
-    for stage in job.task.request.stages:
-        running = bool(began) and began[-1] == stage
+    for stage in (*main_stages(job.task.request), LATENCY):
+        running = bool(began) and began[-1] == stage.name
         mark = ":material/progress_activity:" if running else ":material/radio_button_unchecked:"
-        if stage in cached or (stage in began and not running):
+        if stage.name in cached or (stage.name in began and not running):
             mark = ":material/check_circle:"
-        name = STAGE_NAMES[stage] + (" (cached)" if stage in cached else "")
+        name = stage.title + (" (cached)" if stage.name in cached else "")
         marks.append(f"{mark}&nbsp;{name.replace(' ', '&nbsp;')}")  # a mark stays with its name
     st.markdown(" &ensp; ".join(marks))
     generations = [event.values for event in job.events if event.kind == "generation"]
@@ -163,13 +159,11 @@ def what_is_kept(results: RunResults | None) -> str | None:
     if results is None:
         return None
     done, search, measured = results.summary.done, results.search, results.measurements
-    kept = [STAGE_NAMES[stage] for stage in done]
+    kept = [TABLE[stage].title for stage in done]
     if "search" not in done and search is not None and search.generations:
-        kept.append(
-            f"{STAGE_NAMES['search']} ({search.generations} of {results.request.config.search.generations} generations)"
-        )
+        kept.append(f"{SEARCH.title} ({search.generations} of {results.request.config.search.generations} generations)")
     if "evaluation" not in done and measured is not None and len(measured):
-        kept.append(f"{STAGE_NAMES['evaluation']} (cuts measured: {len(measured)})")
+        kept.append(f"{EVALUATION.title} (cuts measured: {len(measured)})")
     return ", ".join(kept) or None
 
 

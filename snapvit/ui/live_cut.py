@@ -26,9 +26,8 @@ def live_cut(results: RunResults, selection: Selection) -> float:
 
 def how_to_read(results: RunResults) -> str:
     """What the slider does and what the accuracy is of, or why there is none and what would change that."""
-    return (
-        "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. "
-        + _accuracy_note(results)
+    return "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. " + " ".join(
+        [_accuracy_note(results), *results.facts.notes]
     )
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.pipeline.config import NO_IMAGES
-from snapvit.pipeline.results import IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.pipeline.results import FORMER, IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.components.chart_events import chart_watch
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
@@ -42,7 +42,7 @@ def open_page(title: str, follow: bool = True) -> Selection:
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
-    summaries = list_runs(store())
+    summaries = [summary for summary in list_runs(store()) if summary.state != FORMER]
     selection = current([summary.run for summary in summaries], title)
     with st.sidebar:
         st.markdown("### SnapViT explorer")
@@ -148,8 +148,7 @@ def _failure(selection: Selection) -> None:
 
 
 def _problems() -> None:
-    # A file that was replaced meanwhile is no concern any more.
-    problems = [text for file, text in store().problems.items() if (store().root / file).exists()]
+    problems = store().problems
     if problems:
         with st.expander(f"{len(problems)} file(s) could not be used", icon=":material/warning:"):
             st.markdown("\n".join(f"- {sentence}" for sentence in problems))

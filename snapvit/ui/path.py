@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from snapvit.artifacts import Measurement
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
-from snapvit.evaluation.knn import why_no_accuracy, wilson_interval
+from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.paired import PairedComparison, compare, unpack_answers
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Latency, Measurement
 from snapvit.ui.components.live_sparsity import LivePoint, LiveSparsity, LiveStep
 
 STEPS = 190  # of half a percent
@@ -32,21 +34,40 @@ def measured_on_path(results: RunResults) -> list[Measurement]:
 
 def cuts_table(results: RunResults) -> pd.DataFrame:
     """A row for each measured cut on the path, by sparsity; no accuracy where the images allow none."""
-    return pd.DataFrame([_row(m) for m in measured_on_path(results)])
+    return pd.DataFrame([_row(results, m) for m in measured_on_path(results)])
 
 
-def _row(m: Measurement) -> dict[str, float]:
+def beside_full(results: RunResults, m: Measurement) -> PairedComparison | None:
+    """A measured cut beside the full model, on the same queries; None where either has no answers."""
+    full = None if results.measurements is None else results.measurements.find(0.0, 0.0)
+    if full is None or full.answers is None or m.answers is None:
+        return None
+    return compare(*(unpack_answers(np.frombuffer(bytes.fromhex(c.answers), np.uint8), c.queries) for c in (full, m)))
+
+
+def latency_of(results: RunResults, m: Measurement) -> Latency | None:
+    """How long a measured cut takes, on the machine that `results.latencies` names."""
+    return None if results.latencies is None else results.latencies.find(m.cut.mlp, m.cut.heads)
+
+
+def _row(results: RunResults, m: Measurement) -> dict[str, float | None]:
     low, high = wilson_interval(m.hits, m.queries) if m.hits is not None else (None, None)
+    pair, took = beside_full(results, m), latency_of(results, m)
     return {
         "MLP sparsity": m.cut.mlp,
         "Head sparsity": m.cut.heads,
         "Top-1": m.top1,
         "95 % low": low,
         "95 % high": high,
+        "Less than the full model": None if pair is None else -pair.difference,
+        "Less, 95 % low": None if pair is None else -pair.high,
+        "Less, 95 % high": None if pair is None else -pair.low,
+        "McNemar p": None if pair is None else pair.p_value,
         "Cosine": m.cosine,
         "Parameters": m.params,
         "MACs": m.macs,
-        "Latency (ms)": m.latency_ms,
+        "Latency (ms)": None if took is None else took.ms,
+        "Latency, share of full": None if took is None else took.ratio,
     }
 
 
@@ -57,9 +78,7 @@ def chance(results: RunResults) -> float | None:
 
 def no_accuracy(results: RunResults) -> str | None:
     """Why this run has no k-NN accuracy and will have none, as the beginning of a sentence; None where it has."""
-    table, evaluation = results.measurements, results.request.config.evaluation
-    gallery, k = (table.gallery, table.k) if table is not None else (evaluation.gallery, evaluation.k)
-    return why_no_accuracy(len(results.facts.classes), gallery, k)
+    return "It holds no images" if results.imported else results.facts.accuracy_missing
 
 
 def never_seen(results: RunResults) -> bool:
@@ -78,7 +97,10 @@ def live_data(results: RunResults) -> LiveSparsity:
     points = []
     for m in measured_on_path(results):
         low, high = (None, None) if m.hits is None else wilson_interval(m.hits, m.queries)
-        points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, m.latency_ms))
+        pair, took = beside_full(results, m), latency_of(results, m)
+        gain = (None, None, None) if pair is None else (pair.difference, pair.low, pair.high)
+        times = (None, None) if took is None else (took.ms, took.ratio)
+        points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, *gain, *times))
     table = results.measurements
     evaluation = results.request.config.evaluation
     return LiveSparsity(
@@ -90,4 +112,5 @@ def live_data(results: RunResults) -> LiveSparsity:
         k=table.k if table else evaluation.k,
         queries=table.queries if table else evaluation.queries,
         accuracy_missing=no_accuracy(results),
+        timed_here=results.timed_here,
     )

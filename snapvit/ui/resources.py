@@ -8,7 +8,8 @@ from snapvit.environment import settle
 from snapvit.errors import InputError
 from snapvit.jobs.manager import JobManager
 from snapvit.pipeline.results import RunResults, load_results
-from snapvit.store.store import MANIFEST, Store, default_root
+from snapvit.store.manifest import MANIFEST
+from snapvit.store.store import Store, default_root
 from snapvit.ui.components.live_sparsity import LiveSparsity
 from snapvit.ui.path import live_data
 

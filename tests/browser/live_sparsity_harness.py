@@ -1,7 +1,8 @@
 """A page around the live slider with made-up, smooth numbers, for test_live_sparsity.py.
 
 Points come as the query parameter says: `?points=0`, `1`, `6` or `39` (the default); `?s=0.4` is a deep link;
-`?unlabelled=1` has no accuracy; `?ticking=1` finds one more point each half second.
+`?unlabelled=1` has no accuracy; `?elsewhere=1` was timed on another computer, `?untimed=1` on none; `?ticking=1` finds
+one more point each half second.
 """
 
 import math
@@ -31,7 +32,11 @@ def point(s: float) -> LivePoint:
     top1 = 0.1 + 0.793 / (1 + math.exp(14 * (s - 0.72)))
     half = 1.96 * math.sqrt(top1 * (1 - top1) / 2000)
     accuracy = (None, None, None) if MISSING else (top1, top1 - half, top1 + half)
-    return LivePoint(s, *accuracy, 1 - 0.85 * s**3, 0.4 + 4.2 * (1 - 0.8 * s))
+    loss = 0.1 + 0.793 / (1 + math.exp(-14 * 0.72)) - top1
+    gain = (None, None, None) if MISSING else (-loss, -loss - 0.01, -loss + 0.01)
+    latency = 0.4 + 4.2 * (1 - 0.8 * s)
+    timed = (None, None) if "untimed" in st.query_params else (latency, latency / 4.6)
+    return LivePoint(s, *accuracy, 1 - 0.85 * s**3, *gain, *timed)
 
 
 def grid(count: int) -> tuple[LivePoint, ...]:
@@ -68,7 +73,8 @@ if "ticking" in st.query_params:
     ticker()
 chance = None if MISSING else 0.1
 points = grid(st.session_state.count)
-data = LiveSparsity(steps, points, HIDDEN, HEADS, chance, k=20, queries=2000, accuracy_missing=MISSING)
+here = "elsewhere" not in st.query_params
+data = LiveSparsity(steps, points, HIDDEN, HEADS, chance, 20, 2000, accuracy_missing=MISSING, timed_here=here)
 live_sparsity(data, st.session_state.selected, key="live", on_release=select)
 st.write(f"Python has {st.session_state.selected} at {time.monotonic_ns()}")
 st.button("More points", on_click=more)

@@ -16,11 +16,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from stage_samples import put
 
+from scripts.bundled_run import REQUEST
 from snapvit.artifacts import EmbeddingProjection
 from snapvit.data.sources import open_source
 from snapvit.evaluation.knn import Nearest
-from snapvit.pipeline.embedding_projection import MAPS
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.store.store import Store
 from snapvit.ui.embedding.neighbours import predictions
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.browser
-RUN = "bundled-paper-4204ec40"
+RUN = REQUEST.run
 PAIR = (0.65, 0.5)
 MOST = 48  # thumbnails that a lasso shows
 WAIT = 60_000  # ms
@@ -46,7 +49,7 @@ def url(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def found() -> EmbeddingProjection:
-    return MAPS.load(Store(ROOT / "cache"), RUN, *PAIR)
+    return StoredRun.open(Store(ROOT / "cache"), RUN).load(EMBEDDING_PROJECTION, *PAIR)
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Map:
 
     @property
     def canvas(self) -> Locator:
-        return self.page.get_by_test_id("map-canvas")
+        return self.page.get_by_test_id("projection-canvas")
 
     def places(self) -> np.ndarray:
         """(N, 2) pixels within the canvas, from the artifact and the frame that the canvas was drawn in."""
@@ -89,7 +92,7 @@ class Map:
 def opened(url: str, open_page: Callable[..., Page], found: EmbeddingProjection) -> Callable[..., Map]:
     def open_(more: str = "", width: int = 1440) -> Map:
         page = open_page(url + more, width=width)
-        page.locator('[data-testid="map-canvas"][data-frame]').wait_for(timeout=WAIT)
+        page.locator('[data-testid="projection-canvas"][data-frame]').wait_for(timeout=WAIT)
         return Map(page, found)
 
     return open_
@@ -168,7 +171,7 @@ def test_a_lasso_shows_the_images_inside_it(opened, found):
     view.page.get_by_text(f"{len(want)} images: ").wait_for(timeout=WAIT)
     settle(view.page)
     assert set(assert_pictures_are_theirs(board(view.page, "chosen_board"), found, SOURCE.class_names)) == want
-    assert f"{len(want)} images chosen" in view.page.get_by_test_id("map-status").inner_text()
+    assert f"{len(want)} images chosen" in view.page.get_by_test_id("projection-status").inner_text()
 
     first = board(view.page, "chosen_board").first
     image = first.get_attribute("data-image")
@@ -237,7 +240,7 @@ def test_play_and_the_keyboard_carry_the_points_from_full_to_cut(opened, found):
     moved = np.linalg.norm((found.cut_layout - found.full_layout).astype(float), axis=1) * frame["scale"]
     np.testing.assert_allclose(np.linalg.norm(end - start, axis=1), moved, atol=0.1)
     assert view.canvas.screenshot() != picture
-    way = view.page.get_by_test_id("map-way")
+    way = view.page.get_by_test_id("projection-way")
     way.focus()
     way.press("Home")
     arrived(view.page, 0)
@@ -251,7 +254,7 @@ def test_play_and_the_keyboard_carry_the_points_from_full_to_cut(opened, found):
 
 def test_zoom_and_moving_keep_clicks_true(opened, found):
     view = opened()
-    view.page.get_by_role("button", name="Zoom in on the map").click()
+    view.page.get_by_role("button", name="Zoom in on the projection").click()
     view.canvas.focus()
     view.canvas.press("ArrowRight")
     view.page.wait_for_timeout(300)
@@ -285,7 +288,7 @@ def test_the_address_opens_an_image(opened, found, width):
 def test_the_map_is_saved_as_a_picture(opened, tmp_path):
     view = opened()
     with view.page.expect_download() as download:
-        view.page.get_by_role("button", name="Save the map as PNG").click()
+        view.page.get_by_role("button", name="Save the projection as PNG").click()
     download.value.save_as(tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.format == "PNG"
@@ -295,9 +298,9 @@ def test_the_map_is_saved_as_a_picture(opened, tmp_path):
 
 def test_the_map_is_saved_as_a_drawing_with_every_point_where_it_is(opened, found, tmp_path):
     view = opened()
-    view.page.get_by_test_id("map-way").fill("100")
+    view.page.get_by_test_id("projection-way").fill("100")
     with view.page.expect_download() as download:
-        view.page.get_by_role("button", name="Save the map as SVG").click()
+        view.page.get_by_role("button", name="Save the projection as SVG").click()
     assert download.value.suggested_filename.endswith(".svg")
     download.value.save_as(tmp_path / "map.svg")
     svg = "{http://www.w3.org/2000/svg}"
@@ -307,7 +310,7 @@ def test_the_map_is_saved_as_a_drawing_with_every_point_where_it_is(opened, foun
     assert {text.text for text in groups["legend"].iter(f"{svg}text")} == set(SOURCE.class_names)
     points = groups["points"].findall(f"{svg}circle")
     assert len(points) == len(found.ids)
-    frame = json.loads(view.page.get_by_test_id("map-canvas").get_attribute("data-frame"))
+    frame = json.loads(view.page.get_by_test_id("projection-canvas").get_attribute("data-frame"))
     drawn = [(float(p.get("cx")), float(p.get("cy"))) for p in points]
     wanted = found.cut_layout.astype(float) * [frame["scale"], -frame["scale"]] + [frame["x"], frame["y"]]
     np.testing.assert_allclose(drawn, wanted, atol=0.02)
@@ -340,7 +343,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingPr
         full_cosines=sides[0][1].astype(np.float32),
         cut_cosines=sides[1][1].astype(np.float32),
     )
-    MAPS.save(Store(cache), RUN, artifact, 0.0, *PAIR)
+    put(Store(cache), RUN, EMBEDDING_PROJECTION, artifact, *PAIR)
     path = cache / RUN / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["facts"]["classes"] = [f"kind {i}" for i in range(classes)]
@@ -351,7 +354,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingPr
 def test_a_hundred_classes_and_ten_thousand_points(crowded, serve, open_page):
     cache, found = crowded
     page = open_page(f"{serve('app.py', cache=cache)}/embedding?s=0.65")
-    page.locator('[data-testid="map-canvas"][data-frame]').wait_for(timeout=WAIT)
+    page.locator('[data-testid="projection-canvas"][data-frame]').wait_for(timeout=WAIT)
     view = Map(page, found)
     assert page.get_by_text("Colours repeat after ten classes").is_visible()
     page.get_by_role("button", name="Play the way from full to cut").click()

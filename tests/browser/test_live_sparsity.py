@@ -109,6 +109,28 @@ def test_all_follows_the_held_thumb_and_python_hears_of_the_release_only(url, op
     assert_calm(page)
 
 
+def test_the_difference_to_the_full_model_is_told_in_pairs(url, open_page):
+    page = open_page(f"{url}/?s=0.55")
+    drop = page.locator('[data-part="drop"]')
+    assert drop.inner_text() == "6.7 points below the full model (paired, −7.7 to −5.7)"
+    grab(page, 0.55, 0.5525)  # between two measured cuts it is interpolated as the accuracy is
+    assert re.fullmatch(r"\d\.\d points below the full model \(paired, −\d\.\d to −\d\.\d\)", drop.inner_text())
+    page.mouse.up()
+    assert open_page(f"{url}/?s=0").locator('[data-part="drop"]').inner_text() == "this is the full model"
+    assert open_page(f"{url}/?s=0.5&unlabelled=1").locator('[data-part="drop"]').inner_text() == ""
+
+
+def test_times_say_whose_they_are(url, open_page):
+    said = {}
+    for query in ("", "&elsewhere=1", "&untimed=1"):
+        page = open_page(f"{url}/?s=0.5{query}")
+        said[query] = (text(page, "latency"), page.locator('[data-part="latency-kind"]').inner_text())
+        assert_calm(page)
+    assert said[""] == ("2.9 ms", "measured")
+    assert said["&elsewhere=1"] == ("2.9 ms", "another computer’s")
+    assert said["&untimed=1"] == ("–", "not timed yet")
+
+
 def test_thumb_stands_under_the_marker(url, open_page):
     page = open_page(f"{url}/?s=0.7")
     curve = page.get_by_test_id("live-curve").bounding_box()

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts.bundled_run import REQUEST
 from snapvit.errors import Cancelled
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
-from snapvit.pipeline.stages import run_pipeline
+from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 
 from .conftest import assert_calm, settle
@@ -72,7 +73,7 @@ def test_a_click_between_blocks_goes_to_their_most_similar_pair(
     url: str, shipped: Path, open_page: Callable[..., Page]
 ) -> None:
     store = Store(shipped)
-    results = load_results(store, store.runs()[0])
+    results = load_results(store, REQUEST.run)
     topology, cka = results.facts.topology, results.cka.values
     depth = topology.structure_depth()
     first, second = ([i for i in range(len(depth)) if depth[i] == b] for b in (4, 8))

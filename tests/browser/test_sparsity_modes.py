@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from store_samples import drop_grid
 
+from scripts.bundled_run import REQUEST
 from snapvit.store.store import Store
 
 from .conftest import ROOT, assert_calm, settle
@@ -74,10 +75,10 @@ def test_a_grid_begins_and_is_cancelled(
 ) -> None:
     shutil.copytree(ROOT / "cache", tmp_path / "cache")
     store = Store(tmp_path / "cache")
-    drop_grid(store, store.runs()[0])
+    drop_grid(store, REQUEST.run)
     page = open_page(f"{serve('app.py', cache=tmp_path / 'cache')}/sparsity?mode=ratios")
     page.get_by_role("button", name="Measure 5 × 5 cuts").click()
-    page.get_by_text(re.compile("Measuring 5 × 5 cuts")).first.wait_for(timeout=WAIT)
+    page.get_by_text(re.compile("Measuring 25 cuts")).first.wait_for(timeout=WAIT)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Measure 5 × 5 cuts").wait_for(timeout=WAIT)
     assert_calm(page)

@@ -1,4 +1,4 @@
-"""The images that were chosen on the map, and one query's neighbours before and after the cut."""
+"""The images that were chosen on the projection, and one query's neighbours before and after the cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snapvit.ui.components.picture_board import Card, picture_board
 from snapvit.ui.controlled import controlled
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, STILL_WRONG, stayed, was_there
 from snapvit.ui.embedding.pictures import picture_url
-from snapvit.ui.embedding.projection_view import MapView
+from snapvit.ui.embedding.projection_view import ProjectionView
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.selection import change
 
@@ -25,7 +25,7 @@ def pick(image: int) -> None:
     change(image=image)
 
 
-def chosen_images(view: MapView, data: str, ids: tuple[int, ...]) -> None:
+def chosen_images(view: ProjectionView, data: str, ids: tuple[int, ...]) -> None:
     """Thumbnails of lassoed images: queries whose answer changed first, the gallery last."""
     rows = [view.row_of[image] for image in ids if image in view.row_of]
     if not rows:
@@ -33,22 +33,24 @@ def chosen_images(view: MapView, data: str, ids: tuple[int, ...]) -> None:
     rows.sort(key=lambda row: (_urgency(view, row), view.found.ids[row]))
     queries = sum(row >= view.found.gallery for row in rows)
     some = f" The first {MOST} are shown, changed answers first." if len(rows) > MOST else ""
-    st.subheader("Chosen on the map")
+    st.subheader("Chosen on the projection")
     st.markdown(
         f"{len(rows):,} image{'' if len(rows) == 1 else 's'}: {queries:,} queries, {len(rows) - queries:,} of the "
         f"gallery.{some} Click one to see its neighbours."
     )
-    picture_board([_card(view, data, row) for row in rows[:MOST]], "Images chosen on the map", "chosen_board", pick)
+    picture_board(
+        [_card(view, data, row) for row in rows[:MOST]], "Images chosen on the projection", "chosen_board", pick
+    )
 
 
-def _urgency(view: MapView, row: int) -> int:
+def _urgency(view: ProjectionView, row: int) -> int:
     query = row - view.found.gallery
     if query < 0:
         return len(CHANGED_FIRST)
     return 0 if view.outcome is None else CHANGED_FIRST.index(view.outcome[query])
 
 
-def _card(view: MapView, data: str, row: int) -> Card:
+def _card(view: ProjectionView, data: str, row: int) -> Card:
     image, query = int(view.found.ids[row]), row - view.found.gallery
     title = view.class_name(view.labels[row]) or f"Image {image}"
     if query < 0:
@@ -61,8 +63,8 @@ def _card(view: MapView, data: str, row: int) -> Card:
     return Card(image, picture_url(data, image), title, words, mark, kind)
 
 
-def choose_query(view: MapView, mask: np.ndarray, image: int) -> None:
-    """Controls that select an image: from a list of the queries shown on the map, or by its number."""
+def choose_query(view: ProjectionView, mask: np.ndarray, image: int) -> None:
+    """Controls that select an image: from a list of the queries shown on the projection, or by its number."""
     gallery = view.found.gallery
     rows = np.flatnonzero(mask[gallery:])
     rows = rows[np.argsort(view.stayed[rows], kind="stable")]
@@ -72,7 +74,7 @@ def choose_query(view: MapView, mask: np.ndarray, image: int) -> None:
     if image in view.query_ids()[rows] and image not in ids:
         ids.append(image)
     listed.selectbox(
-        f"One of the {len(rows):,} queries shown on the map, those with the fewest neighbours left first{some}",
+        f"One of the {len(rows):,} queries shown on the projection, those with the fewest neighbours left first{some}",
         ids,
         format_func=lambda i: _query_words(view, i),
         placeholder="Choose a query",
@@ -81,7 +83,7 @@ def choose_query(view: MapView, mask: np.ndarray, image: int) -> None:
     number.number_input("Image number", 0, 999_999_999, **controlled("image_number", image, pick))
 
 
-def _query_words(view: MapView, image: int) -> str:
+def _query_words(view: ProjectionView, image: int) -> str:
     query = view.query_of(image)
     left = f"{view.stayed[query]} of {view.found.k} neighbours stay"
     if view.outcome is None:
@@ -90,7 +92,7 @@ def _query_words(view: MapView, image: int) -> str:
     return f"{image}: {name}, named {view.answer(query)}, {left}"
 
 
-def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
+def neighbours(view: ProjectionView, data: str, image: int, is_example: bool) -> None:
     """The query's nearest gallery images in the full and in the cut model, what left and what entered marked."""
     query, found = view.query_of(image), view.found
     if query is None:
@@ -107,7 +109,7 @@ def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
     words.markdown(
         f"**{kept} of {found.k}** neighbours stay, {found.k - kept} leave and as many enter. {_votes(view, query)} "
         "Neighbours are the gallery images with the largest cosine in the full feature space, as k-NN uses them; the "
-        "map plays no part in them."
+        "projection plays no part in them."
     )
     after = f"Neighbours after the {view.percent} cut"
     sides = (
@@ -123,14 +125,14 @@ def neighbours(view: MapView, data: str, image: int, is_example: bool) -> None:
         picture_board(cards, title, f"{side}_board", small=True)
 
 
-def _neighbour(view: MapView, data: str, row: int, cosine: float, mark: str) -> Card:
+def _neighbour(view: ProjectionView, data: str, row: int, cosine: float, mark: str) -> Card:
     image = int(view.found.ids[row])
     title = view.class_name(view.labels[row]) or f"Image {image}"
     kind = {"leaves": "left", "enters": "entered"}.get(mark, "")
     return Card(image, picture_url(data, image), title, (f"cos {cosine:.3f}",), mark, kind)
 
 
-def _votes(view: MapView, query: int) -> str:
+def _votes(view: ProjectionView, query: int) -> str:
     if view.outcome is None:
         return "The images have no labels, so nothing is voted on."
     found = view.found
@@ -148,12 +150,12 @@ def _votes(view: MapView, query: int) -> str:
     )
 
 
-def _no_neighbours(view: MapView, data: str, image: int) -> None:
+def _no_neighbours(view: ProjectionView, data: str, image: int) -> None:
     row = view.row_of.get(image)
     if row is None:
         st.info(
-            f"Image {image} is neither in the gallery nor a query of this run, so it is not on the map. Choose one "
-            "above, or click a point.",
+            f"Image {image} is neither in the gallery nor a query of this run, so it is not on the projection. Choose "
+            "one above, or click a point.",
             icon=":material/info:",
         )
         return

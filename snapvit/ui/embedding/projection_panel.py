@@ -1,4 +1,4 @@
-"""The upper half of the Embedding page: which cut, its headline, what the map shows, and the map."""
+"""The upper half of the Embedding page: which cut, its headline, what the projection shows, and the projection."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from snapvit import figures
-from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.paired import compare, describe
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.embedding_projection import EmbeddingTask
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.components.embedding_projection import MapWords, embedding_projection
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
+from snapvit.ui.components.embedding_projection import ProjectionWords, embedding_projection
 from snapvit.ui.embedding.neighbour_panel import pick
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG
 from snapvit.ui.embedding.projection_view import (
     ALL_CLASSES,
     ALL_IMAGES,
-    MapView,
-    chosen_map,
+    ProjectionView,
+    chosen_projection,
     class_places,
-    map_groups,
-    map_points,
-    map_table,
     outcome_choices,
+    projection_groups,
+    projection_points,
+    projection_table,
     shown,
 )
 from snapvit.ui.flow import flowing_columns
@@ -38,14 +40,14 @@ COLOURS = ("class", "outcome")
 CHOSEN = "chosen_images"  # session key: the run, and image ids of the last lasso
 HOW = """\
 UMAP lays out the full model's features by cosine. The cut model's layout starts where every image already is and is
-then refined on the cut features with a gentle step, so both are one map, and the full model's half is the same for
-every cut.
+then refined on the cut features with a gentle step, so both are one projection, and the full model's half is the same
+for every cut.
 
 Other ways were tried on the bundled run, looking at the tenth of the images whose neighbours changed least, in shares
-of the map's spread. Refined in this way they move by 0.05 at 65 % and 0.20 at 95 %. Fitted both at once (AlignedUMAP)
-they move by 0.05 and 0.36, in several times the time, on a map of the full model that differs from cut to cut, and with
-fewer true neighbours side by side at 95 % (32 % of them, against 35 %). Fitted each alone, then turned to match, they
-move by 0.36 and 0.58.
+of the projection's spread. Refined in this way they move by 0.05 at 65 % and 0.20 at 95 %. Fitted both at once
+(AlignedUMAP) they move by 0.05 and 0.36, in several times the time, on a projection of the full model that differs from
+cut to cut, and with fewer true neighbours side by side at 95 % (32 % of them, against 35 %). Fitted each alone, then
+turned to match, they move by 0.36 and 0.58.
 
 Small motions inside a group are partly chance. Read a point's way together with its neighbours below, which are exact.
 """
@@ -53,7 +55,7 @@ Small motions inside a group are partly chance. Read a point's way together with
 
 @dataclass(frozen=True)
 class Choice:
-    """What the map shows and how."""
+    """What the projection shows and how."""
 
     by_outcome: bool
     class_name: str  # one class, or ALL_CLASSES
@@ -66,28 +68,32 @@ class Choice:
         return None if name == everything else name
 
 
-def cut_to_show(results: RunResults, selection: Selection) -> MapView:
-    """The slider, and the map of its cut; else of the nearest computed one, beside an offer to compute it.
+def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
+    """The slider, and the projection of its cut; else of the nearest computed one, beside an offer to compute it.
 
-    Ends the page where no cut of the run has a map yet, or where the run has no images to map.
+    Ends the page where no cut of the run has a projection yet, or where the run has no images to projection.
     """
     if results.imported:
         st.info(what_scores_lack(results), icon=":material/info:")
         st.stop()
     sparsity_slider(selection)
     pair = path_pair(selection.sparsity)
-    view, pairs = chosen_map(results, pair)
+    view, pairs = chosen_projection(results, pair)
     if view is None or view.pair != pair:
         evaluation = results.request.config.evaluation
         images = evaluation.gallery + evaluation.queries
-        nearest = "" if view is None else f" Meanwhile the map below shows the nearest computed one, at {view.percent}."
+        nearest = (
+            ""
+            if view is None
+            else f" Meanwhile the projection below shows the nearest computed one, at {view.percent}."
+        )
         offer(
-            EmbeddingTask(results.summary.run, *pair),
+            StageTask(results.summary.run, (Want(EMBEDDING_PROJECTION, pair),)),
             f"The features of the cut at **{100 * selection.sparsity:.4g} %** are not computed yet: embeddings, "
             f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
-            "Compute this map",
+            "Compute this projection",
             icon=":material/scatter_plot:",
-            key="compute_map",
+            key="compute_projection",
         )
     if view is None:
         st.stop()
@@ -95,7 +101,7 @@ def cut_to_show(results: RunResults, selection: Selection) -> MapView:
     return view
 
 
-def _computed(pairs: list[tuple[float, float]], view: MapView) -> None:
+def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
     """Buttons to the cuts that are computed."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("Computed cuts:", width="content")
@@ -110,7 +116,7 @@ def _computed(pairs: list[tuple[float, float]], view: MapView) -> None:
                 )
 
 
-def headline(view: MapView) -> None:
+def headline(view: ProjectionView) -> None:
     """What the cut does to the neighbours, in numbers."""
     found = view.found
     columns = flowing_columns(4, 160, key="headline")
@@ -125,17 +131,14 @@ def headline(view: MapView) -> None:
     truth = found.labels[found.gallery :]
     right, was = (int((named == truth).sum()) for named in (view.after, view.before))
     columns[3].metric("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points")
-    cut, full = (
-        f"{low:.1%} to {high:.1%}" for low, high in (wilson_interval(hits, len(truth)) for hits in (right, was))
-    )
     st.caption(
-        f"Of {len(truth):,} queries. 95 % interval of top-1: {cut} after the cut, {full} for the full model "
-        f"({was / len(truth):.1%})."
+        f"Top-1 of the cut beside the full model's {was / len(truth):.1%}, query by query: "
+        f"{describe(compare(view.before == truth, view.after == truth))}."
     )
 
 
-def narrow(view: MapView) -> tuple[NDArray, Choice]:
-    """Controls of the map: colours, class, kind of image. Returns the mask (N,) of images to show, and the choice."""
+def narrow(view: ProjectionView) -> tuple[NDArray, Choice]:
+    """Controls of the projection: colours, class, kind of image. Returns the mask (N,) of images shown, the choice."""
     kinds = outcome_choices(view)
     if not view.classes:
         which = setting("only", kinds, ALL_IMAGES)
@@ -144,7 +147,7 @@ def narrow(view: MapView) -> tuple[NDArray, Choice]:
     names = [ALL_CLASSES, *view.classes]
     colour, class_name = setting("colour", COLOURS, COLOURS[0]), setting("class", names, ALL_CLASSES)
     which = setting("only", kinds, ALL_IMAGES)
-    columns = flowing_columns([2, 3, 3], 200, key="map_controls", align="bottom")
+    columns = flowing_columns([2, 3, 3], 200, key="projection_controls", align="bottom")
     columns[0].segmented_control("Colour by", COLOURS, key="colour", required=True)
     columns[1].selectbox("Class", names, key=setting_key("class"), help="Type to search; the other classes turn grey")
     columns[2].selectbox(
@@ -153,27 +156,29 @@ def narrow(view: MapView) -> tuple[NDArray, Choice]:
     return shown(view, class_name, which), Choice(colour == "outcome", class_name, which)
 
 
-def show_map(view: MapView, results: RunResults, mask: NDArray, choice: Choice, image: int) -> tuple[int, ...]:
-    """Draw the map with its caption and download; returns the ids of the lassoed images."""
+def show_projection(
+    view: ProjectionView, results: RunResults, mask: NDArray, choice: Choice, image: int
+) -> tuple[int, ...]:
+    """Draw the projection with its caption and download; returns the ids of the lassoed images."""
     found, run = view.found, results.summary.run
     of_run, ids = st.session_state.get(CHOSEN, (run, ()))
     chosen = tuple(image for image in ids if of_run == run and image in view.row_of)
-    groups, legend = map_groups(view, choice.by_outcome)
+    groups, legend = projection_groups(view, choice.by_outcome)
     cut = f"cut at {view.percent}"
     file = f"{run}-embedding-{view.pair[0]:g}"
-    words = MapWords(
+    words = ProjectionWords(
         title="Where the cut moves each image",
         cut=f"{cut[0].upper()}{cut[1:]}",
-        alt=f"Map of {len(found.ids)} images by the features of the full model and of the {cut}; {int(mask.sum())} are "
-        "shown, the others grey. Arrow keys move it, plus and minus zoom. The images can also be chosen from the list "
-        "below.",
+        alt=f"Projection of {len(found.ids)} images by the features of the full model and of the {cut}; "
+        f"{int(mask.sum())} are shown, the others grey. Arrow keys move it, plus and minus zoom. The images can also "
+        "be chosen from the list below.",
         hint="Drag around points to see their images; click one to see its neighbours; hold Ctrl and turn the wheel to "
         "zoom.",
-        below="their thumbnails are below the map.",
+        below="their thumbnails are below the projection.",
         file=file,
     )
     embedding_projection(
-        map_points(view, choice.by_outcome, mask),
+        projection_points(view, choice.by_outcome, mask),
         groups,
         legend,
         class_places(view, choice.class_name) if not choice.by_outcome else (),
@@ -182,7 +187,7 @@ def show_map(view: MapView, results: RunResults, mask: NDArray, choice: Choice, 
         choice.only,
         image,
         chosen,
-        key="map",
+        key="projection",
         on_picked=pick,
         on_chosen=lambda ids: _keep(run, ids),
         on_isolated=lambda name: _isolate(choice, name),
@@ -193,8 +198,10 @@ def show_map(view: MapView, results: RunResults, mask: NDArray, choice: Choice, 
         "close together have similar features; the axes and the distances between far groups mean little. A point that "
         f"travels far got other neighbours.{repeat}"
     )
-    csv_button(lambda: map_table(view), file, "csv_map", help="Every image with its places, class and answers")
-    with st.expander("How this map is made"):
+    csv_button(
+        lambda: projection_table(view), file, "csv_projection", help="Every image with its places, class and answers"
+    )
+    with st.expander("How this projection is made"):
         st.markdown(HOW)
     return chosen
 
@@ -204,6 +211,6 @@ def _keep(run: str, ids: tuple[int, ...]) -> None:
 
 
 def _isolate(choice: Choice, name: str | None) -> None:
-    """A name in the legend was clicked: the box above the map that it belongs to follows."""
+    """A name in the legend was clicked: the box above the projection that it belongs to follows."""
     name_of_setting, everything = ("only", ALL_IMAGES) if choice.by_outcome else ("class", ALL_CLASSES)
     put_setting(name_of_setting, everything if name is None else name)

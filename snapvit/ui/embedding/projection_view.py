@@ -1,4 +1,4 @@
-"""What the Embedding page shows of one map: its images' classes, answers and looks, and which of them are asked for."""
+"""What the Embedding page shows of one projection: its images' classes, answers and looks, and which are asked for."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import EmbeddingProjection, Ints
 from snapvit.figures.embedding import GALLERY, OUTCOMES, Look, class_looks
-from snapvit.pipeline.embedding_projection import MAPS, mapped_pairs
-from snapvit.pipeline.results import RunResults
-from snapvit.ui.components.embedding_projection import Group, MapPoints, Place
+from snapvit.pipeline.results import RunResults, StoredRun
+from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
+from snapvit.ui.components.embedding_projection import Group, Place, ProjectionPoints
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, outcomes, predictions, stayed
 from snapvit.ui.resources import run_stamp, store
 
 ALL_CLASSES, ALL_IMAGES, QUERIES = "all classes", "all images", "queries"
-LEGEND_MOST = 12  # names beside the map; more would push it off the screen
+LEGEND_MOST = 12  # names beside the projection; more would push it off the screen
 NO_CLASS = -1
 
 
 @dataclass(frozen=True)
-class MapView:
-    """A map and what follows from it. Rows are images, the gallery first; arrays of M are of the queries alone."""
+class ProjectionView:
+    """A projection and what follows from it. Rows are images, the gallery first; arrays of M are of queries alone."""
 
     found: EmbeddingProjection
     pair: tuple[float, float]  # (mlp, heads) sparsities of its cut
@@ -71,10 +71,12 @@ class MapView:
         return int(self.query_ids()[np.where(among, self.stayed, self.found.k + 1).argmin()])
 
 
-def chosen_map(results: RunResults, pair: tuple[float, float]) -> tuple[MapView | None, list[tuple[float, float]]]:
+def chosen_projection(
+    results: RunResults, pair: tuple[float, float]
+) -> tuple[ProjectionView | None, list[tuple[float, float]]]:
     """The view of the cut `pair`, else of the nearest one that is computed; and the pairs of all that are."""
     run = results.summary.run
-    pairs = mapped_pairs(store(), run)
+    pairs = results.stored.asked(EMBEDDING_PROJECTION)
     for near in sorted(pairs, key=lambda p: abs(p[0] - pair[0]) + abs(p[1] - pair[1])):
         view = _view(str(store().root), run, run_stamp(run), near, results.facts.classes)
         if view is not None:
@@ -84,16 +86,18 @@ def chosen_map(results: RunResults, pair: tuple[float, float]) -> tuple[MapView 
 
 # The stamp makes a changed manifest a new entry; readers share the arrays, which nobody writes to.
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _view(root: str, run: str, stamp: int, pair: tuple[float, float], classes: tuple[str, ...]) -> MapView | None:
-    found = MAPS.load(store(), run, *pair)
+def _view(
+    root: str, run: str, stamp: int, pair: tuple[float, float], classes: tuple[str, ...]
+) -> ProjectionView | None:
+    found = StoredRun.open(store(), run).load(EMBEDDING_PROJECTION, *pair)
     return None if found is None else view_of(found, pair, classes)
 
 
-def view_of(found: EmbeddingProjection, pair: tuple[float, float], classes: tuple[str, ...]) -> MapView:
-    """Everything that follows from a map."""
+def view_of(found: EmbeddingProjection, pair: tuple[float, float], classes: tuple[str, ...]) -> ProjectionView:
+    """Everything that follows from a projection."""
     named = predictions(found)
     truth = None if found.labels is None else found.labels[found.gallery :]
-    return MapView(
+    return ProjectionView(
         found=found,
         pair=pair,
         classes=classes if found.labels is not None else (),
@@ -105,12 +109,12 @@ def view_of(found: EmbeddingProjection, pair: tuple[float, float], classes: tupl
     )
 
 
-def outcome_choices(view: MapView) -> list[str]:
+def outcome_choices(view: ProjectionView) -> list[str]:
     """What the images can be narrowed to."""
     return [ALL_IMAGES, GALLERY.name, QUERIES, *([look.name for look in OUTCOMES] if view.outcome is not None else [])]
 
 
-def shown(view: MapView, class_name: str, which: str) -> NDArray[np.bool_]:
+def shown(view: ProjectionView, class_name: str, which: str) -> NDArray[np.bool_]:
     """(N,) the images of that class and that kind."""
     mask = np.ones(len(view.found.ids), bool)
     if class_name in view.classes:
@@ -125,8 +129,8 @@ def shown(view: MapView, class_name: str, which: str) -> NDArray[np.bool_]:
     return mask
 
 
-def map_points(view: MapView, by_outcome: bool, mask: NDArray[np.bool_]) -> MapPoints:
-    """The map's points, grouped by outcome or by class, those of the mask shown."""
+def projection_points(view: ProjectionView, by_outcome: bool, mask: NDArray[np.bool_]) -> ProjectionPoints:
+    """The projection's points, grouped by outcome or by class, those of the mask shown."""
     found, labels = view.found, view.labels
     gallery = np.zeros(found.gallery, np.int64)
     if by_outcome and view.outcome is not None:
@@ -136,11 +140,11 @@ def map_points(view: MapView, by_outcome: bool, mask: NDArray[np.bool_]) -> MapP
     else:
         group = np.concatenate([gallery, np.ones(found.queries, np.int64)])
     full, cut = (layout.astype(np.float32) for layout in (found.full_layout, found.cut_layout))
-    return MapPoints(found.ids, full, cut, group, mask, labels, view.before, view.after, found.gallery)
+    return ProjectionPoints(found.ids, full, cut, group, mask, labels, view.before, view.after, found.gallery)
 
 
-def map_groups(view: MapView, by_outcome: bool) -> tuple[tuple[Group, ...], tuple[int, ...]]:
-    """The looks that `map_points` refers to, and which of them the legend names."""
+def projection_groups(view: ProjectionView, by_outcome: bool) -> tuple[tuple[Group, ...], tuple[int, ...]]:
+    """The looks that `projection_points` refers to, and which of them the legend names."""
     if by_outcome and view.outcome is not None:
         looks = [_group(GALLERY, 0.75, 0), *(_group(look, 1.15, _layer(i)) for i, look in enumerate(OUTCOMES))]
     elif len(view.classes) > LEGEND_MOST:
@@ -161,8 +165,8 @@ def _group(look: Look, size: float, layer: int) -> Group:
     return Group(look.name, look.light, look.dark, look.shape, size, layer)
 
 
-def class_places(view: MapView, class_name: str) -> tuple[Place, ...]:
-    """Names for the map: of the class that is shown alone, or of all where they are few."""
+def class_places(view: ProjectionView, class_name: str) -> tuple[Place, ...]:
+    """Names for the projection: of the class that is shown alone, or of all where they are few."""
     names = (class_name,) if class_name in view.classes else view.classes
     if len(names) > LEGEND_MOST:
         return ()
@@ -180,7 +184,7 @@ def _middle(places: NDArray[np.floating]) -> tuple[float, float]:
     return float(places[at, 0]), float(places[at, 1])
 
 
-def map_table(view: MapView) -> pd.DataFrame:
+def projection_table(view: ProjectionView) -> pd.DataFrame:
     """Every image with its places, class and answers."""
     found = view.found
     table = pd.DataFrame({"Image": found.ids, "Part": "gallery"})
@@ -197,7 +201,7 @@ def map_table(view: MapView) -> pd.DataFrame:
     return table
 
 
-def query_table(view: MapView) -> pd.DataFrame:
+def query_table(view: ProjectionView) -> pd.DataFrame:
     """Every query with what became of its neighbours and its answer."""
-    table = map_table(view).iloc[view.found.gallery :]
+    table = projection_table(view).iloc[view.found.gallery :]
     return table[[name for name in table.columns if not name.startswith("UMAP") and name != "Part"]]

@@ -12,15 +12,16 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import AttentionShares, Doubles, Ints
-from snapvit.pipeline.attention import FULL, AttentionTask, stored_attention
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.heads.structures import kept_heads
 from snapvit.ui.offer import offer
-from snapvit.ui.resources import store
 from snapvit.ui.selection import Selection, change, setting
 
 Maps = tuple[AttentionShares | None, AttentionShares | None]  # of the full and the cut model; None where not computed
@@ -76,11 +77,11 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
         st.info("Select a head to see where it looks, or choose the rollout of the whole model.")
         return
     look = _look(results, selection, way, head)
-    maps = _stored(selection)
+    maps = _stored(results, selection)
     if look.lacks(maps):
         what = "The full model's attention is not computed yet" if maps[0] is None else "Not computed yet for this cut"
         offer(
-            AttentionTask(selection.run, *path_pair(selection.sparsity)),
+            StageTask(selection.run, _wanted(selection)),
             f"{what}: it takes eight images through the full and the cut model, for all heads at once.",
             "Compute attention",
             icon=":material/visibility:",
@@ -93,10 +94,16 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
     st.caption(_reading(maps[0], look))
 
 
-def _stored(selection: Selection, image: int | None = None) -> Maps:
-    """What is computed for the example images, or for one image."""
-    pairs = (FULL, path_pair(selection.sparsity))
-    return tuple(stored_attention(store(), selection.run, pair, image) for pair in pairs)
+def _wanted(selection: Selection, image: int | None = None) -> tuple[Want, ...]:
+    """Attention of the full model and of the cut, on the example images or on one image."""
+    pairs = dict.fromkeys((FULL, path_pair(selection.sparsity)))
+    return tuple(Want(ATTENTION, (*pair, EXAMPLES if image is None else str(image))) for pair in pairs)
+
+
+def _stored(results: RunResults, selection: Selection, image: int | None = None) -> Maps:
+    """What of it is computed: full model, cut."""
+    found = [results.stored.load(want.stage, *want.args) for want in _wanted(selection, image)]
+    return found[0], found[-1]
 
 
 def _look(results: RunResults, selection: Selection, way: str, head: tuple[int, int] | None) -> _Look:
@@ -196,10 +203,10 @@ def _one_image(maps: Maps, look: _Look, results: RunResults, selection: Selectio
     if image in maps[0].images:
         row = [int(np.flatnonzero(maps[0].images == image)[0])]
     else:
-        maps = _stored(selection, image)
+        maps = _stored(results, selection, image)
         if look.lacks(maps):
             offer(
-                AttentionTask(selection.run, *path_pair(selection.sparsity), image=image),
+                StageTask(selection.run, _wanted(selection, image)),
                 f"Image {image} is none of the examples.",
                 "Compute it",
                 icon=":material/visibility:",

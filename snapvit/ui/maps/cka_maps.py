@@ -13,16 +13,17 @@ from snapvit import figures
 from snapvit.artifacts import Floats
 from snapvit.elastic.ranking import cut_at
 from snapvit.figures import StructureOrder
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.map_tasks import CUT_CKA, CutCkaTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.cka import CUT_CKA
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, structure_order
 from snapvit.ui.maps.structure_maps import block_means, robust_range
 from snapvit.ui.offer import offer
-from snapvit.ui.resources import store
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, setting
 from snapvit.ui.sparsity_slider import sparsity_slider
@@ -124,10 +125,10 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
     values, words = before, "CKA between any two structures of the full model."
     if view != "before":
         mlp, heads = path_pair(choice.sparsity)
-        cut = CUT_CKA.load(store(), run, mlp, heads)
+        cut = results.stored.load(CUT_CKA, mlp, heads)
         if cut is None:
             offer(
-                CutCkaTask(run, mlp, heads),
+                StageTask(run, (Want(CUT_CKA, (mlp, heads)),)),
                 f"The CKA map of the cut at {choice.sparsity:.1%} ({mlp:.1%} of the neurons and {heads:.1%} of the "
                 "heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
                 "Compute this map",

@@ -10,8 +10,10 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import Floats, NullSearch, SearchHistory
-from snapvit.pipeline.map_tasks import REPLAYS, NullSearchTask
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.search import NULL_SEARCH, REPLAYS
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.correlation_maps import Shown
@@ -65,7 +67,7 @@ def chance(results: RunResults, shown: Shown) -> None:
         st.markdown(_limits(history))
         if shown.null is None:
             offer(
-                NullSearchTask(results.summary.run),
+                StageTask(results.summary.run, (Want(NULL_SEARCH, (history.generations,)),)),
                 f"How large would correlations be if the search had learned nothing? {REPLAYS} replays of it, with the "
                 "same random draws but individuals ranked at random, tell. They need no images, but a minute or more.",
                 "Replay by chance",

@@ -12,15 +12,14 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Doubles, Floats, NullSearch, SearchHistory
 from snapvit.figures import StructureOrder
-from snapvit.pipeline.map_tasks import NULL_SEARCH
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import Drawn, kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
 from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
-from snapvit.ui.resources import store
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, setting, visit
 
@@ -74,7 +73,7 @@ def controls(results: RunResults) -> Shown:
         help="0 is the start. Step with − and +, or scrub and play in the figure",
         **controlled("generation_box", generation, lambda chosen: _step(chosen, total)),
     )
-    null = NULL_SEARCH.load(store(), results.summary.run, history.generations)
+    null = results.stored.load(NULL_SEARCH, history.generations)
     return Shown(view, generation, order, null)
 
 

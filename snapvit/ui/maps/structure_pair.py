@@ -9,14 +9,15 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Curvature, Scores
 from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
-from snapvit.pipeline.map_tasks import CUT_CKA, PROJECTIONS, ProjectionsTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import pick_pair
 from snapvit.ui.offer import offer
-from snapvit.ui.resources import store
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Structure
 
@@ -42,7 +43,7 @@ def _similarity(results: RunResults, sparsity: float, pair: tuple[int, int]) -> 
         )
     cut = None
     if results.ranking is not None:
-        cut = CUT_CKA.load(store(), results.summary.run, *path_pair(sparsity))
+        cut = results.stored.load(CUT_CKA, *path_pair(sparsity))
     if cut is not None:
         after = float(cut.values[pair])
         words += f"; after the cut at {sparsity:.1%} " + (
@@ -117,20 +118,20 @@ def _standing(results: RunResults, structure: Structure, sparsity: float) -> str
 
 def _activations(results: RunResults, pair: tuple[int, int]) -> None:
     run, topology = results.summary.run, results.facts.topology
-    projections = PROJECTIONS.load(store(), run)
-    if projections is None:
+    directions = results.stored.load(MAIN_DIRECTIONS)
+    if directions is None:
         offer(
-            ProjectionsTask(run),
+            StageTask(run, (Want(MAIN_DIRECTIONS),)),
             "How the two respond to each image is not computed yet. One pass of the model over the CKA images gives "
             "it for all structures.",
             "Compute activations",
             icon=":material/scatter_plot:",
-            key="projections",
+            key="directions",
         )
         return
     names = (topology.structure_name(pair[0]), topology.structure_name(pair[1]))
-    first, second = projections.scores[pair[0]], projections.scores[pair[1]]
-    shares = (float(projections.shares[pair[0]]), float(projections.shares[pair[1]]))
+    first, second = directions.scores[pair[0]], directions.scores[pair[1]]
+    shares = (float(directions.shares[pair[0]]), float(directions.shares[pair[1]]))
     r = abs(float(np.mean(first * second)))
     show_figure(
         kept_figure("pair", run_key(results), pair, make=lambda: figures.pair_scatter(first, second, names, shares)),

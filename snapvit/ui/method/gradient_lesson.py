@@ -8,30 +8,36 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import HeadGradients
-from snapvit.pipeline.lessons import HEAD_GRADIENTS, GradientsTask, lesson_images
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.curvature import CURVATURE
+from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, lesson_images
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, prose, term
 from snapvit.ui.job_panel import minutes
 from snapvit.ui.offer import offer
-from snapvit.ui.resources import store
 from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
 
 
 def head_gradients(results: RunResults) -> HeadGradients | None:
     """The gradients of single images, where they are computed."""
-    return HEAD_GRADIENTS.load(store(), results.summary.run)
+    return None if results.curvature is None else results.stored.load(HEAD_GRADIENTS, _count(results))
+
+
+def _count(results: RunResults) -> int:
+    """Of how many images they are."""
+    return lesson_images(results.curvature.images, results.stored.seconds(CURVATURE))
 
 
 def offer_gradients(results: RunResults) -> None:
     """A button that computes them."""
     run, images = results.summary.run, results.curvature.images
-    took = store().entry(run, "curvature").seconds
-    count = lesson_images(images, took)
+    took, count = results.stored.seconds(CURVATURE), _count(results)
     offer(
-        GradientsTask(run, count),
+        StageTask(run, (Want(HEAD_GRADIENTS, (count,)),)),
         f"The views and gradients of single images are not computed yet. For {count:,} of the run's {images:,} "
         f"calibration images that takes about {minutes(max(5.0, took * count / images))} minutes; the steps below are "
         "complete without it.",

@@ -13,13 +13,14 @@ from PIL import Image
 
 from snapvit import figures
 from snapvit.artifacts import Bytes, HeadGradients, ImageLesson
-from snapvit.pipeline.lessons import IMAGE_LESSON, ImageTask
+from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.lessons import IMAGE_LESSON, READY_IMAGES
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.offer import offer
-from snapvit.ui.resources import store
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Selection, change, setting
 
@@ -54,13 +55,20 @@ def class_name(results: RunResults, label: int) -> str:
     return results.facts.classes[label] if 0 <= label < len(results.facts.classes) else ""
 
 
-def image_lesson(results: RunResults, image: int) -> None:
+def _wanted(results: RunResults, image: int, gradients: HeadGradients | None) -> tuple[Want, ...]:
+    """The image's lesson, after those of the first calibration images, so that there is a choice at once."""
+    first = [] if gradients is None else gradients.ids[:READY_IMAGES].tolist()
+    missing = [i for i in first if i != image and not results.stored.is_whole(IMAGE_LESSON, str(i))]
+    return tuple(Want(IMAGE_LESSON, (str(i),)) for i in (*missing, image))
+
+
+def image_lesson(results: RunResults, image: int, gradients: HeadGradients | None) -> None:
     """The image's views, one of them against its teacher, and the loss as a sum; or a button that computes them."""
     run = results.summary.run
-    lesson = IMAGE_LESSON.load(store(), run, image)
+    lesson = results.stored.load(IMAGE_LESSON, str(image))
     if lesson is None:
         offer(
-            ImageTask(run, image),
+            StageTask(run, _wanted(results, image, gradients)),
             f"The views of image {image} are not computed yet. One pass through the model, about a second.",
             "Compute",
             key="compute_image",

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import streamlit as st
 
-from snapvit.jobs.estimate import EstimateTask, find_estimate
+from snapvit.jobs.estimate import find_estimate
 from snapvit.jobs.manager import JobState
+from snapvit.jobs.tasks import EstimateTask
 from snapvit.pipeline.config import RunRequest, with_settings
 from snapvit.pipeline.effort import Estimate
+from snapvit.pipeline.table import TABLE
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.job_panel import REFRESH_SECONDS, STAGE_NAMES, minutes, progress_text
+from snapvit.ui.job_panel import REFRESH_SECONDS, minutes, progress_text
 from snapvit.ui.resources import jobs
 
 
@@ -60,7 +62,7 @@ def _show(estimate: Estimate) -> None:
         columns[1].metric("Tokens an image", f"{estimate.tokens:,}")
         columns[2].metric("Memory, about", f"{estimate.memory / 1e9:.1f} GB")
         columns[3].metric("Time, min:s", minutes(estimate.total))
-        stages = [f"{STAGE_NAMES[stage]} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
+        stages = [f"{TABLE[stage].title} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
         st.caption(
             f"{'; '.join(stages)} (min:s). Stages that the cache already holds take no time. Another busy program "
             "makes all of it slower."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,12 @@ import streamlit as st
 
 from snapvit.data.archive import LARGEST_UPLOAD, unpack_upload
 from snapvit.data.fashion_mnist import BUNDLED
-from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_source
+from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_images, open_source
 from snapvit.data.splits import Split, split_counts, split_source
 from snapvit.data.thumbnails import thumbnail
 from snapvit.data.torchvision_sets import SETS, data_root
 from snapvit.errors import InputError
-from snapvit.evaluation.knn import why_no_accuracy
+from snapvit.evaluation.knn import limits_sentence, reachable_top1, why_no_accuracy
 from snapvit.ui.resources import store
 
 KINDS = {
@@ -29,12 +30,54 @@ EXAMPLE_SIZE = 96  # pixels
 PARTS = ("Calibration and search", "Gallery", "Queries")
 
 
-def pick_images(k: int) -> str | None:
-    """Draw the choice and what is known of the chosen images; the source's name, or None while it cannot be used.
+class Images(NamedTuple):
+    """Names of sources: the images, and where gallery and queries come from if they are no part of them."""
+
+    data: str
+    gallery: str | None
+    queries: str | None
+
+
+def pick_images(k: int) -> Images | None:
+    """Draw the choice and what is known of the chosen images; their sources, or None while they cannot be used.
 
     k: neighbours that will vote, for a word on whether there can be an accuracy.
     """
     kind = st.selectbox("Images", list(KINDS), format_func=KINDS.__getitem__, key="image_kind")
+    data = _pick_data(kind, k)
+    if data is None:
+        return None
+    try:
+        gallery, queries = _pick_parts()
+        if gallery is not None or queries is not None:
+            _describe(_all_images(data, gallery, queries, str(store().root)), k)
+        return Images(data, gallery, queries)
+    except InputError as error:
+        st.error(str(error))
+        return None
+
+
+def _pick_parts() -> list[str | None]:
+    """Sources of gallery and queries, where they are no part of the images chosen above."""
+    with st.expander("Gallery and queries from other folders", key="image_parts"):
+        st.caption(
+            "The usual protocol: query images are named by their nearest neighbours in a gallery, often a data set's "
+            "validation and training images. Leave empty to take parts of the images above."
+        )
+        folders = [
+            st.text_input(f"Folder of {what}, a folder a class", key=f"image_{part}")
+            for part, what in (("gallery", "gallery images"), ("queries", "query images"))
+        ]
+    return [canonical_name(FOLDER + folder) if folder.strip() else None for folder in folders]
+
+
+@st.cache_resource(show_spinner="Reading the images…", max_entries=2)
+def _all_images(data: str, gallery: str | None, queries: str | None, cache: str) -> ImageSource:
+    return open_images(data, gallery, queries, Path(cache))
+
+
+def _pick_data(kind: str, k: int) -> str | None:
+    """The source of this kind, or None while it cannot be used."""
     try:
         if kind == FOLDER:
             name = _pick_folder()
@@ -73,7 +116,7 @@ def _bundled() -> str:
     with st.expander("How they are split, by class", key="bundled_split", on_change="rerun") as table:
         if table.open:
             source = image_source(BUNDLED)
-            _split_table(source, _split(source.digest(), source))
+            _split_table(source, _split(source.digest_of(np.arange(len(source))), source))
     return BUNDLED
 
 
@@ -139,13 +182,20 @@ def _describe(source: ImageSource, k: int) -> None:
         with st.expander(f"What was left out, and why ({len(source.skipped)})", icon=":material/warning:"):
             left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
             st.dataframe(left_out, hide_index=True)
-    split = _split(source.digest(), source)
+    split = _split(source.digest_of(np.arange(len(source))), source)
     with st.container(horizontal=True, gap="small"):
         for i in _examples(source):
             caption = source.class_names[source.labels[i]] if classes else f"image {i}"
             picture = thumbnail(source, i, EXAMPLE_SIZE)
             st.image(picture, caption=caption, width=picture.width, output_format="PNG")
-    missing = why_no_accuracy(classes, len(split.gallery), k)
+    for note in source.notes:
+        st.info(note, icon=":material/info:")
+    limits = None
+    if source.labels is not None:
+        limits = reachable_top1(source.labels[split.gallery], source.labels[split.query], k)
+    missing = why_no_accuracy(classes, len(split.gallery), k, 1.0 if limits is None else limits.top1)
+    if missing is None and (thin := limits_sentence(limits, source.class_names)) is not None:
+        st.warning(thin, icon=":material/warning:")
     if missing is not None:
         st.info(
             f"{missing}, so there will be no k-NN accuracy. Curvature, search and ranking need none; each cut's cosine "

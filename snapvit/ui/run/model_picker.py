@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import streamlit as st
 
@@ -15,7 +14,8 @@ from snapvit.models.catalogue import (
     models_folder,
     timm_names,
 )
-from snapvit.models.spec import BUNDLED, ModelSpec
+from snapvit.models.spec import BUNDLED, POOLS, ModelSpec, Pool
+from snapvit.paths import absolute
 
 NAMED = "timm"  # the choice of a timm name
 FIRST_NAME = "vit_small_patch16_224.dino"
@@ -69,7 +69,7 @@ def _file_spec(file: CheckpointFile) -> ModelSpec:
         if file.model
         else f"Nothing in {file.path} says of which architecture it is; name it."
     )
-    return ModelSpec(name, str(file.path), _image_size(name))
+    return ModelSpec(name, str(file.path), _image_size(name), _pool())
 
 
 def _named_spec() -> ModelSpec:
@@ -81,7 +81,7 @@ def _named_spec() -> ModelSpec:
         help=f"A path on this computer, ending in {', '.join(SUFFIXES)}; without it, weights come from the hub.",
     )
     size = _image_size(name)
-    return ModelSpec(name, _checkpoint(text), size)
+    return ModelSpec(name, _checkpoint(text), size, _pool())
 
 
 def _name(preset: str) -> str:
@@ -109,12 +109,24 @@ def _checkpoint(text: str) -> str | None:
     text = text.strip()
     if not text:
         return None
-    path = Path(text).expanduser()
+    path = absolute(text)
     if not path.is_file():
         raise InputError(f"The checkpoint {text} does not exist on this computer.")
     if path.suffix not in SUFFIXES:
         raise InputError(f"The checkpoint {path.name} ends in none of {', '.join(SUFFIXES)}.")
     return str(path)
+
+
+def _pool() -> Pool:
+    """Which tokens make the embedding."""
+    return st.selectbox(
+        "Embedding",
+        list(POOLS),
+        format_func=POOLS.__getitem__,
+        key="pool",
+        help="Which tokens make an image's embedding, on which curvature, search and k-NN all rest. The authors of "
+        "SnapViT take DINOv3's class token, where timm's model takes the mean of its patches.",
+    )
 
 
 def _image_size(name: str) -> int | None:

@@ -7,9 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import Measurement, SearchHistory
+from snapvit.artifacts import SearchHistory
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut

@@ -8,8 +8,18 @@ import streamlit as st
 
 from snapvit.errors import InputError
 from snapvit.jobs.tasks import RunTask
-from snapvit.pipeline.results import IMPORTED, RunSummary, list_runs, load_results
-from snapvit.ui.job_panel import STAGE_NAMES, minutes, start
+from snapvit.pipeline.results import (
+    FINISHED,
+    FORMER,
+    IMPORTED,
+    UNFINISHED,
+    RunSummary,
+    former_request,
+    list_runs,
+    load_results,
+)
+from snapvit.pipeline.table import TABLE
+from snapvit.ui.job_panel import minutes, start
 from snapvit.ui.page import run_title
 from snapvit.ui.resources import jobs, store
 from snapvit.ui.selection import change
@@ -38,11 +48,14 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
         st.button(
             "Shown" if is_selected else "Show",
             key=f"show_{summary.run}",
-            disabled=is_selected,
+            disabled=is_selected or summary.state == FORMER,
             on_click=change,
             kwargs={"run": summary.run},
         )
-        if summary.state == "unfinished" and st.button("Go on", key=f"go_on_{summary.run}", disabled=bool(active)):
+        if summary.state == FORMER and st.button("Compute again", key=f"again_{summary.run}", disabled=bool(active)):
+            start(RunTask(former_request(store(), summary.run)))
+            st.rerun()
+        if summary.state == UNFINISHED and st.button("Go on", key=f"go_on_{summary.run}", disabled=bool(active)):
             start(RunTask(load_results(store(), summary.run).request))
             st.rerun()
         with st.popover("Delete", disabled=summary.run in active):
@@ -54,11 +67,13 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
 def _state(summary: RunSummary, under_way: bool) -> str:
     if under_way:
         return ":material/progress_activity: under way"
-    if summary.state == "finished":
+    if summary.state == FORMER:
+        return ":material/history: computed by an earlier version, whose results this one does not read"
+    if summary.state == FINISHED:
         return f":material/check_circle: finished, {minutes(summary.seconds)} of work"
     if summary.state == IMPORTED:
         return ":material/description: imported scores, nothing measured"
-    done = ", ".join(STAGE_NAMES[stage] for stage in summary.done)
+    done = ", ".join(TABLE[stage].title for stage in summary.done)
     return f":material/pending: unfinished ({f'done: {done}' if done else 'no stage done yet'})"
 
 

@@ -9,12 +9,13 @@ import streamlit as st
 from snapvit.errors import InputError
 from snapvit.jobs.tasks import RunTask
 from snapvit.models.spec import ModelSpec
-from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
+from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest
+from snapvit.pipeline.request import make_request
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import start
 from snapvit.ui.resources import jobs
 from snapvit.ui.run.estimate_panel import estimate_panel
-from snapvit.ui.run.image_picker import pick_images
+from snapvit.ui.run.image_picker import Images, pick_images
 from snapvit.ui.run.model_picker import pick_model
 
 PRESET_NOTES = {
@@ -49,13 +50,13 @@ def run_form() -> None:
     left, right = flowing_columns(2, 320, key="run_form")
     with left:
         spec = pick_model()
-        data = pick_images(PRESETS["quick"].evaluation.k)
+        images = pick_images(PRESETS["quick"].evaluation.k)
     with right:
         preset = st.segmented_control("Preset", [*PRESETS, "custom"], default="quick", key="preset", required=True)
         st.caption(PRESET_NOTES[preset])
         seed = st.number_input("Seed of the search", 0, 2**31 - 1, 0, key="seed", help="Same seed, same numbers")
     settings = [f"search.seed={seed}"] + (_custom() if preset == "custom" else [])
-    request = _request(spec, data, preset, settings) if spec and data else None
+    request = _request(spec, images, preset, settings) if spec and images else None
     current = jobs().current()
     running = current is not None and isinstance(current.task, RunTask)
     if request is not None:
@@ -70,9 +71,9 @@ def run_form() -> None:
         st.rerun()
 
 
-def _request(spec: ModelSpec, data: str, preset: str, settings: list[str]) -> RunRequest | None:
+def _request(spec: ModelSpec, images: Images, preset: str, settings: list[str]) -> RunRequest | None:
     try:
-        return RunRequest(spec, data, with_settings(PRESETS.get(preset, PRESETS["quick"]), settings))
+        return make_request(spec, *images, preset=preset if preset in PRESETS else "quick", settings=settings)
     except InputError as error:
         st.error(str(error))
         return None

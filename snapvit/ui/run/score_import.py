@@ -9,8 +9,7 @@ import streamlit as st
 
 from snapvit.errors import InputError
 from snapvit.pipeline.published_runs import import_scores
-from snapvit.published.saved_dict import MOST_BYTES
-from snapvit.published.scores import PublishedScores, read_scores
+from snapvit.published.scores import MOST_BYTES, PublishedScores, read_scores
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.resources import store
 from snapvit.ui.selection import change

@@ -12,6 +12,7 @@ from snapvit.ui.path import measured_on_path, measured_rows
 from snapvit.ui.resources import chosen_live_data
 from snapvit.ui.selection import Selection, put_setting
 from snapvit.ui.sparsity.cut_tiles import amount, cut_tiles
+from snapvit.ui.sparsity.timing import timing_offer
 
 LIMITS = ("max_params", "max_macs", "max_ms")  # keys of the boxes and names in the address
 
@@ -28,7 +29,10 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
     path = PathCosts(*(np.array([getattr(s, name) for s in steps]) for name in ("sparsity", "heads", "params", "macs")))
     on_path = measured_on_path(results)
     beside = [m for m in measured_rows(results) if m not in on_path]
-    answer = meet(budget, path, on_path, beside)
+    timed = results.latencies if results.timed_here else None
+    if budget.latency_ms is not None:
+        timing_offer(results)
+    answer = meet(budget, path, on_path, beside, timed)
     if answer.on_path is None:
         _cannot(answer, budget)
     else:
@@ -71,7 +75,7 @@ def _show(results: RunResults, choice: Choice, selection: Selection) -> None:
     cut_tiles(results, choice.params, choice.macs, choice.quality, key="budget_tiles")
     st.caption(
         "Parameters and multiply-accumulates are exact. Between two measured cuts, accuracy, cosine and latency are "
-        "joined by a straight line and said to be interpolated; latency is this computer's when it was measured."
+        "joined by a straight line and said to be interpolated. A limit in ms counts times of this computer alone."
     )
     st.button(
         "Show it on the slider",
@@ -93,7 +97,7 @@ def _cannot(answer: Answer, budget: Budget) -> None:
     if answer.least_latency_ms is not None:
         parts.append(f"{answer.least_latency_ms:.1f} ms (the fastest that is measured)")
     elif budget.latency_ms is not None:
-        parts.append("no latency yet, because none is measured")
+        parts.append("no latency yet, because none is measured on this computer")
     st.warning(
         f"No cut on the slider's path meets this budget. The least that it has is {', '.join(parts)}.",
         icon=":material/block:",

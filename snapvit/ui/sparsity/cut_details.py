@@ -5,15 +5,17 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.paired import describe
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Measurement
 from snapvit.ui.offer import offer
-from snapvit.ui.path import cuts_table, no_accuracy
+from snapvit.ui.path import beside_full, cuts_table, latency_of, no_accuracy
 from snapvit.ui.sparsity.early import early_answer, warm_up
+from snapvit.ui.sparsity.timing import timing_offer
 from snapvit.ui.tables import table_to_keep
 
 
@@ -23,9 +25,9 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     measured = None if results.measurements is None else results.measurements.find(*pair)
     st.subheader(f"The cut at {sparsity:.1%}")
     if measured is not None:
-        st.markdown(sentence(measured, no_accuracy(results)))
+        st.markdown(sentence(results, measured))
     else:
-        task = MeasureTask(results.summary.run, *pair)
+        task = MeasureTask(results.summary.run, (pair,))
         warm_up(task.run)
         offer(
             task,
@@ -36,6 +38,7 @@ def cut_details(results: RunResults, sparsity: float) -> None:
             key="measure",
         )
         early_answer(task)
+    timing_offer(results)
     cut = cut_at(results.ranking, *pair)
     topology = results.facts.topology
     kept = pd.DataFrame(
@@ -51,17 +54,29 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     table_to_keep(f"All {len(measured_cuts)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts")
 
 
-def sentence(m: Measurement, missing: str | None) -> str:
-    """What was measured of one cut, for people; `missing` says why there is no accuracy, where there is none."""
-    accuracy = f"no accuracy ({missing})"
+def sentence(results: RunResults, m: Measurement) -> str:
+    """What was measured of one cut, for people."""
+    accuracy = f"no accuracy ({no_accuracy(results)})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = (
             f"of {m.queries:,} query images k-NN (k = {m.k}, {m.gallery:,} gallery images) names **{m.top1:.1%}** "
             f"right, 95 % interval {low:.1%} to {high:.1%}"
         )
+        pair = beside_full(results, m)
+        if pair is not None and m.cut != results.measurements.find(0.0, 0.0).cut:
+            accuracy += f". Beside the full model, query by query: {describe(pair)}"
+    took = latency_of(results, m)
+    time = "It is not timed on this computer yet."
+    if took is not None:
+        time = (
+            f"One image on one thread takes **{took.ms:.2f} ms**, {took.ratio:.0%} of the full model's "
+            f"{took.full_ms:.2f} ms timed beside it ({took.low:.0%} to {took.high:.0%} in the middle half of "
+            f"{took.repeats} rounds), on {'this computer' if results.timed_here else 'another computer'}: "
+            f"{results.latencies.machine.label}."
+        )
     return (
         f"Measured: {accuracy}. Its embeddings keep a cosine of **{m.cosine:.3f}** to the full model's. It has "
-        f"**{m.params / 1e6:.2f} M** parameters, needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image, "
-        f"and took **{m.latency_ms:.1f} ms** for one image on one thread of this computer when it was measured."
+        f"**{m.params / 1e6:.2f} M** parameters and needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image. "
+        f"{time}"
     )

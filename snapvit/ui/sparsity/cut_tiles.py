@@ -25,12 +25,20 @@ def cut_tiles(results: RunResults, params: int, macs: int, quality: Quality | No
         ("Cosine to full model", "–" if quality is None else f"{quality.cosine:.3f}", how),
         ("Parameters", amount(params), f"{params / costs.params(full):.1%} of the full model, exact"),
         ("MACs per image", amount(macs), f"{macs / costs.macs(full):.1%} of the full model, exact"),
-        ("Latency per image", "–" if quality is None else f"{quality.latency_ms:.1f} ms", f"{how}, one thread"),
+        ("Latency per image", *_latency(results, quality, how)),
     ]
     for column, (label, value, note) in zip(flowing_columns(5, 165, key=key), tiles, strict=True):
         with column.container(border=True):
             st.metric(label, value)
             st.caption(note)
+
+
+def _latency(results: RunResults, quality: Quality | None, how: str) -> tuple[str, str]:
+    """The number, and what it is: times of another computer are called so."""
+    if quality is None or quality.latency_ms is None:
+        return "–", "not timed"
+    where = how if results.timed_here else "another computer's"
+    return f"{quality.latency_ms:.1f} ms", f"{where}, one thread"
 
 
 def amount(count: float) -> str:

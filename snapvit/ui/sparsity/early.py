@@ -6,7 +6,7 @@ import streamlit as st
 
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.jobs.manager import JobState
-from snapvit.jobs.tasks import MeasureTask, WarmTask
+from snapvit.jobs.tasks import LoadTask, MeasureTask
 from snapvit.ui.resources import jobs
 
 
@@ -15,11 +15,11 @@ def warm_up(run: str) -> None:
     snapshots = jobs().snapshots()
     if any(job.state.active for job in snapshots):
         return
-    if any(job.task == WarmTask(run) and job.state is JobState.FAILED for job in snapshots):
+    if any(job.task == LoadTask(run) and job.state is JobState.FAILED for job in snapshots):
         return
     last = next((job for job in snapshots if job.state is JobState.FINISHED), None)
     if last is None or last.task.run != run:
-        jobs().submit(WarmTask(run))
+        jobs().submit(LoadTask(run))
 
 
 def early_answer(task: MeasureTask) -> None:

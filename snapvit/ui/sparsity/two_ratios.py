@@ -9,17 +9,17 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import Measurement
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.budget import quality_of
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import PATH_END, path_pair
-from snapvit.pipeline.grid import COARSE, FINE, HEADS_END, GridTask, grid_pairs
+from snapvit.pipeline.grid import COARSE, FINE, HEADS_END, grid_pairs
 from snapvit.pipeline.results import RunResults
+from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
-from snapvit.ui.path import measured_rows
+from snapvit.ui.path import latency_of, measured_rows
 from snapvit.ui.selection import Selection, number_setting, put_setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles
 from snapvit.ui.sparsity.early import early_answer, warm_up
@@ -40,10 +40,10 @@ def two_ratios(results: RunResults, selection: Selection) -> None:
     found = None if results.measurements is None else results.measurements.find(mlp, heads)
     st.subheader(f"The cut at {mlp:.1%} of neurons and {heads:.1%} of heads")
     costs = results.facts.costs
-    quality = None if found is None else quality_of(found)
+    quality = None if found is None else quality_of(found, results.latencies)
     cut_tiles(results, costs.params(cut), costs.macs(cut), quality, key="pair_tiles")
     if found is None:
-        task = MeasureTask(run, mlp, heads)
+        task = MeasureTask(run, ((mlp, heads),))
         warm_up(run)
         offer(task, "Nobody measured this cut yet.", "Measure this cut", icon=":material/straighten:", key="measure")
         early_answer(task)
@@ -90,7 +90,7 @@ def _plane(results: RunResults, rows: list[Measurement], selected: tuple[float, 
                 quality: 100 * measured[:, 2],
                 "Parameters": [m.params for m in rows],
                 "MACs": [m.macs for m in rows],
-                "Latency (ms)": [m.latency_ms for m in rows],
+                "Latency (ms)": [None if (took := latency_of(results, m)) is None else took.ms for m in rows],
             }
         ),
         file=f"{results.summary.run}-two-ratios",
@@ -118,7 +118,7 @@ def _grid_offer(run: str, rows: list[Measurement]) -> None:
         missing = len(_missing(rows, side))
         if missing:
             offer(
-                GridTask(run, side),
+                MeasureTask(run, tuple(grid_pairs(side))),
                 f"{missing} of the {side} × {side} cuts of the grid are not measured yet. Corners come first, then the "
                 "gaps are halved; what is measured is kept when you cancel.",
                 f"Measure {side} × {side} cuts",

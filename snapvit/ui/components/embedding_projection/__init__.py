@@ -1,4 +1,4 @@
-"""The map of images that moves from the full model to the cut, with lasso and click; drawn in the browser.
+"""The projection of images that moves from the full model to the cut, with lasso and click; drawn in the browser.
 
 Ten thousand points moving smoothly are beyond what plotly animates, so this is a component with a canvas of its own.
 The markup, style and scripts beside this file are constants; numbers and names reach them only as JSON.
@@ -36,7 +36,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Place:
-    """A name written into the map."""
+    """A name written into the projection."""
 
     text: str
     full: tuple[float, float]
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class MapPoints:
+class ProjectionPoints:
     """N images: who they are, where they are, and how they look. M of them, the last ones, are queries."""
 
     ids: NDArray[np.integer]  # (N,)
@@ -72,8 +72,8 @@ class MapPoints:
 
 
 @dataclass(frozen=True)
-class MapWords:
-    """What the map says besides its points."""
+class ProjectionWords:
+    """What the projection says besides its points."""
 
     title: str
     cut: str  # name of the cut, `cut at 65 %`
@@ -84,12 +84,12 @@ class MapWords:
 
 
 def embedding_projection(
-    points: MapPoints,
+    points: ProjectionPoints,
     groups: tuple[Group, ...],
     legend: tuple[int, ...],
     places: tuple[Place, ...],
     classes: tuple[str, ...],
-    words: MapWords,
+    words: ProjectionWords,
     only: str | None,
     image: int | None,
     chosen: tuple[int, ...],
@@ -98,9 +98,9 @@ def embedding_projection(
     on_chosen: Callable[[tuple[int, ...]], None],
     on_isolated: Callable[[str | None], None],
 ) -> None:
-    """Draw the map; the callbacks are told image ids: of a click, of a lasso, and the group whose name was clicked.
+    """Draw the projection; callbacks are told image ids: of a click, of a lasso, and the group whose name was clicked.
 
-    legend: groups to name beside the map. only: the group that is shown alone. image, chosen: ids
+    legend: groups to name beside the projection. only: the group that is shown alone. image, chosen: ids
     of the selected one and of those of the last lasso.
     """
     known = set(points.ids.tolist())

@@ -7,7 +7,7 @@ const FAR = 40; // largest zoom
 const views = new WeakMap();
 
 export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".map");
+  const root = parentElement.querySelector(".projection");
   let view = views.get(root);
   if (!view) {
     view = new EmbeddingProjection(root);
@@ -23,9 +23,9 @@ class EmbeddingProjection extends Saver {
   constructor(root) {
     super();
     this.root = root;
-    this.canvas = this.hook("map-canvas");
-    this.way = this.hook("map-way");
-    this.tip = this.hook("map-tip");
+    this.canvas = this.hook("projection-canvas");
+    this.way = this.hook("projection-way");
+    this.tip = this.hook("projection-tip");
     this.zoom = { scale: 1, x: 0, y: 0 }; // x, y: px that the middle was moved by
     this.corners = []; // of the lasso being drawn
     this.drag = null;
@@ -118,7 +118,7 @@ class EmbeddingProjection extends Saver {
   status() {
     const count = this.chosen.size;
     const chosen = `${count.toLocaleString("en-US")} image${count === 1 ? "" : "s"} chosen; ${this.data.below}`;
-    this.hook("map-status").textContent = count ? chosen : this.data.hint;
+    this.hook("projection-status").textContent = count ? chosen : this.data.hint;
     this.part("clear").hidden = !count;
   }
 

@@ -1,4 +1,4 @@
-// The points of the map and how they are painted. Python puts this file in front of embedding_projection.js.
+// The points of the projection and how they are painted. Python puts this file in front of embedding_projection.js.
 
 const SPRITE = 48; // px, of a mark drawn once and then stamped for every point
 const REACHED = 0.36; // share of a sprite's width that its mark reaches from the middle

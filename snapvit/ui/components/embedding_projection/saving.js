@@ -1,4 +1,4 @@
-// The map as a file: PNG, and SVG for print. Python puts this file between painting.js and embedding_projection.js.
+// The projection as a file: PNG, and SVG for print. Python puts this file between painting.js and embedding_projection.js.
 
 const ABOVE = 44; // px for the heading
 const LEGEND_COLUMNS = 4;
@@ -10,7 +10,7 @@ class Saver extends Painter {
     return `${this.data.title}: ${where}`;
   }
 
-  // px below the map for the legend
+  // px below the projection for the legend
   get below() {
     return 30 + LEGEND_ROW * Math.ceil(this.data.legend.length / LEGEND_COLUMNS);
   }
@@ -86,10 +86,10 @@ class Saver extends Painter {
   font-family="sans-serif" fill="${this.ink}">
 <title>${plain(this.heading)}</title>
 <desc>${plain(this.data.alt)}</desc>
-<clipPath id="map"><rect width="${width}" height="${this.height}"/></clipPath>
+<clipPath id="projection"><rect width="${width}" height="${this.height}"/></clipPath>
 <rect y="${-ABOVE}" width="${width}" height="${height}" fill="${this.paper}"/>
 <text x="10" y="-16" font-size="17" font-weight="600">${plain(this.heading)}</text>
-<g clip-path="url(#map)">
+<g clip-path="url(#projection)">
 <g id="points" fill-opacity="${this.opacity}" stroke-opacity="${this.opacity}">
 ${points.join("\n")}
 </g>

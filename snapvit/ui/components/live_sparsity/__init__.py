@@ -32,7 +32,11 @@ class LivePoint:
     low: float | None  # 95 % interval of top1
     high: float | None
     cosine: float  # mean cosine between the cut and the full model's embeddings
-    latency_ms: float  # one image
+    gain: float | None = None  # top1 less the full model's on the same queries; None where that is not measured
+    gain_low: float | None = None  # its 95 % interval
+    gain_high: float | None = None
+    latency_ms: float | None = None  # one image; None where it is not timed
+    latency_ratio: float | None = None  # to the full model's
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class LiveSparsity:
     k: int  # neighbours that vote
     queries: int
     accuracy_missing: str | None = None  # why there is no accuracy; then the curve is the cosine's
+    timed_here: bool = True  # whether latencies are this computer's
 
     def __post_init__(self) -> None:
         where = [step.sparsity for step in self.steps]
@@ -146,7 +151,11 @@ def _payload(data: LiveSparsity) -> dict[str, Any]:
                 "low": point.low,
                 "high": point.high,
                 "cosine": point.cosine,
+                "gain": point.gain,
+                "gainLow": point.gain_low,
+                "gainHigh": point.gain_high,
                 "latency": point.latency_ms,
+                "latencyRatio": point.latency_ratio,
             }
             for point in points
         ],
@@ -156,6 +165,7 @@ def _payload(data: LiveSparsity) -> dict[str, Any]:
         "k": data.k,
         "queries": data.queries,
         "accuracyMissing": data.accuracy_missing,
+        "timedHere": data.timed_here,
     }
 
 

@@ -168,7 +168,8 @@ class LiveSparsity extends Charts {
     if (after < 1) return { kind: "unmeasured" };
     const [left, right] = [points[after - 1], points[after]];
     const part = (sparsity - left.sparsity) / (right.sparsity - left.sparsity);
-    const between = Object.keys(left).map((name) => [name, left[name] + part * (right[name] - left[name])]);
+    const blend = (a, b) => (a === null || b === null ? null : a + part * (b - a));
+    const between = Object.keys(left).map((name) => [name, blend(left[name], right[name])]);
     return { ...Object.fromEntries(between), kind: "interpolated", left, right };
   }
 
@@ -208,26 +209,36 @@ class LiveSparsity extends Charts {
     let interval = points.length ? "" : "being measured…";
     if (known) interval = `95 % interval ${(100 * seen.low).toFixed(1)} – ${percentFixed(seen.high)}`;
     this.hook("live-interval").textContent = accuracyMissing ? `${accuracyMissing}; the curve shows the cosine.` : interval;
-    let drop = "";
-    if (known && full && !accuracyMissing) {
-      const gain = Number((100 * (seen.top1 - full.top1)).toFixed(1));
-      const side = gain < 0 ? "below" : "above";
-      drop = gain ? `${Math.abs(gain).toFixed(1)} points ${side} the full model` : "as good as the full model";
-      if (seen.sparsity < 1e-6) drop = "this is the full model";
-    }
-    this.part("drop").textContent = drop;
+    this.part("drop").textContent = known && !accuracyMissing ? this.besideFull(seen) : "";
     let how = "";
     if (seen.kind === "measured") how = ` · k = ${k}, ${grouped(queries)} queries`;
     if (seen.kind === "interpolated") how = ` · ${trimmed(100 * seen.left.sparsity, 1)} to ${percent(seen.right.sparsity)}`;
     this.kind(this.hook("live-kind"), seen.kind, accuracyMissing ? "" : word + how);
     this.kind(this.part("cosine-kind"), seen.kind, word);
-    this.kind(this.part("latency-kind"), seen.kind, word);
-    this.share("latency", known && full ? seen.latency / full.latency : null, full && `${milliseconds(full.latency)} ms`);
+    this.followLatency(seen, full);
     this.meter("cosine", known ? seen.cosine : 0);
     if (!known) return;
     this.tell("live-top1", [accuracyMissing ? "–" : percentFixed(seen.top1), ""]);
     this.tell("live-cosine", [seen.cosine.toFixed(3), ""]);
-    this.tell("live-latency", [milliseconds(seen.latency), "ms"]);
+  }
+
+  // Paired by query: the interval of the difference, not two intervals side by side.
+  besideFull(seen) {
+    if (seen.sparsity < 1e-6) return "this is the full model";
+    if (seen.gain === null) return "";
+    const gain = Number((100 * seen.gain).toFixed(1));
+    const words = gain ? `${Math.abs(gain).toFixed(1)} points ${gain < 0 ? "below" : "above"} the full model` : "as good as the full model";
+    const [low, high] = [seen.gainLow, seen.gainHigh].map((share) => (100 * share).toFixed(1).replace("-", "−"));
+    return `${words} (paired, ${low} to ${high})`;
+  }
+
+  followLatency(seen, full) {
+    const timed = seen.kind !== "unmeasured" && seen.latency !== null;
+    const where = this.data.timedHere ? seen.kind : "another computer’s";
+    this.kind(this.part("latency-kind"), timed ? seen.kind : "unmeasured", timed ? where : "not timed yet");
+    this.share("latency", timed ? seen.latencyRatio : null, full && full.latency !== null && `${milliseconds(full.latency)} ms`);
+    this.hook("live-latency").classList.toggle("absent", !timed);
+    if (timed) this.tell("live-latency", [milliseconds(seen.latency), "ms"]);
   }
 
   followCurve(sparsity, seen) {

@@ -1,0 +1,224 @@
+"""Running stages: each artifact that is wanted is found in the store, or computed and stored.
+
+A cancel takes effect within one batch. Finished artifacts stay; one that grows is stored after each piece and goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from snapvit.elastic.ranking import check_ratio
+from snapvit.errors import InputError
+from snapvit.machine import this_machine
+from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.published_runs import cached_scores, differs_from
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.stage import Context, Want
+from snapvit.pipeline.stages.attention import EXAMPLES
+from snapvit.pipeline.stages.latency import LATENCY
+from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
+from snapvit.pipeline.workspace import Workspace
+from snapvit.published.scores import PublishedScores
+from snapvit.store.codec import encode
+from snapvit.store.store import Store
+
+SKIPPED_NAMED = 20  # files that the log names one by one
+
+
+def run_pipeline(
+    request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None
+) -> Workspace:
+    """Bring the request's run to its finished state and return the loaded workspace for further measurements.
+
+    `scores` are what a request with published scores names; without them they are looked for in the cache. How long
+    cuts take on this machine is measured last. Raises InputError for what cannot be done, Cancelled within one batch
+    of a request to stop.
+    """
+    workspace = Workspace.open(request, reporter, store.root)
+    report_images(workspace, reporter)
+    if request.scores is not None:
+        workspace.published = scores or cached_scores(store, request)
+        workspace.published.check_fit(workspace.topology, workspace.loaded.label)
+        if (other := differs_from(workspace.published, request.model.name)) is not None:
+            reporter.event("note", f"the scores say that they are of {other}; here they cut {request.model.label}")
+    complete_run(workspace, store, reporter)
+    return workspace
+
+
+def complete_run(workspace: Workspace, store: Store, reporter: Reporter) -> None:
+    """Make the run of an open workspace, or bring it up to date with its model and images; compute what it lacks."""
+    request = workspace.request
+    with store.computing(request.run):
+        known = store.manifest(request.run)
+        nodes = workspace.nodes_like(known.nodes if known else ())
+        store.create(request.run, encode(request)[1], workspace.facts, nodes)
+        store.forget(request.run, list(stale_entries(store.manifest(request.run), request)))
+        run_wants(workspace, store, reporter, [*map(Want, main_stages(request)), machine_latency()])
+
+
+def machine_latency() -> Want:
+    """How long the cuts of the path take on this machine."""
+    return Want(LATENCY, (this_machine().id,))
+
+
+def open_workspace(store: Store, run: str) -> Workspace:
+    """Model and images of a stored run, loaded."""
+    return Workspace.open(StoredRun.open(store, run).request, cache=store.root)
+
+
+def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:
+    """Raise InputError where what is stored of `run` is of another model or other images than the workspace's."""
+    for name, node in StoredRun.open(store, run).manifest.nodes.items():
+        if workspace.node(name) != node:
+            what = "model" if name == "model" else "images"
+            raise InputError(f"The {what} of run {run} changed since it was made; run it again.")
+
+
+def report_images(workspace: Workspace, reporter: Reporter) -> None:
+    """Name what is to be known of the images: files that were left out, what k-NN can say about them."""
+    for note in workspace.notes:
+        reporter.event("note", note)
+    skipped = workspace.source.skipped
+    for file in skipped[:SKIPPED_NAMED]:
+        reporter.event("note", f"{file.file} is left out: {file.reason}")
+    if len(skipped) > SKIPPED_NAMED:
+        reporter.event("note", f"{len(skipped) - SKIPPED_NAMED} more files are left out")
+    if workspace.accuracy_missing is not None:
+        reporter.event("note", f"{workspace.accuracy_missing}, so cosine to the full model is measured, no accuracy")
+
+
+def run_wants(workspace: Workspace, store: Store, reporter: Reporter, wants: Sequence[Want]) -> None:
+    """Compute what is missing of `wants`, in their order; what they are computed from comes before them, or is stored.
+
+    Raises InputError where it is neither, or for what cannot be done; Cancelled within one batch of a request to stop.
+    """
+    _know_nodes(workspace, store, wants)
+    missing = []
+    for want in wants:
+        if _present(workspace, store, want):
+            reporter.event("cached", f"{want.stage.name} is in the cache")
+        else:
+            missing.append((want, _beginning(workspace, store, want)))
+    units = [want.stage.units(workspace.effort, want.stage.given(want.args), start).total for want, start in missing]
+    reporter.plan(sum(units))
+    for (want, beginning), count in zip(missing, units, strict=True):
+        reporter.begin(want.stage.name, count)
+        _compute(workspace, store, reporter, want, beginning)
+
+
+def keep_piece(
+    store: Store,
+    workspace: Workspace,
+    want: Want,
+    piece: Any,
+    complete: bool | None = None,
+    seconds: float = 0.0,
+) -> None:
+    """Store an artifact, or add a piece to one that grows, under the run's lock."""
+    stage, request, nodes = want.stage, workspace.request, _all_nodes(workspace, want)
+    key, root = key_of(stage, request, nodes, want.args), root_of(stage, request, nodes, want.args)
+
+    def merged(old: Any | None) -> Any:
+        return stage.merge(old, piece)
+
+    store.update(request.run, want.entry, stage.kind, key, merged, complete, seconds, root)
+
+
+def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want, beginning: Any | None) -> None:
+    stage, started = want.stage, time.monotonic()
+
+    def keep(piece: Any, complete: bool) -> None:
+        nonlocal started
+        now = time.monotonic()
+        keep_piece(store, workspace, want, piece, complete, now - started)
+        started = now
+
+    context = Context(
+        workspace=workspace,
+        reporter=reporter,
+        args=stage.given(want.args),
+        beginning=beginning,
+        parent=lambda name: _parent(workspace, store, want, name),
+        others=lambda: _others(workspace, store, want),
+    )
+    last = None
+    for piece in stage.compute(context):
+        last = piece
+        keep(piece, not stage.grows)
+    if stage.grows and last is not None:
+        keep(last, True)
+
+
+def _present(workspace: Workspace, store: Store, want: Want) -> bool:
+    """Whether the run holds the artifact whole, by itself or once it took another run's."""
+    run, request, nodes = workspace.request.run, workspace.request, _all_nodes(workspace, want)
+    key = key_of(want.stage, request, nodes, want.args)
+    manifest = store.manifest(run)
+    if not is_whole(manifest, request, want) and not store.borrow(run, want.entry, key):
+        return False
+    return _load(workspace, store, want) is not None
+
+
+def _load(workspace: Workspace, store: Store, want: Want) -> Any | None:
+    stage, topology = want.stage, workspace.topology
+    key = key_of(stage, workspace.request, _all_nodes(workspace, want), want.args)
+    fits = lambda artifact: stage.fits(artifact, topology)  # noqa: E731
+    return store.load(workspace.request.run, want.entry, stage.kind, key, fits)
+
+
+def _beginning(workspace: Workspace, store: Store, want: Want) -> Any | None:
+    """What is there already of a stage that grows: of this run, or of another that asked for less or more of it."""
+    stage, request = want.stage, workspace.request
+    if not stage.grows:
+        return None
+    root = root_of(stage, request, _all_nodes(workspace, want), want.args)
+    found = store.beginning(request.run, want.entry, stage.kind, root)
+    return found if found is not None and stage.fits(found, workspace.topology) else None
+
+
+def _parent(workspace: Workspace, store: Store, want: Want, name: str) -> Any:
+    found = _load(workspace, store, Want(TABLE[name]))
+    if found is None:
+        raise InputError(
+            f"Run {workspace.request.run} has no {TABLE[name].title.lower()} yet, from which "
+            f"{want.label[0].lower()}{want.label[1:]} is computed; start or continue the run first."
+        )
+    return found
+
+
+def _others(workspace: Workspace, store: Store, want: Want) -> Iterator[Any]:
+    manifest = store.manifest(workspace.request.run)
+    for entry in manifest.entries:
+        args = want.stage.asked_for(entry)
+        if args is not None and args != want.args and is_whole(manifest, workspace.request, Want(want.stage, args)):
+            found = _load(workspace, store, Want(want.stage, args))
+            if found is not None:
+                yield found
+
+
+def _all_nodes(workspace: Workspace, want: Want) -> dict[str, str]:
+    """The workspace's nodes, with that of a single image where the artifact is computed from one."""
+    return workspace.nodes_like(want.stage.parents_of(workspace.request, want.args))
+
+
+def _know_nodes(workspace: Workspace, store: Store, wants: Sequence[Want]) -> None:
+    """Write the nodes of single images into the manifest, so that pages know the keys of what is computed from them."""
+    request = workspace.request
+    manifest = store.manifest(request.run)
+    if manifest is None:
+        raise InputError(f"There is no run named {request.run!r} in the cache.")
+    for want in wants:  # what cannot be meant is named before anything is computed
+        given = want.stage.given(want.args)
+        for name, of in (("mlp", "MLP"), ("heads", "head")):
+            if name in given:
+                check_ratio(of, float(given[name]))
+        if given.get("image", EXAMPLES) != EXAMPLES:
+            workspace.image_id(str(given["image"]))
+    parents = {name for want in wants for name in want.stage.parents_of(request, want.args)}
+    nodes = workspace.nodes_like({*manifest.nodes, *(name for name in parents if name not in TABLE)})
+    if nodes != manifest.nodes:
+        store.create(request.run, manifest.request, manifest.facts, nodes)

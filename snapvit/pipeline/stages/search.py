@@ -1,0 +1,152 @@
+"""The search for factors, and what its correlations would be by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from snapvit.artifacts import Doubles, NullSearch, SearchHistory, Topology
+from snapvit.elastic.ranking import final_scores, rank
+from snapvit.method.search import SearchState, rewound, search, start_mean, start_search
+from snapvit.method.xnes import default_population
+from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.effort import Effort, Units
+from snapvit.pipeline.stage import Arg, Context, Stage
+
+REPLAYS = 200  # of the search under random ranks
+
+
+def _parents(request: RunRequest) -> tuple[str, ...]:
+    start = ("cka",) if request.config.search.start == "cka" else ()
+    return ("model", "images.search", "curvature", *start)
+
+
+def _start(context: Context[SearchState]) -> SearchState:
+    """The search before its first generation."""
+    config, covariance = context.request.config.search, None
+    if config.start == "cka":
+        from snapvit.method.cka import nearest_correlation
+
+        covariance = nearest_correlation(context.parent("cka").values)
+    mean = start_mean(context.workspace.topology)
+    return start_search(mean, covariance, config.population, len(config.pairs), config.seed)
+
+
+def _begin(context: Context[SearchState]) -> SearchState:
+    """The state to go on from: what is there already of this search, or its start."""
+    found, generations = context.beginning, context.request.config.search.generations
+    if found is None:
+        return _start(context)
+    if found.history.generations > generations:
+        context.reporter.event("note", f"the first {generations} generations of a longer search are taken")
+        return rewound(_start(context), found, generations)
+    context.reporter.event("note", f"search goes on after generation {found.history.generations}")
+    return found
+
+
+def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
+    workspace, config = context.workspace, context.request.config
+    state = _begin(context)
+    if state.history.generations:
+        yield state
+    if state.history.generations == config.search.generations:
+        return
+    from snapvit.method.fitness import Fitness
+
+    curvature = context.parent("curvature")
+    local = rank(final_scores(curvature, np.ones(workspace.topology.structures)), config.floors)
+    with workspace.elastic(local) as elastic:
+        fitness = Fitness(
+            elastic,
+            curvature,
+            config.floors,
+            config.search.pairs,
+            lambda: context.reporter.heeding(workspace.batches(workspace.table("search"))),
+            config.search.components,
+        )
+        units = workspace.effort.candidate_units
+
+        def objective(factors: Doubles) -> Doubles:
+            value = fitness(factors)
+            context.reporter.advance(units)
+            return value
+
+        for after in search(state, objective, config.search.generations):
+            yield after
+            _report_generation(context, after.history)
+
+
+def _report_generation(context: Context[SearchState], history: SearchHistory) -> None:
+    values = history.individual_fitness
+    last, finite = values[-1], values[np.isfinite(values)]
+    best = float(finite.min()) if len(finite) else float("inf")
+    mean = float(last[np.isfinite(last)].mean()) if np.isfinite(last).any() else float("inf")
+    bad = int((~np.isfinite(last)).sum())
+    context.reporter.event(
+        "generation",
+        f"generation {history.generations} of {context.request.config.search.generations}: best so far {best:.4f}, "
+        f"mean {mean:.4f}" + (f", {bad} without a finite fitness" if bad else ""),
+        generation=history.generations,
+        best=best,
+        mean=mean,
+    )
+
+
+def _units(effort: Effort, _: Mapping[str, Arg], beginning: SearchState | None) -> Units:
+    config = effort.config.search
+    done = 0 if beginning is None else beginning.history.generations
+    population = config.population or default_population(effort.topology.structures)
+    missing = max(0, config.generations - done)
+    passes = missing * population * effort.candidate_units
+    return Units(passes=passes, set_up=effort.search_images, decoded=effort.search_images)
+
+
+def _fits(found: SearchState, topology: Topology) -> bool:
+    history, size = found.history, topology.structures
+    generations = len(history.fitness)
+    return history.factors.shape == (size,) and history.covariances.shape == (generations + 1, size, size)
+
+
+SEARCH = Stage(
+    name="search",
+    kind=SearchState,
+    title="Search",
+    parents=_parents,
+    settings=(
+        "search.generations",
+        "search.population",
+        "search.pairs",
+        "search.components",
+        "search.start",
+        "search.seed",
+        "floors",
+    ),
+    extent=("search.generations",),
+    schema=2,  # 2: a floor above 0 protects at least one structure of each block
+    compute=_compute,
+    units=_units,
+    fits=_fits,
+    grows=True,
+)
+
+
+def _compute_null(context: Context[NullSearch]) -> Iterator[NullSearch]:
+    from snapvit.method.null_search import null_search
+
+    history, seed = context.parent("search").history, context.request.config.search.seed
+    seen = replace(history, fitness=history.fitness[: int(context.args["generations"])])
+    yield null_search(seen, seed, REPLAYS, lambda _: context.reporter.advance(1.0))
+
+
+NULL_SEARCH = Stage(
+    name="null-search",
+    kind=NullSearch,
+    title="Replays of the search under random ranks",
+    parents=("search",),
+    args={"generations": int},  # a search that is under way keeps its key
+    compute=_compute_null,
+    units=lambda effort, args, beginning: Units(passes=int(args["generations"]) + 1),
+    fits=lambda found, topology: found.eigen_low.shape[1] == topology.structures,
+)
