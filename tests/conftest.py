@@ -229,7 +229,7 @@ def naive_kept() -> Callable[..., list[list[int]]]:
 
     def kept(scores: np.ndarray, floor: float, ratio: float) -> list[list[int]]:
         blocks, width = scores.shape
-        protected_each = int(Fraction(str(floor)) * width)
+        protected_each = max(1, int(Fraction(str(floor)) * width)) if floor else 0
         protected = set()
         for b in range(blocks):
             leaving_first = sorted(range(width), key=lambda i, b=b: (scores[b, i], i))

@@ -127,9 +127,9 @@ def test_the_address_opens_an_image_and_lists_follow_the_filter(shipped):
     assert next(n for n in app.number_input if n.label == "Image number").value == other
 
 
-def test_the_list_of_all_queries_is_cut_but_holds_the_selected_one(shipped):
+def test_the_list_of_all_queries_is_short_but_holds_the_selected_one(shipped):
     view = view_of(StoredRun.open(shipped, RUN).load(EMBEDDING_PROJECTION, 0.65, 0.5), (0.65, 0.5), ())
-    image = int(view.query_ids()[view.stayed.argmax()])  # the last of the list
+    image = int(view.query_ids()[view.stayed.argmax()])  # those with the fewest neighbours left come first
     listed = opened("pages/embedding.py", s="0.65", image=str(image)).selectbox(key="query_list")
     assert len(listed.options) == LISTED + 1
     assert listed.value == image

@@ -167,7 +167,16 @@ def test_one_name_for_one_folder(tmp_path, monkeypatch):
     names = {canonical_name(f"folder:{path}") for path in (".", tmp_path / "here", "../here/", "../here/./x/..")}
     assert names == {f"folder:{tmp_path}/here"}
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert canonical_name("folder:~/here") == f"folder:{tmp_path}/here"
+    written = ("~/here", " ~/here/ ", "~/here///", "'~/here'", '"~/here/"')
+    assert {canonical_name(f"folder:{path}") for path in written} == names
+    assert canonical_name('"folder:~/here"') in names
+    assert canonical_name("folder:it's") == f"folder:{tmp_path}/here/it's"
+
+
+@pytest.mark.parametrize("name", ["folder:", "folder: ", "folder:''", "''", '"'])
+def test_a_name_that_is_empty_within_its_quotes_names_nothing(name):
+    with pytest.raises(InputError, match="There is no image source named"):
+        canonical_name(name)
 
 
 def all_of(source: ImageSource) -> str:

@@ -72,6 +72,8 @@ class JoinedImages(ImageSource):
 
     def _shared_notes(self) -> list[str]:
         """Sentences on pictures that queries share with the gallery of another part: k-NN finds those by themselves."""
+        if self.labels is None:  # then there is no gallery
+            return []
         galleries = [part for part in self._parts if "gallery" in part.roles]
         asking = [part for part in self._parts if "query" in part.roles and "gallery" not in part.roles]
         there = Counter(self.content(i) for part in galleries for i in part.ids)

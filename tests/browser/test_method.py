@@ -99,6 +99,6 @@ def test_an_image_is_computed_on_request(url: str, open_page: Callable[..., Page
 def test_an_image_that_is_not_there_says_so(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/method?image=10000")
     page.get_by_role("button", name="Compute").click()
-    page.get_by_text("There is no image 10000 in bundled").wait_for(timeout=WAIT)
+    page.get_by_text("There is no image 10000; the ids of bundled").wait_for(timeout=WAIT)
     page.get_by_role("heading", name="4 · Ranking and cut").wait_for()
     assert_calm(page)
