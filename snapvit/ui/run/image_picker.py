@@ -11,6 +11,7 @@ import streamlit as st
 
 from snapvit.data.archive import LARGEST_UPLOAD, unpack_upload
 from snapvit.data.fashion_mnist import BUNDLED
+from snapvit.data.image_source import UNLABELLED
 from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_images, open_source
 from snapvit.data.splits import Split, split_counts, split_source
 from snapvit.data.thumbnails import thumbnail
@@ -185,7 +186,8 @@ def _describe(source: ImageSource, k: int) -> None:
     split = _split(source.digest_of(np.arange(len(source))), source)
     with st.container(horizontal=True, gap="small"):
         for i in _examples(source):
-            caption = source.class_names[source.labels[i]] if classes else f"image {i}"
+            named = classes and source.labels[i] != UNLABELLED
+            caption = source.class_names[source.labels[i]] if named else f"image {i}"
             picture = thumbnail(source, i, EXAMPLE_SIZE)
             st.image(picture, caption=caption, width=picture.width, output_format="PNG")
     for note in source.notes:
@@ -216,7 +218,8 @@ def _examples(source: ImageSource) -> list[int]:
 def _split_table(source: ImageSource, split: Split) -> None:
     counts = split_counts(source, split)
     table = pd.DataFrame(counts, columns=list(PARTS))
-    table.insert(0, "Class", source.class_names or ["all, without labels"])
+    names = list(source.class_names) or ["all, without labels"]
+    table.insert(0, "Class", [*names, "without labels"][: len(counts)])
     table["Together"] = counts.sum(axis=1)
     st.dataframe(table, hide_index=True, height="content" if len(table) <= 12 else 400)
     sums = [f"{total:,} {part.lower()}" for part, total in zip(PARTS, counts.sum(axis=0), strict=True) if total]
