@@ -15,7 +15,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
 from snapvit.ui.page import onward, run_label
-from snapvit.ui.path import cuts_table, measured_on_path
+from snapvit.ui.path import beside_full, cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
 from snapvit.ui.selection import Selection
 from snapvit.ui.tables import csv_button
@@ -59,16 +59,20 @@ def _headlines(results: RunResults) -> None:
     if not measured:
         return
     shown = [min(measured, key=lambda m, s=s: abs(m.cut.mlp - s)) for s in HEADLINES]
-    rows = [_headline(m, measured[0] if measured[0].cut.mlp == 0 else None) for m in dict.fromkeys(shown)]
-    head = "| Neurons, heads removed | Parameters | k-NN top-1 (95 % interval) | Difference |"  # has to fit 800 pixels
+    rows = [_headline(results, m) for m in dict.fromkeys(shown)]
+    # has to fit 800 pixels
+    head = "| Neurons, heads removed | Parameters | k-NN top-1 (95 % interval) | Points to full, in pairs (95 %) |"
     st.markdown("\n".join(["**Some cuts in numbers**\n", head, "|--:|--:|--:|--:|", *rows]))
     csv_button(lambda: cuts_table(results), f"{results.summary.run}-cuts", key="csv_cuts", help="All measured cuts")
 
 
-def _headline(m: Measurement, full: Measurement | None) -> str:
+def _headline(results: RunResults, m: Measurement) -> str:
     low, high = wilson_interval(m.hits, m.queries)
-    removed = "none" if m is full else f"{100 * m.cut.mlp:.3g}%, {100 * m.cut.heads:.3g}%"
-    change = "" if full in (m, None) else f"{100 * (m.top1 - full.top1):+.1f} points"
+    is_full, pair = m.cut.mlp == m.cut.heads == 0, beside_full(results, m)
+    removed = "none" if is_full else f"{100 * m.cut.mlp:.3g}%, {100 * m.cut.heads:.3g}%"
+    change = ""
+    if pair is not None and not is_full:
+        change = f"{100 * pair.difference:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
     return f"| {removed} | {m.params / 1e6:.2f} M | **{m.top1:.1%}** ({low:.1%} to {high:.1%}) | {change} |"
 
 
