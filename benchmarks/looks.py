@@ -95,29 +95,32 @@ def _scrub(share: float) -> Use:
     return use
 
 
-def _map(page: Page) -> dict[str, float]:
+def _projection(page: Page) -> dict[str, float]:
     canvas = page.get_by_test_id("projection-canvas")
     canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")
     return canvas.bounding_box()
 
 
 def _point(share: float) -> Use:
-    """A click on the first point of the map of images that lies right of this share of its width."""
+    """A click on the first point of the projection that is met from here: to the right, then row by row upwards."""
 
     def use(page: Page) -> None:
-        box = _map(page)
-        x, y = box["x"] + box["width"] * share, box["y"] + box["height"] / 2
+        box = _projection(page)
         page.mouse.move(box["x"] + 1, box["y"] + 1)  # away from what was pointed at before
-        while not page.get_by_test_id("projection-tip").is_visible():
-            x += 5
-            page.mouse.move(x, y)
-        page.mouse.click(x, y)
+        left, middle = box["x"] + box["width"] * share, box["y"] + box["height"] / 2
+        for up in range(0, int(box["height"] / 2) - 10, 12):
+            for right in range(0, int(box["x"] + box["width"] - left) - 10, 6):
+                page.mouse.move(left + right, middle - up)
+                if page.get_by_test_id("projection-tip").is_visible():
+                    page.mouse.click(left + right, middle - up)
+                    return
+        raise RuntimeError(f"no point of the projection lies up and right of {share:.0%} of its width")
 
     return use
 
 
 def _lasso(page: Page) -> None:
-    box = _map(page)
+    box = _projection(page)
     left, top = box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.45
     page.mouse.move(left, top)
     page.mouse.down()
