@@ -19,6 +19,8 @@ from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
 from snapvit.tables import Latencies, Measurement
 
+CUT_SECONDS = 0.4  # about as long as the timing of a measured cut goes on
+
 
 def measure_cut(
     store: Store, run: str, mlp: float, heads: float, reporter: Reporter, workspace: Workspace | None = None
@@ -76,7 +78,8 @@ def _time(
     if not cuts:
         return
     with workspace.elastic(ranking) as elastic:
-        found = measure_latencies(elastic, cuts, workspace.loaded.preprocess, check=reporter.check)
+        patience = CUT_SECONDS * len(cuts)  # the worker has other things to do
+        found = measure_latencies(elastic, cuts, workspace.loaded.preprocess, reporter.check, patience)
     _keep_piece(store, workspace, want, Latencies.empty(this_machine()).with_rows(found), reporter)
 
 
