@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from waiting import ended
 
 from snapvit.artifacts import Cut, Topology
 from snapvit.jobs.estimate import find_estimate
@@ -151,8 +152,7 @@ def test_an_estimate_is_a_job_that_leaves_its_numbers_and_nothing_in_the_store(s
     try:
         assert find_estimate(jobs, small_request) == (None, None)
         number = jobs.submit(EstimateTask(small_request))
-        while (job := jobs.snapshot(number)).state.active:
-            pass
+        job = ended(jobs, number)
         assert job.state is JobState.FINISHED, job.error
         found, estimate = find_estimate(jobs, small_request)
         assert found.id == number

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from pathlib import Path
 
 import pytest
 from page_checks import PAGES, opened, words
+from waiting import ended
 
 from snapvit.jobs.manager import JobState
 from snapvit.jobs.tasks import RunTask
@@ -24,14 +24,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_resources: None
     return Store(tmp_path / "cache")
 
 
-def ended(request: RunRequest) -> JobState:
+def outcome(request: RunRequest) -> JobState:
     """How the run ends; it is waited for."""
-    job = jobs().submit(RunTask(request))
-    deadline = time.monotonic() + 60
-    while jobs().snapshot(job).state.active:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return jobs().snapshot(job).state
+    return ended(jobs(), jobs().submit(RunTask(request))).state
 
 
 def fill_disk_at(monkeypatch: pytest.MonkeyPatch, stage: str, saved_before: int) -> None:
@@ -53,7 +48,7 @@ def test_a_full_disk_during_the_search_leaves_what_was_finished(
 ) -> None:
     with monkeypatch.context() as patch:
         fill_disk_at(patch, "search", 2)
-        assert ended(small_request) is JobState.FAILED
+        assert outcome(small_request) is JobState.FAILED
     app = opened("app.py")
     text = words(app)
     assert f"Run {small_request.run} failed. The cache" in text
@@ -65,7 +60,7 @@ def test_a_full_disk_during_the_search_leaves_what_was_finished(
     seen = opened("pages/method.py")
     next(button for button in seen.sidebar.button if button.label == "Dismiss").click().run()
     assert not seen.sidebar.error
-    assert ended(small_request) is JobState.FINISHED
+    assert outcome(small_request) is JobState.FINISHED
     for page in PAGES:
         assert not opened(page).error
 
@@ -74,12 +69,12 @@ def test_a_full_disk_during_the_evaluation_counts_the_cuts(
     small_request: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_disk_at(monkeypatch, "evaluation", 1)
-    assert ended(small_request) is JobState.FAILED
+    assert outcome(small_request) is JobState.FAILED
     assert "CKA map, Search, Ranking, Accuracy along the path (cuts measured: 1)." in words(opened("app.py"))
 
 
 def test_a_run_that_never_began_offers_to_start_again(cache: Store) -> None:
-    assert ended(RunRequest(model=ModelSpec("vit_of_nobody"))) is JobState.FAILED
+    assert outcome(RunRequest(model=ModelSpec("vit_of_nobody"))) is JobState.FAILED
     app = opened("app.py")
     assert "timm has no model named 'vit_of_nobody'" in words(app)
     assert "nothing is kept" in words(app)

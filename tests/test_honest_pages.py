@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from page_checks import opened, words
 from stage_samples import put
+from waiting import ended
 
 from scripts.bundled_run import REQUEST
 from snapvit.evaluation.paired import compare, describe, unpack_answers
@@ -44,9 +45,7 @@ def test_times_of_another_computer_are_called_so_and_can_be_measured_here(timed_
     monkeypatch.setattr("snapvit.elastic.latency.measure_latencies", lambda *_: [])
     app.button(key="time_here").click().run()
     (job,) = [job for job in jobs().snapshots() if job.task.label == LATENCY.title]
-    while jobs().snapshot(job.id).state.active:
-        pass
-    assert jobs().snapshot(job.id).state is JobState.FINISHED
+    assert ended(jobs(), job.id).state is JobState.FINISHED
     assert StoredRun.open(timed_elsewhere, REQUEST.run).load(LATENCY, this_machine().id) is not None
 
 

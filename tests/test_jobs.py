@@ -10,34 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from waiting import PATIENCE, ended, wait_for
 
 from snapvit.jobs import manager as jobs_module
-from snapvit.jobs.manager import JobManager, JobSnapshot, JobState
+from snapvit.jobs.manager import JobManager, JobState
 from snapvit.jobs.tasks import MeasureTask, RunTask
 from snapvit.pipeline import measure, running
 from snapvit.pipeline.config import RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun, load_results
 from snapvit.store.store import Store
-
-PATIENCE = 60  # seconds until a test gives up
-
-
-def wait_for(said: Callable[[], object]) -> object:
-    """What `said` returns once it is true. Fails after PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := said()):
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.005)
-    return value
-
-
-def ended(manager: JobManager, job: int) -> JobSnapshot:
-    def over() -> JobSnapshot | None:
-        snapshot = manager.snapshot(job)
-        return None if snapshot.state.active else snapshot
-
-    return wait_for(over)
 
 
 def test_a_job_leaves_what_pages_have_in_memory_to_the_garbage_collector(manage, finished, small_request):
