@@ -301,6 +301,13 @@ def finished(finished_cache: Path, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def shown(finished: Store, monkeypatch: pytest.MonkeyPatch, fresh_resources: None) -> Store:
+    """The finished small run, which the pages show."""
+    monkeypatch.setenv("SNAPVIT_CACHE", str(finished.root))
+    return finished
+
+
+@pytest.fixture
 def command(capsys: pytest.CaptureFixture, finished: Store) -> Cli:
     """Commands on a cache of the test's own with the finished small run."""
     return Cli(capsys, finished.root)

@@ -7,33 +7,51 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from page_checks import opened, words
+from numpy.typing import NDArray
+from page_checks import PAGES, handed, opened, words
 from stage_samples import put
+from store_samples import make_former
 from waiting import ended
 
 from scripts.bundled_run import REQUEST
 from snapvit.evaluation.paired import compare, describe, unpack_answers
 from snapvit.jobs.manager import JobState
+from snapvit.jobs.tasks import RunTask
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.store.store import Store
-from snapvit.tables import Latencies
+from snapvit.tables import Latencies, Measurement
 from snapvit.ui.resources import jobs
 
 ELSEWHERE = replace(this_machine(), processor="Some Other Processor")
 
 
+def answers_of(m: Measurement) -> NDArray:
+    return unpack_answers(np.frombuffer(bytes.fromhex(m.answers), np.uint8), m.queries)
+
+
+def forget_times(store: Store, run: str) -> Latencies:
+    """Take all times out of a run; returns the longest table of them."""
+    names = [name for name in store.manifest(run).entries if LATENCY.asked_for(name) is not None]
+    tables = [store.load(run, name, Latencies) for name in names]
+    store.forget(run, names)
+    return max(tables, key=len)
+
+
+def time_elsewhere(store: Store, run: str) -> Latencies:
+    """Turn a run into one that was timed on another computer alone; returns its times."""
+    table = replace(forget_times(store, run), machine=ELSEWHERE)
+    put(store, run, LATENCY, table, ELSEWHERE.id)
+    return table
+
+
 @pytest.fixture
 def timed_elsewhere(shipped: Store) -> Store:
     """The shipped run as if it had been timed on another computer alone."""
-    stored = StoredRun.open(shipped, REQUEST.run)
-    names = [name for name in stored.manifest.entries if LATENCY.asked_for(name) is not None]
-    tables = [shipped.load(REQUEST.run, name, Latencies) for name in names]
-    shipped.forget(REQUEST.run, names)
-    put(shipped, REQUEST.run, LATENCY, replace(max(tables, key=len), machine=ELSEWHERE), ELSEWHERE.id)
+    time_elsewhere(shipped, REQUEST.run)
     return shipped
 
 
@@ -67,10 +85,46 @@ def test_a_budget_in_milliseconds_counts_this_computer_alone(timed_elsewhere):
     assert "time_here" not in [button.key for button in app.button]
 
 
+def test_tiles_say_whose_times_they_are(shown, small_request):
+    asked = {"mode": "ratios", "s": "0.95", "heads": "80"}
+    assert "measured, one thread" in words(opened("pages/sparsity.py", **asked))
+    took = time_elsewhere(shown, small_request.run).find(0.95, 0.8)
+    app = opened("pages/sparsity.py", **asked)
+    assert "another computer's, one thread" in words(app)
+    assert f"{took.ms:.1f} ms" in [m.value for m in app.metric if m.label == "Latency per image"]
+    forget_times(shown, small_request.run)
+    assert "not timed" in words(opened("pages/sparsity.py", **asked))
+
+
+def test_a_run_that_nobody_timed_says_so_and_can_be_timed(shown, small_request):
+    forget_times(shown, small_request.run)
+    app = opened("pages/sparsity.py", s="0.95")
+    assert "No latency of this run is known yet" in words(app)
+    assert "It is not timed on this computer yet" in words(app)
+    assert app.button(key="time_here").label == "Measure here"
+    assert {point["latency"] for point in handed(app, "live")["points"]} == {None}
+
+
+def test_the_live_slider_is_handed_pairs_and_whose_times_they_are(shown, small_request):
+    run, table = small_request.run, StoredRun.open(shown, small_request.run).load(EVALUATION)
+    assert handed(opened("pages/sparsity.py"), "live")["timedHere"]
+    times = time_elsewhere(shown, run)
+    live = handed(opened("pages/sparsity.py"), "live")
+    assert not live["timedHere"]
+    full = answers_of(table.find(0.0, 0.0))
+    assert [point["sparsity"] for point in live["points"]] == [0.0, 0.475, 0.95]
+    for point in live["points"]:
+        pair = path_pair(point["sparsity"])
+        both, took = compare(full, answers_of(table.find(*pair))), times.find(*pair)
+        assert (point["gain"], point["gainLow"], point["gainHigh"]) == (both.difference, both.low, both.high)
+        assert point["gain"] == pytest.approx(point["top1"] - live["points"][0]["top1"])
+        assert (point["latency"], point["latencyRatio"]) == (took.ms, took.ratio)
+
+
 def test_a_cut_is_compared_with_the_full_model_query_by_query(shipped):
     table = StoredRun.open(shipped, REQUEST.run).load(EVALUATION)
     full, cut = table.find(0.0, 0.0), table.find(*path_pair(0.95))
-    answers = [unpack_answers(np.frombuffer(bytes.fromhex(m.answers), np.uint8), m.queries) for m in (full, cut)]
+    answers = [answers_of(full), answers_of(cut)]
     assert [a.sum() for a in answers] == [full.hits, cut.hits]
     told = describe(compare(*answers))
     assert "McNemar p < 0.0001" in told
@@ -100,3 +154,28 @@ def test_runs_of_an_earlier_version_are_listed_calmly_and_can_be_computed_again(
     assert task.request.config.search.generations == 7
     assert task.run != folder.name
     assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "search-abc.safetensors"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_of_an_earlier_version_cannot_be_shown(page, shown, small_request):
+    make_former(shown, small_request.run)
+    app = opened(page, run=small_request.run)
+    assert "There is no run to show yet" in words(app)
+    assert "run" not in app.query_params
+    assert shown.problems == ()
+
+
+def test_computing_a_run_of_an_earlier_version_again_deletes_nothing_of_it(shown, small_request):
+    run, folder = small_request.run, shown.root / small_request.run
+    make_former(shown, run)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    opened("app.py").button(key=f"again_{run}").click().run()
+    (job,) = jobs().snapshots()
+    assert job.task == RunTask(small_request)
+    assert ended(jobs(), job.id).state is JobState.FINISHED
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert after["manifest.former.json"] == before.pop("manifest.json")
+    assert before.items() <= after.items()
+    app = opened("app.py", run=run)
+    assert "computed by an earlier version" not in words(app)
+    assert app.selectbox(key="run_picker").value == run

@@ -31,12 +31,6 @@ CKA, CORRELATION = "pages/cka.py", "pages/correlation.py"
 LIMIT = 8e6  # bytes to the browser
 
 
-@pytest.fixture
-def shown(finished: Store, monkeypatch: pytest.MonkeyPatch, fresh_resources: None) -> Store:
-    monkeypatch.setenv("SNAPVIT_CACHE", str(finished.root))
-    return finished
-
-
 def chart(app: AppTest, title: str) -> dict:
     specs = [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
     (found,) = [spec for spec in specs if spec["layout"]["title"]["text"] == title]
