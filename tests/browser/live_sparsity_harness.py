@@ -1,8 +1,8 @@
 """A page around the live slider with made-up, smooth numbers, for test_live_sparsity.py.
 
 Points come as the query parameter says: `?points=0`, `1`, `6` or `39` (the default); `?s=0.4` is a deep link;
-`?unlabelled=1` has no accuracy; `?elsewhere=1` was timed on another computer, `?untimed=1` on none; `?ticking=1` finds
-one more point each half second.
+`?unlabelled=1` has no accuracy; `?gain=0.01` puts every cut that far above the full model; `?elsewhere=1` was timed on
+another computer, `?untimed=1` on none; `?ticking=1` finds one more point each half second.
 """
 
 import math
@@ -32,8 +32,8 @@ def point(s: float) -> LivePoint:
     top1 = 0.1 + 0.793 / (1 + math.exp(14 * (s - 0.72)))
     half = 1.96 * math.sqrt(top1 * (1 - top1) / 2000)
     accuracy = (None, None, None) if MISSING else (top1, top1 - half, top1 + half)
-    loss = 0.1 + 0.793 / (1 + math.exp(-14 * 0.72)) - top1
-    gain = (None, None, None) if MISSING else (-loss, -loss - 0.01, -loss + 0.01)
+    more = float(st.query_params.get("gain", top1 - 0.1 - 0.793 / (1 + math.exp(-14 * 0.72))))
+    gain = (None, None, None) if MISSING else (more, more - 0.01, more + 0.01)
     latency = 0.4 + 4.2 * (1 - 0.8 * s)
     timed = (None, None) if "untimed" in st.query_params else (latency, latency / 4.6)
     return LivePoint(s, *accuracy, 1 - 0.85 * s**3, *gain, *timed)

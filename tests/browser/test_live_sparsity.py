@@ -120,6 +120,21 @@ def test_the_difference_to_the_full_model_is_told_in_pairs(url, open_page):
     assert open_page(f"{url}/?s=0.5&unlabelled=1").locator('[data-part="drop"]').inner_text() == ""
 
 
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ("0.0213", "2.1 points above the full model (paired, 1.1 to 3.1)"),
+        ("0.0003", "as good as the full model (paired, −1.0 to 1.0)"),
+        ("-0.0003", "as good as the full model (paired, −1.0 to 1.0)"),
+        ("0.0097", "1.0 points above the full model (paired, 0.0 to 2.0)"),  # from just below zero
+    ],
+)
+def test_a_difference_that_is_no_loss_is_called_what_it_is(gain, said, url, open_page):
+    page = open_page(f"{url}/?s=0.5&gain={gain}")
+    assert page.locator('[data-part="drop"]').inner_text() == said
+    assert_calm(page)
+
+
 def test_times_say_whose_they_are(url, open_page):
     said = {}
     for query in ("", "&elsewhere=1", "&untimed=1"):
@@ -129,6 +144,25 @@ def test_times_say_whose_they_are(url, open_page):
     assert said[""] == ("2.9 ms", "measured")
     assert said["&elsewhere=1"] == ("2.9 ms", "another computer’s")
     assert said["&untimed=1"] == ("–", "not timed yet")
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "share"),
+    [
+        ("s=0.5", "measured", "63.5 % of 4.6 ms"),
+        ("s=0.505", "interpolated", "63.1 % of 4.6 ms"),
+        ("s=0.505&elsewhere=1", "another computer’s", "63.1 % of 4.6 ms"),
+        ("s=0.9&points=6", "not timed yet", ""),  # beyond the last measured cut
+        ("s=0.5&untimed=1", "not timed yet", ""),
+        ("s=0.5&points=0", "not timed yet", ""),
+    ],
+)
+def test_a_time_is_told_beside_the_full_models(query, kind, share, url, open_page):
+    page = open_page(f"{url}/?{query}")
+    assert page.locator('[data-part="latency-kind"]').inner_text() == kind
+    assert page.locator('[data-part="latency-share"]').inner_text() == share
+    assert (text(page, "latency") == "–") == (not share)
+    assert_calm(page)
 
 
 def test_thumb_stands_under_the_marker(url, open_page):

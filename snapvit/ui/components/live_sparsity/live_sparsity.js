@@ -226,9 +226,10 @@ class LiveSparsity extends Charts {
   besideFull(seen) {
     if (seen.sparsity < 1e-6) return "this is the full model";
     if (seen.gain === null) return "";
-    const gain = Number((100 * seen.gain).toFixed(1));
+    const rounded = (share) => Number((100 * share).toFixed(1)) || 0; // a minus zero is told as zero
+    const gain = rounded(seen.gain);
     const words = gain ? `${Math.abs(gain).toFixed(1)} points ${gain < 0 ? "below" : "above"} the full model` : "as good as the full model";
-    const [low, high] = [seen.gainLow, seen.gainHigh].map((share) => (100 * share).toFixed(1).replace("-", "−"));
+    const [low, high] = [seen.gainLow, seen.gainHigh].map((share) => rounded(share).toFixed(1).replace("-", "−"));
     return `${words} (paired, ${low} to ${high})`;
   }
 
