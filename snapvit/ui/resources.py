@@ -60,11 +60,11 @@ def _results(root: str, run: str, stamp: int) -> RunResults:
 
 def chosen_live_data(results: RunResults) -> LiveSparsity:
     """What the live slider shows of these results, which must have a ranking."""
-    contents = [entry.sha256 for entry in results.stored.manifest.entries.values()]
+    contents = tuple(entry.sha256 for entry in results.stored.manifest.entries.values())
     return _live_data(results.summary.run, contents, results)
 
 
 # The contents' digests, not how many cuts are measured: a cut may be timed long after it was measured.
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _live_data(run: str, contents: list[str], _results: RunResults) -> LiveSparsity:
+def _live_data(run: str, contents: tuple[str, ...], _results: RunResults) -> LiveSparsity:
     return live_data(_results)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.resources import run_stamp, store
+from snapvit.ui.resources import store
 
-RunKey = tuple[str, str, int | None]
+RunKey = tuple[str, str, tuple[str, ...]]
 
 
 def run_key(results: RunResults) -> RunKey:
-    """Where the run is, its name, and a number that changes whenever something is added to it."""
-    run = results.summary.run
-    return str(store().root), run, run_stamp(run)
+    """Where the run is, its name, and the digests of all that it held when these results were read.
+
+    Not a time of change: what is saved between the reading and the asking would be taken for what was read.
+    """
+    manifest = results.stored.manifest
+    return str(store().root), manifest.run, tuple(entry.sha256 for entry in manifest.entries.values())

@@ -124,8 +124,8 @@ def test_the_difference_to_the_full_model_is_told_in_pairs(url, open_page):
     ("gain", "said"),
     [
         ("0.0213", "2.1 points above the full model (paired, 1.1 to 3.1)"),
-        ("0.0003", "as good as the full model (paired, −1.0 to 1.0)"),
-        ("-0.0003", "as good as the full model (paired, −1.0 to 1.0)"),
+        ("0.0003", "no difference to the full model (paired, −1.0 to 1.0)"),
+        ("-0.0003", "no difference to the full model (paired, −1.0 to 1.0)"),
         ("0.0097", "1.0 points above the full model (paired, 0.0 to 2.0)"),  # from just below zero
     ],
 )

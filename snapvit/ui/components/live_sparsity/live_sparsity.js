@@ -228,7 +228,7 @@ class LiveSparsity extends Charts {
     if (seen.gain === null) return "";
     const rounded = (share) => Number((100 * share).toFixed(1)) || 0; // a minus zero is told as zero
     const gain = rounded(seen.gain);
-    const words = gain ? `${Math.abs(gain).toFixed(1)} points ${gain < 0 ? "below" : "above"} the full model` : "as good as the full model";
+    const words = gain ? `${Math.abs(gain).toFixed(1)} points ${gain < 0 ? "below" : "above"} the full model` : "no difference to the full model";
     const [low, high] = [seen.gainLow, seen.gainHigh].map((share) => rounded(share).toFixed(1).replace("-", "−"));
     return `${words} (paired, ${low} to ${high})`;
   }
