@@ -1,14 +1,10 @@
-"""What a cut costs: parameters and multiply-accumulates exactly, latency by measurement."""
+"""What a cut costs: parameters and multiply-accumulates exactly."""
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
-import torch
 from torch import nn
 
-from snapvit.artifacts import CostModel, Preprocess
+from snapvit.artifacts import CostModel
 from snapvit.models.anatomy import Anatomy, Units
 
 
@@ -60,27 +56,3 @@ def _pool_macs(model: nn.Module, seen: int) -> int:
     per_query = sum(layer.weight.numel() for layer in queries if isinstance(layer, nn.Linear))
     products = 2 * seen * pool.num_heads * pool.head_dim
     return seen * pool.kv.weight.numel() + pool.latent_len * (per_query + products)
-
-
-@torch.inference_mode()
-def measure_latency(model: nn.Module, preprocess: Preprocess, repeats: int = 25) -> float:
-    """Median milliseconds of one forward pass of one image on one thread, after two that are not counted.
-
-    On one thread, because for a single image waking the others costs as much as they save and varies far more.
-    """
-    device = next(model.parameters()).device
-    image = torch.zeros(1, 3, *preprocess.size, device=device)
-    times = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for turn in range(repeats + 2):
-            start = time.perf_counter()
-            model(image)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if turn >= 2:
-                times.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
-    return 1000 * float(np.median(times))

@@ -68,7 +68,7 @@ class StoredRun:
         found = self.load(stage, *args)
         if found is None:
             raise InputError(
-                f"Run {self.manifest.run} has no {stage.title.lower()} yet; finish it first, on the Run page or with "
+                f"Run {self.manifest.run} has no {stage.within(args)} yet; finish it first, on the Run page or with "
                 "`run`."
             )
         return found

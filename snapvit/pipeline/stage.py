@@ -92,6 +92,11 @@ class Stage(Generic[A]):
         """What computing it does, for people."""
         return self.title.format(**self.given(args))
 
+    def within(self, args: Args | None = None) -> str:
+        """The same inside a sentence: `local curvature`, but `CKA map`; without arguments, as the table has it."""
+        words = self.title if args is None else self.label(args)
+        return words if words[1:2].isupper() else words[:1].lower() + words[1:]
+
     def parents_of(self, request: RunRequest, args: Args = ()) -> tuple[str, ...]:
         """Names of stages and nodes that it is computed from."""
         names = self.parents(request) if callable(self.parents) else self.parents
