@@ -187,8 +187,8 @@ def _parent(workspace: Workspace, store: Store, want: Want, name: str) -> Any:
     found = _load(workspace, store, Want(TABLE[name]))
     if found is None:
         raise InputError(
-            f"Run {workspace.request.run} has no {TABLE[name].within()} yet, from which {want.stage.within(want.args)} is "
-            "computed; start or continue the run first."
+            f"Run {workspace.request.run} has no {TABLE[name].within()} yet, from which "
+            f"{want.stage.within(want.args)} is computed; start or continue the run first."
         )
     return found
 
