@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from command_line import Cli
+from store_samples import two_runs
 from timm.layers import Attention, AttentionRope, GluMlp, SwiGLU, SwiGLUPacked
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva, EvaAttention
@@ -305,6 +306,12 @@ def shown(finished: Store, monkeypatch: pytest.MonkeyPatch, fresh_resources: Non
     """The finished small run, which the pages show."""
     monkeypatch.setenv("SNAPVIT_CACHE", str(finished.root))
     return finished
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A cache with two made-up runs, `one` and `two`, for the tests of the store."""
+    return two_runs(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -23,19 +23,12 @@ from store_samples import (
     files,
     names,
     path_of,
-    two_runs,
 )
 
 from snapvit.artifacts import CkaMap, Curvature, RunFacts
 from snapvit.errors import InputError
 from snapvit.store import store as store_module
 from snapvit.store.store import Store, StoreError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return two_runs(tmp_path / "cache")
-
 
 # Round trip
 

@@ -26,19 +26,12 @@ from store_samples import (
     files,
     names,
     path_of,
-    two_runs,
 )
 
 from snapvit.artifacts import CkaMap, Curvature
 from snapvit.errors import InputError
 from snapvit.store.codec import encode
 from snapvit.store.store import Store, StoreError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return two_runs(tmp_path / "cache")
-
 
 # Damaged and foreign files
 

@@ -23,7 +23,6 @@ from store_samples import (
     make_former,
     names,
     path_of,
-    two_runs,
 )
 
 from snapvit.artifacts import CkaMap, Curvature
@@ -31,12 +30,6 @@ from snapvit.errors import InputError
 from snapvit.store import listing
 from snapvit.store.keys import node_key, stage_key
 from snapvit.store.store import Store, StoreError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return two_runs(tmp_path / "cache")
-
 
 # Files that are not ours
 

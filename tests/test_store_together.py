@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from store_samples import FACTS, NODES, REQUEST, artifact, assert_holds, names, two_runs
+from store_samples import FACTS, NODES, REQUEST, artifact, assert_holds, names
 
 from snapvit.artifacts import CkaMap
 from snapvit.errors import InputError
@@ -18,11 +18,6 @@ from snapvit.store import store as store_module
 from snapvit.store.store import Store, StoreError
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return two_runs(tmp_path / "cache")
 
 
 def test_one_process_computes_a_run_at_a_time_and_a_killed_one_lets_go(store):

@@ -1,4 +1,4 @@
-"""How much work a run is, before it begins: image passes by stage, batch sizes, and memory.
+"""What a run takes, before it begins: image passes by stage, batch sizes, and memory.
 
 The pipeline counts its progress in these units and takes these batches, so an estimate made of them is of the same
 work. Numbers alone: no torch here.
