@@ -30,6 +30,7 @@ PLOT = ".st-key-{} .js-plotly-plot[data-events=on]"
 def click_cell(page: Page, chart: str, row: int, column: int, cells: int) -> None:
     """Click the middle of one cell of the square heat map in a chart, counted from 0."""
     page.locator(PLOT.format(chart)).wait_for()
+    settle(page)  # a click is lost to a map that is drawn anew, with the last click's frames, under the pointer
     plot = page.locator(f".st-key-{chart} .nsewdrag").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -60,7 +61,7 @@ def test_a_click_on_a_cell_puts_the_pair_side_by_side(url: str, open_page: Calla
     page.get_by_role("columnheader", name="Block 3 MLP").wait_for()
     page.get_by_role("columnheader", name="Block 7 MLP").wait_for()
     page.wait_for_url(re.compile(r"at=3-mlp.*with=7-mlp"))
-    click_cell(page, "cka_before", 11, 0, 12)  # the map was drawn anew with the frames
+    click_cell(page, "cka_before", 11, 0, 12)
     page.get_by_role("columnheader", name="Block 12 MLP").wait_for()
     page.wait_for_url(re.compile(r"at=12-mlp.*with=1-mlp"))
     page.reload()
