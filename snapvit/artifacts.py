@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 Criterion = Literal["fisher", "accumulated"]  # which gradients the local curvature squares
+Damping = Literal["mean", "p95", "max"]  # of a covariance's diagonal, a share of which is added to it
 Pairs = tuple[tuple[float, float], ...]  # (mlp, heads) sparsities
 PAPER_PAIRS: Pairs = ((0.15, 0.0), (0.35, 0.2), (0.55, 0.4), (0.65, 0.5))
 
@@ -232,6 +233,21 @@ class CostModel:
     def macs(self, cut: Cut) -> int:
         """Multiply-accumulates left."""
         return self.base_macs + self.neuron_macs * sum(cut.kept_neurons) + self.head_macs * sum(cut.kept_heads)
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """Mean and covariance of what each block's fc2 and attn.proj read in the full model, over all tokens.
+
+    Covariances are symmetric and held as their lower triangles, row by row: n (n + 1) / 2 numbers.
+    """
+
+    neuron_means: Floats  # (L, F)
+    neuron_covariances: Floats  # (L, F (F + 1) / 2)
+    head_means: Floats  # (L, H d)
+    head_covariances: Floats  # (L, H d (H d + 1) / 2)
+    images: int
+    tokens: int
 
 
 @dataclass(frozen=True)
