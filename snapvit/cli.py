@@ -123,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
         sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
 
+    evaluate.add_argument("--correct", action="store_true", help="solve what reads the kept structures again")
+
     latency = add("latency", _latency, "time the cuts of a run on this machine, each beside the full model")
     latency.add_argument("run", metavar="RUN", help=RUN_HELP)
 
@@ -149,14 +151,14 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
     reporter = Reporter(_ProgressLine())
     run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)
-    table = results.measurements
-    path = [_plain(table.row(i)) for i in range(len(table))]
+    tables = {"measured": results.as_cut, "corrected": results.corrected}
     found, how = _found(results.search) if published is None else ({}, f"cut by the scores in {args.scores.name}")
-    content = (
-        _summary_dict(results.summary) | found | {"measured": sorted(path, key=lambda row: (row["mlp"], row["heads"]))}
-    )
+    content = _summary_dict(results.summary) | found
     lines = [f"Run {request.run} is finished: {how}."]
-    lines += [_sentence(table.row(i), results.facts) for i in _some_cuts(table)]
+    for name, table in tables.items():
+        path = [_plain(table.row(i)) for i in range(len(table))]
+        content[name] = sorted(path, key=lambda row: (row["mlp"], row["heads"]))
+        lines += [_sentence(table.row(i), results.facts, name == "corrected") for i in _some_cuts(table)]
     return content, "\n".join(lines)
 
 
@@ -213,13 +215,14 @@ def _models(args: argparse.Namespace, store: Store) -> Answer:
 def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.measure import measure_cut
 
-    measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
+    measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter(), correct=args.correct)
     stored = StoredRun.open(store, args.run)
     table = stored.load(LATENCY, this_machine().id)
     timed = None if table is None else table.find(args.mlp, args.heads)
     took = "" if timed is None else f" {_took(timed)}."
-    content = {"run": args.run, "latency": None if timed is None else asdict(timed)} | _plain(measured)
-    return content, _sentence(measured, stored.manifest.facts) + took
+    times = {"latency": None if timed is None else asdict(timed)}
+    content = {"run": args.run, "correct": args.correct} | times | _plain(measured)
+    return content, _sentence(measured, stored.manifest.facts, args.correct) + took
 
 
 def _latency(args: argparse.Namespace, store: Store) -> Answer:
@@ -305,13 +308,14 @@ def _plain(m: Measurement) -> dict[str, Any]:
     }
 
 
-def _sentence(m: Measurement, facts: RunFacts) -> str:
+def _sentence(m: Measurement, facts: RunFacts, correct: bool = False) -> str:
     accuracy = f"no accuracy ({facts.accuracy_missing})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"
     return (
-        f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed: {accuracy}, cosine {m.cosine:.3f}, "
+        f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed{', corrected' if correct else ''}: {accuracy}, "
+        f"cosine {m.cosine:.3f}, "
         f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs."
     )
 

@@ -87,7 +87,8 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     monkeypatch.setattr(meter, "EARLY_QUERIES", 7)
     monkeypatch.setattr(meter, "EARLY_GALLERY", 16)
     reporter = Reporter()
-    with Meter(workspace, ranking, reporter) as found:
+    with workspace.elastic(ranking) as elastic:
+        found = Meter(workspace, elastic, reporter)
         soon, whole = found.measure_soon(cut), found.measure(cut)
     assert (soon.hits, soon.cosine, soon.queries, soon.gallery) == (whole.hits, whole.cosine, 20, 60)
     (early,) = [e.values for e in reporter.events if e.kind == "early"]
@@ -95,7 +96,8 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     monkeypatch.setitem(workspace._tables, "queries", first_images(workspace, "queries", 8))
     monkeypatch.setitem(workspace._tables, "gallery", first_images(workspace, "gallery", 16))
     workspace.full_queries = None
-    with Meter(workspace, ranking, Reporter()) as found:
+    with workspace.elastic(ranking) as elastic:
+        found = Meter(workspace, elastic, Reporter())
         assert found.measure(cut).hits == early["hits"]
 
 

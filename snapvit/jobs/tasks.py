@@ -109,6 +109,7 @@ class MeasureTask:
 
     run: str
     pairs: tuple[tuple[float, float], ...]
+    correct: bool = False  # with corrected weights
 
     @property
     def label(self) -> str:
@@ -117,7 +118,7 @@ class MeasureTask:
             f"Measuring the cut at {self.pairs[0][0]:.1%}"
             if len(self.pairs) == 1
             else (f"Measuring {len(self.pairs)} cuts")
-        )
+        ) + (", corrected" if self.correct else "")
 
     def perform(self, bench: Workbench) -> None:
         """Measure them and keep the results."""
@@ -125,9 +126,9 @@ class MeasureTask:
 
         workspace = bench.workspace(self.run)
         if len(self.pairs) == 1:
-            measure_cut(bench.store, self.run, *self.pairs[0], bench.reporter, workspace)
+            measure_cut(bench.store, self.run, *self.pairs[0], bench.reporter, workspace, self.correct)
         else:
-            measure_cuts(bench.store, self.run, self.pairs, bench.reporter, workspace)
+            measure_cuts(bench.store, self.run, self.pairs, bench.reporter, workspace, self.correct)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from snapvit.artifacts import PAPER_PAIRS, Criterion, Floors, Pairs
+from snapvit.artifacts import PAPER_PAIRS, Criterion, Damping, Floors, Pairs
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 
@@ -52,6 +52,16 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class CorrectionConfig:
+    """The correction of a cut's weights."""
+
+    form: Literal["elastic", "sequential"] = "elastic"  # statistics of the full model, or of each cut block by block
+    images: int = 1000
+    damping: Damping = "mean"
+    share: float = 0.001  # of it, added to the covariance's diagonal
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """k-NN accuracy along the slider's path."""
 
@@ -69,6 +79,7 @@ class RunConfig:
     cka: CkaConfig = field(default_factory=CkaConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     floors: Floors = field(default_factory=Floors)
+    correction: CorrectionConfig = field(default_factory=CorrectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     split_seed: int = 0
 
@@ -187,13 +198,19 @@ _WHOLE = {
     "search.images": (2, None),
     "search.components": (1, None),
     "search.seed": (0, None),
+    "correction.images": (1, None),
     "evaluation.k": (1, None),
     "evaluation.gallery": (1, None),
     "evaluation.queries": (1, None),
     "evaluation.points": (2, 1001),
     "split_seed": (0, 2**32 - 1),
 }
-_CHOICES = {"curvature.criterion": ("fisher", "accumulated"), "search.start": ("identity", "cka")}
+_CHOICES = {
+    "curvature.criterion": ("fisher", "accumulated"),
+    "search.start": ("identity", "cka"),
+    "correction.form": ("elastic", "sequential"),
+    "correction.damping": ("mean", "p95", "max"),
+}
 
 
 def _check(config: RunConfig) -> None:
@@ -207,7 +224,12 @@ def _check(config: RunConfig) -> None:
             raise InputError(f"{name} is {value!r}; it must be a whole number, {bounds}.")
     for name, choices in _CHOICES.items():
         if _setting(config, name) not in choices:
-            raise InputError(f"{name} is {_setting(config, name)!r}; it must be {' or '.join(choices)}.")
+            raise InputError(
+                f"{name} is {_setting(config, name)!r}; it must be {', '.join(choices[:-1])} or {choices[-1]}."
+            )
+    share = config.correction.share
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise InputError(f"correction.share is {share!r}; it must be a number above 0 and at most 1.")
     for name in ("floors.neurons", "floors.heads"):
         if isinstance(_setting(config, name), bool):
             raise InputError(f"{name} is {_setting(config, name)!r}; it must be a number between 0 and 1.")
@@ -233,6 +255,7 @@ PRESETS: dict[str, RunConfig] = {
         curvature=CurvatureConfig(images=128),
         cka=CkaConfig(images=256),
         search=SearchConfig(generations=12, images=64),
+        correction=CorrectionConfig(images=256),
         evaluation=EvaluationConfig(gallery=1000, queries=500),
     ),
     # The paper's numbers of images, views, components and sparsity pairs.

@@ -48,6 +48,7 @@ class Effort:
     curvature_images: int  # what the images leave of the numbers asked for
     cka_images: int
     search_images: int
+    correction_images: int
     queries: int
     knn_images: int  # queries, and the gallery where there is an accuracy to measure
     gallery: int
@@ -84,10 +85,33 @@ class Effort:
         view_bytes = self.curvature_batch * self.topology.tokens * backward_token_bytes(self.topology)
         return max(1, min(self.views, int(BACKWARD_BYTES // view_bytes)))
 
+    @property
+    def correction_passes(self) -> float:
+        """Forward passes that an image is worth in the collection of the correction's statistics."""
+        topology = self.topology
+        heads = topology.heads * topology.head_width
+        forward = topology.width * (4 * heads + 2 * topology.hidden) + 2 * topology.tokens * heads
+        return 1 + (topology.hidden**2 + heads**2) / forward
+
+    @property
+    def correction_disk(self) -> int:
+        """Bytes of the correction's statistics as they are kept: the lower triangles of two covariances a block."""
+        widths = self.topology.hidden, self.topology.heads * self.topology.head_width
+        return FLOAT * self.topology.blocks * sum(n * (n + 1) // 2 + n for n in widths)
+
+    @property
+    def correction_bytes(self) -> int:
+        """Bytes that the correction takes in memory: whole covariances while they are collected, and as much for the
+        factors of one ranking, with their products with the weights."""
+        widths = self.topology.hidden, self.topology.heads * self.topology.head_width
+        held = FLOAT * self.topology.blocks * sum(n * (n + self.topology.width) for n in widths)
+        return held + self.correction_disk
+
     def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
         """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
         image = 3 * size[0] * size[1]
-        return sum(min(image * count, limit) for count in (self.cka_images, self.search_images, self.knn_images))
+        kept = (self.cka_images, self.search_images, self.correction_images, self.knn_images)
+        return sum(min(image * count, limit) for count in kept)
 
     @property
     def largest_batch_bytes(self) -> float:
@@ -95,7 +119,8 @@ class Effort:
 
         Curvature: what autograd and the taps keep of the views that go together, one layer's gradients, and all layers'
         where more views follow. CKA: the activations of
-        all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch.
+        all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch, with
+        the correction beside it.
         """
         topology, together = self.topology, self.views_at_once
         tokens = self.curvature_batch * together * topology.tokens
@@ -107,7 +132,7 @@ class Effort:
         return max(
             tokens * backward_token_bytes(topology) + gradients,
             2 * self.cka_images * structures * FLOAT + 2 * GRAM_BYTES,
-            forward,
+            forward + self.correction_bytes,
         )
 
 
@@ -118,6 +143,7 @@ class Estimate:
     parameters: int
     tokens: int  # of one image
     memory: float  # bytes, most that is resident at once
+    disk: float  # bytes that the correction's statistics take in the cache
     seconds: Mapping[str, float]  # by stage
 
     @property
@@ -128,13 +154,18 @@ class Estimate:
     def as_values(self) -> dict[str, float]:
         """The numbers of an event."""
         stages = {f"{stage} seconds": seconds for stage, seconds in self.seconds.items()}
-        return {"parameters": self.parameters, "tokens": self.tokens, "memory": self.memory} | stages
+        return {
+            "parameters": self.parameters,
+            "tokens": self.tokens,
+            "memory": self.memory,
+            "disk": self.disk,
+        } | stages
 
     @classmethod
     def from_values(cls, values: Mapping[str, float]) -> Estimate:
         """The other way."""
         seconds = {name.removesuffix(" seconds"): s for name, s in values.items() if name.endswith(" seconds")}
-        return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], seconds)
+        return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], values["disk"], seconds)
 
 
 def pass_share(mlp: float, heads: float) -> float:
