@@ -51,12 +51,13 @@ def open_page(title: str, follow: bool = True) -> Selection:
         _pick_run(summaries, selection)
         if summaries:
             st.markdown(f"**Looking at:** {selection.words}")
+            _correction(summaries, selection)
             _clearing(selection)
         if follow:
             job_chip(selection.run)
             _failure(selection)
         if selection.run is not None:
-            chosen_results(selection.run)  # read here, so that what is damaged can be named below
+            chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
         copy_link()
         chart_watch()
         _problems()
@@ -82,7 +83,7 @@ def run_title(summary: RunSummary) -> str:
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     """Results of the selected run that have `part`, a field of RunResults; else say what to do and end the page."""
-    results = chosen_results(selection.run) if selection.run else None
+    results = chosen_results(selection.run, selection.correct) if selection.run else None
     if results is not None and getattr(results, part) is not None:
         return results
     if results is None:
@@ -107,6 +108,17 @@ def _menu(selection: Selection) -> None:
     with st.container(gap="small"):
         for file, label, icon, hint in PAGES:
             st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+
+
+def _correction(summaries: list[RunSummary], selection: Selection) -> None:
+    """The switch between cuts as they are and cuts with corrected weights; where there are weights."""
+    if any(summary.run == selection.run and summary.state != IMPORTED for summary in summaries):
+        st.toggle(
+            "Correct the weights",
+            help="After a cut, the layers that read neurons and heads are solved again on those that stay, so that "
+            "their output is as near to the full model's as it can be: in closed form, without labels or training.",
+            **controlled("correct", selection.correct, lambda chosen: change(correct=chosen)),
+        )
 
 
 def _clearing(selection: Selection) -> None:

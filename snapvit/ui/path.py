@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -102,6 +104,7 @@ def live_data(results: RunResults) -> LiveSparsity:
         times = (None, None) if took is None else (took.ms, took.ratio)
         points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, *gain, *times))
     table = results.measurements
+    other = measured_on_path(replace(results, correct=not results.correct))
     evaluation = results.request.config.evaluation
     return LiveSparsity(
         steps=tuple(steps),
@@ -113,4 +116,6 @@ def live_data(results: RunResults) -> LiveSparsity:
         queries=table.queries if table else evaluation.queries,
         accuracy_missing=no_accuracy(results),
         timed_here=results.timed_here,
+        corrected=results.correct,
+        other=tuple((m.cut.mlp, m.cosine if m.top1 is None else m.top1) for m in other),
     )

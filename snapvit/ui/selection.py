@@ -20,7 +20,7 @@ PAGE = "page_open"  # session key: title of the page that is or was drawn
 VISIT = "visit"  # session key: how often the address had the last word
 SETTINGS = "settings_kept"  # session key: {(page, name): value} of pages that one may come back to
 VERSIONS = "setting_versions"  # session key: {name: how often `put_setting` changed it}
-NAMES = ("run", "s", "at", "with", "image")  # of the selection's parts in an address
+NAMES = ("run", "s", "correct", "at", "with", "image")  # of the selection's parts in an address
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Selection:
 
     run: str | None = None
     sparsity: float = DEFAULT_SPARSITY
+    correct: bool = False  # whether cuts are looked at with corrected weights
     structure: Structure | None = None
     other: Structure | None = None  # the second of a pair
     image: int | None = None  # its id in the run's image source
@@ -84,7 +85,7 @@ class Selection:
     @property
     def words(self) -> str:
         """For people: `Sparsity 65 %, block 3 head 4 with block 5 MLP, image 812`."""
-        parts = [f"Sparsity {100 * self.sparsity:.4g} %"]
+        parts = [f"Sparsity {100 * self.sparsity:.4g} %" + (" corrected" if self.correct else "")]
         structures = [s.words for s in (self.structure, self.other) if s is not None]
         if structures:
             parts.append(" with ".join(structures))
@@ -97,6 +98,8 @@ class Selection:
         query = {"s": f"{self.sparsity:.4g}"}
         if self.run is not None:
             query["run"] = self.run
+        if self.correct:
+            query["correct"] = "1"
         if self.structure is not None:
             query["at"] = self.structure.text()
         if self.other is not None:
@@ -123,6 +126,7 @@ def current(runs: list[str], page: str) -> Selection:
     selection = Selection(
         run=run if run in runs else _first(runs),
         sparsity=_sparsity(query.get("s"), before.sparsity),
+        correct=query["correct"] == "1" if "correct" in query else before.correct,
         structure=Structure.parse(query["at"]) if "at" in query else before.structure,
         other=Structure.parse(query["with"]) if "with" in query else before.other,
         image=_number(query["image"]) if "image" in query else before.image,
