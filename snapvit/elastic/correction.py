@@ -20,6 +20,8 @@ from snapvit.artifacts import Damping, Floats, Ints, LayerStatistics
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
 
+NOISE = 1e-10  # a variance below this share of the squares is rounding of float32; nothing is to be learned from it
+
 
 class Moments:
     """Mean and centred scatter of the tokens that a layer read so far; no token is kept."""
@@ -31,6 +33,7 @@ class Moments:
 
     def add(self, tokens: Tensor) -> None:
         """Take in tokens (N, width), centred by their own mean first, so that a large mean costs no precision."""
+        tokens = tokens.float()
         mean = tokens.mean(0)
         centred = tokens - mean
         share = len(tokens) / (self.count + len(tokens))
@@ -112,12 +115,13 @@ class Factor:
 
     def __init__(self, layer: nn.Linear, mean: Tensor, covariance: Tensor, damping: Damping, share: float) -> None:
         """The layer's columns, mean (n,) and covariance (n, n) stand in the order in which a cut keeps them."""
-        weight = layer.weight.detach()
+        weight = layer.weight.detach().float()
         self.count = len(mean)  # n
         self.mean = mean
         self.full_bias = weight @ mean + (0 if layer.bias is None else layer.bias.detach())
         damped = covariance.double()
-        damped.diagonal().add_(ridge_of(covariance, damping, share))
+        noise = NOISE * float((covariance.diagonal() + mean.square()).mean())
+        damped.diagonal().add_(ridge_of(covariance, damping, share) + noise or 1.0)
         self.lower = torch.linalg.cholesky(damped).float()
         # W L. Its first k columns are W_kept L_kk + W_cut L_cut,k, so that one solve with L_kk is the corrected weight.
         self.product = weight @ self.lower
@@ -130,10 +134,10 @@ class Factor:
 
 
 def ridge_of(covariance: Tensor, damping: Damping, share: float) -> float:
-    """What is added to the diagonal: a share of its mean, 95th percentile or maximum; 1 where nothing varies."""
+    """What is added to the diagonal: a share of its mean, 95th percentile or maximum."""
     diagonal = covariance.diagonal().double()
     of = {"mean": diagonal.mean, "max": diagonal.max, "p95": lambda: torch.quantile(diagonal, 0.95)}[damping]()
-    return share * float(of) or 1.0
+    return share * float(of)
 
 
 class Correction(Protocol):

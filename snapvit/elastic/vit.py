@@ -126,7 +126,7 @@ def _lasting() -> Iterator[None]:
 def _read_corrected(layer: nn.Linear, factor: Factor) -> None:
     kept = layer.weight.shape[1]
     if kept < factor.count:
-        layer.weight.data, layer.bias.data = factor.solve(kept)
+        layer.weight.data, layer.bias.data = (numbers.to(layer.weight.dtype) for numbers in factor.solve(kept))
 
 
 class ElasticViT:

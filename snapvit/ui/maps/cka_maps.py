@@ -141,9 +141,9 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
         counts = cut_at(results.ranking, mlp, heads)
         how = ", its weights corrected," if results.correct else ""
         words = (
-            f"The model cut at {choice.sparsity:.1%}{how} on the same {cut.images:,} images. Empty rows and columns "
-            f"are the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons it keeps "
-            f"({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
+            f"The model cut at {choice.sparsity:.1%}{how} on the same {cut.images:,} images. Empty rows and "
+            f"columns are the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons "
+            f"it keeps ({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
         )
         values = cut.values
         if view == "difference":
