@@ -15,7 +15,7 @@ ui.page_title(
     "How far can this model be cut?",
     terms=(
         *("block", "cosine", "cut", "embedding", "floor", "gallery", "head", "k-NN", "latency", "MACs", "MLP"),
-        *("neuron", "parameters", "query", "ranking", "sparsity", "top-1", "Wilson interval"),
+        *("neuron", "parameters", "query", "ranking", "sparsity", "top-1", "weight correction", "Wilson interval"),
     ),
 )
 

@@ -24,6 +24,11 @@ class Term:
 
 
 TERMS: dict[str, Term] = {
+    "weight correction": Term(
+        "After a cut, the layers that read its neurons and heads are solved again on those that stay, to give "
+        "the full layer's output back as well as possible: least squares in closed form, without labels or training.",
+        "The switch in the sidebar",
+    ),
     "patch": Term(
         "A small square of the image. A ViT cuts the image into patches and works on one vector for each.",
         "The inputs of every run",

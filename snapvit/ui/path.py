@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
-from snapvit.evaluation.paired import PairedComparison, compare, unpack_answers
+from snapvit.evaluation.paired import PairedComparison, answers_of, compare
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
@@ -44,7 +43,7 @@ def beside_full(results: RunResults, m: Measurement) -> PairedComparison | None:
     full = None if results.measurements is None else results.measurements.find(0.0, 0.0)
     if full is None or full.answers is None or m.answers is None:
         return None
-    return compare(*(unpack_answers(np.frombuffer(bytes.fromhex(c.answers), np.uint8), c.queries) for c in (full, m)))
+    return compare(answers_of(full), answers_of(m))
 
 
 def latency_of(results: RunResults, m: Measurement) -> Latency | None:

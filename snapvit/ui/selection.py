@@ -226,6 +226,24 @@ def number_setting(name: str, least: float, most: float, default: float) -> floa
     return value
 
 
+def limit_setting(name: str) -> float | None:
+    """Like `setting`, of a number that is not negative, or none."""
+    key = setting_key(name)
+    if _is_asked(key):
+        st.session_state[key] = _positive(_asked(name, ""))
+    value = st.session_state[key]
+    _keep(name, "" if value is None else _text(value), "")
+    return value
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
 def _is_asked(key: str) -> bool:
     """Whether the page's setting is to be looked up; at other times its widget has it."""
     return key not in st.session_state or _went_through_history()
@@ -239,8 +257,12 @@ def _asked(name: str, default: str) -> str:
 
 def _keep(name: str, value: str, default: str) -> None:
     st.session_state.setdefault(SETTINGS, {})[st.session_state.get(PAGE), name] = value
-    if st.query_params.get(name, default) != value:
+    if st.query_params.get(name, default) == value:
+        return
+    if value:
         st.query_params[name] = value
+    else:
+        del st.query_params[name]
 
 
 def _sparsity(text: str | None, default: float) -> float:
