@@ -89,6 +89,7 @@ class RunConfig:
         floors = Floors(float(self.floors.neurons), float(self.floors.heads))
         pairs = tuple((float(mlp), float(heads)) for mlp, heads in self.search.pairs)
         object.__setattr__(self, "floors", floors)
+        object.__setattr__(self, "correction", replace(self.correction, share=float(self.correction.share)))
         object.__setattr__(self, "search", replace(self.search, pairs=pairs))
 
     @property
