@@ -100,7 +100,9 @@ def test_views_go_together_as_far_as_they_fit(topology, together):
     all_views = work.curvature_batch * 12 * topology.tokens * backward_token_bytes(topology)
     held = topology.blocks * (topology.hidden + topology.heads * topology.head_width) * topology.width * 4
     one_layer = 12 * topology.tokens * topology.hidden * 4 + 128e6
-    assert together == 12 or work.largest_batch_bytes < all_views * together / 12 + held + 3 * one_layer
+    curvature = all_views * together / 12 + held + 3 * one_layer
+    correction = work.correction_bytes + 0.3e9  # with a batch on its way through the model
+    assert together == 12 or work.largest_batch_bytes < max(curvature, correction)
 
 
 @pytest.mark.parametrize("size", [32, 96])
