@@ -77,7 +77,7 @@ def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
     shipped.forget(REQUEST.run, ["evaluation"])
     app = opened("pages/sparsity.py", mode=mode, max_params="1.5")
     if mode == "budget":
-        assert re.search(r"Cut to \d+\.\d% sparsity", words(app))
+        assert re.search(r"The least cut on the path: \d+\.\d%", words(app))
         assert metric(app, "k-NN top-1") == "–"
     if mode == "ratios":
         assert "Nobody measured this cut yet" in words(app)
