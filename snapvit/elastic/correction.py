@@ -3,7 +3,7 @@
 A cut layer's output is a linear function of what stays, so its weight and bias can give the full layer's output back
 as well as possible, in closed form and without labels or training (design section 2). What is needed of the images is
 the mean and covariance of the layer's input in the full model. As every cut of a block is a prefix of one order, one
-Cholesky factor of the reordered covariance serves them all: a cut is one triangular solve.
+Cholesky factor of the reordered covariance serves them all: a cut is one product of matrices.
 """
 
 from __future__ import annotations
@@ -122,15 +122,23 @@ class Factor:
         damped = covariance.double()
         noise = NOISE * float((covariance.diagonal() + mean.square()).mean())
         damped.diagonal().add_(ridge_of(covariance, damping, share) + noise or 1.0)
-        self.lower = torch.linalg.cholesky(damped).float()
-        # W L. Its first k columns are W_kept L_kk + W_cut L_cut,k, so that one solve with L_kk is the corrected weight.
-        self.product = weight @ self.lower
+        lower = torch.linalg.cholesky(damped).float()
+        self.product = weight @ lower  # W L
+        self.inverse = torch.linalg.solve_triangular(lower, torch.eye(self.count, device=lower.device), upper=False)
 
-    def solve(self, kept: int) -> tuple[Tensor, Tensor]:
-        """Weight (D, kept) and bias (D,) that give the full layer's output back best from the first `kept` inputs."""
-        lower, product = self.lower[:kept, :kept], self.product[:, :kept]
-        weight = torch.linalg.solve_triangular(lower, product, upper=False, left=False)
-        return weight.contiguous(), self.full_bias - weight @ self.mean[:kept]
+    def solve(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (D, k) and bias (D,) that give the full layer's output back best from the first k inputs.
+
+        `kept`, (D, k), are the layer's own weights of these. What is added to them is W_cut G_cut,kept G_kept,kept^-1,
+        and as G = L L' it is, by blocks of L and of its inverse, both (W L)_kept L^-1_kept,kept - W_kept and
+        -(W L)_cut L^-1_cut,kept: the first is the shorter product where little is kept, the second where much is.
+        """
+        k = kept.shape[1]
+        if 2 * k < self.count:
+            weight = self.product[:, :k] @ self.inverse[:k, :k]
+        else:
+            weight = torch.addmm(kept.float(), self.product[:, k:], self.inverse[k:, :k], alpha=-1)
+        return weight, self.full_bias - weight @ self.mean[:k]
 
 
 def ridge_of(covariance: Tensor, damping: Damping, share: float) -> float:

@@ -124,9 +124,9 @@ def _lasting() -> Iterator[None]:
 
 
 def _read_corrected(layer: nn.Linear, factor: Factor) -> None:
-    kept = layer.weight.shape[1]
-    if kept < factor.count:
-        layer.weight.data, layer.bias.data = (numbers.to(layer.weight.dtype) for numbers in factor.solve(kept))
+    if layer.weight.shape[1] < factor.count:
+        solved = factor.solve(layer.weight.data)
+        layer.weight.data, layer.bias.data = (numbers.to(layer.weight.dtype) for numbers in solved)
 
 
 class ElasticViT:
