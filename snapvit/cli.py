@@ -133,10 +133,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     scores.add_argument("--force", action="store_true", help="replace the file where it exists")
 
+    _add_export(add)
+
     imported = add("import", _import, "make a run of published scores alone, to look at without weights or images")
     imported.add_argument("file", type=absolute, metavar="FILE", help="a file of published scores")
     imported.add_argument("--model", metavar="NAME", help="its timm model, where the file names one that is not known")
     return parser
+
+
+def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """`export` and `finetune`."""
+    export = add("export", _export, "write a cut of a run as a model of its own, proven by a fresh process")
+    export.add_argument("run", metavar="RUN", help=RUN_HELP)
+    export.add_argument("--mlp", type=float, metavar="R", help="share of MLP neurons to remove")
+    export.add_argument("--heads", type=float, metavar="R", help="share of heads to remove")
+    export.add_argument(
+        "--elastic", action="store_true", help="the whole model with its ranking instead, to be cut when it is loaded"
+    )
+    export.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
+    export.add_argument(
+        "--format",
+        type=lambda text: text.split(","),
+        default=["safetensors"],
+        metavar="NAMES",
+        help="of safetensors (always written), onnx and program (torch.export), with commas between",
+    )
+
+    tune = add("finetune", _finetune, "train an exported model towards the whole model's embeddings, without labels")
+    tune.add_argument("export", type=absolute, metavar="EXPORT", help="folder that `export` wrote")
+    tune.add_argument("--data", required=True, metavar="SOURCE", help="images, as for `run`; labels are not read")
+    tune.add_argument("--epochs", type=int, default=1, metavar="N", help="passes over the images (default: 1)")
+    tune.add_argument("--rate", type=float, default=1e-4, metavar="X", help="learning rate at first (default: 1e-4)")
+    tune.add_argument("--batch", type=int, default=64, metavar="N", help="images a step (default: 64)")
+    tune.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
@@ -260,6 +289,26 @@ def _import(args: argparse.Namespace, store: Store) -> Answer:
     return _summary_dict(summary) | {"costs_known": facts.costs is not None}, (
         f"Run {run} holds the scores in {args.file.name}, of {facts.model}: {costs}."
     )
+
+
+def _export(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.exporting import export_run, exported_dict, exported_sentence
+
+    ratios = None if args.elastic else (args.mlp, args.heads)
+    if (None in (args.mlp, args.heads)) is not args.elastic or (args.mlp is None) is not (args.heads is None):
+        raise InputError("What to export is not clear; give --mlp and --heads together, or --elastic alone.")
+    exported = export_run(store, args.run, ratios, args.out, args.format, Reporter(_ProgressLine()))
+    return {"run": args.run} | exported_dict(exported), exported_sentence(exported)
+
+
+def _finetune(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.exporting import exported_dict, exported_sentence
+    from snapvit.pipeline.finetuning import Tuning, finetune
+
+    tuning = Tuning(args.epochs, args.rate, args.batch)
+    tuned, exported = finetune(store, args.export, args.data, args.out, tuning, Reporter(_ProgressLine()))
+    went = f"Cosine to the whole model on {tuned['held_out']} images held out: {tuned['cosine_before']:.4f} before, "
+    return tuned | exported_dict(exported), f"{went}{tuned['cosine_after']:.4f} after. {exported_sentence(exported)}"
 
 
 def _ranking(args: argparse.Namespace, store: Store) -> Answer:

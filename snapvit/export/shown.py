@@ -98,7 +98,8 @@ def data_config(preprocess: Preprocess) -> dict[str, Any]:
 
 
 def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Embedding (B, D) and what the head says of it (B, classes), which is the embedding where there is none."""
+    """Embedding (B, D) and what the head says of it (B, classes), which is the embedding where there is none; both on
+    the CPU."""
     with torch.no_grad():
-        features = model.forward_features(images)
-        return model.forward_head(features, pre_logits=True), model.forward_head(features)
+        features = model.forward_features(images.to(next(model.parameters()).device))
+        return model.forward_head(features, pre_logits=True).cpu(), model.forward_head(features).cpu()
