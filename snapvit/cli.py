@@ -295,7 +295,7 @@ def _export(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.exporting import export_run, exported_dict, exported_sentence
 
     ratios = None if args.elastic else (args.mlp, args.heads)
-    if (None in (args.mlp, args.heads)) is not args.elastic or (args.mlp is None) is not (args.heads is None):
+    if [args.mlp, args.heads].count(None) != (2 if args.elastic else 0):
         raise InputError("What to export is not clear; give --mlp and --heads together, or --elastic alone.")
     exported = export_run(store, args.run, ratios, args.out, args.format, Reporter(_ProgressLine()))
     return {"run": args.run} | exported_dict(exported), exported_sentence(exported)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def export_run(
             found = stored.measurement(cut.mlp, cut.heads)
             measured = None if found is None else Measured(found, stored.measurement(0, 0))
             draft = draft_cut(elastic, cut, origin, images, measured)
-    return hand_over(draft, target, formats, seconds, reporter.check, lambda text: reporter.event("note", text))
+    return hand_over(draft, target, formats, seconds, reporter.check, partial(reporter.event, "note"))
 
 
 def origin_of(workspace: Workspace) -> Origin:
