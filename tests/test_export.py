@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,6 @@ from snapvit.models.spec import ModelSpec
 
 PAIRS = ((0.35, 0.2), (0.65, 0.5), (0.95, 0.8))
 DEIT = Path(__file__).parents[2] / "shared" / "reference" / "deit_tiny_patch16_224.safetensors"
-# Two blocks are enough to tell right from wrong, and of SigLIP's base model to write quickly.
 MODELS = (
     "bundled",
     "DeiT-Tiny",
@@ -68,7 +68,7 @@ def of_loaded(loaded: LoadedModel, images: int) -> Subject:
 
 def random_subject(name: str, randomise) -> Subject:
     size = SIZES[name]
-    arguments = {"img_size": size, "depth": 2, "num_classes": 7}
+    arguments = {"img_size": size, "depth": 2, "num_classes": 7}  # two blocks are enough to tell right from wrong
     with torch.random.fork_rng():
         model = timm.create_model(name, **arguments)
     randomise(model, 0)
@@ -226,7 +226,7 @@ def test_the_config_says_what_is_kept_and_what_images_are_wanted(proofs, subject
 
 
 @pytest.mark.skipif(any(find_spec(name) is None for name in PACKAGES), reason="requirements-export.txt")
-@pytest.mark.parametrize("key", [("bundled", PAIRS[2]), (MODELS[4], "emptied"), (MODELS[5], PAIRS[0])], ids=str)
+@pytest.mark.parametrize("key", [("bundled", PAIRS[2]), (MODELS[4], "emptied")], ids=str)
 def test_onnx_and_the_exported_program_agree_for_any_number_of_images(proofs, tmp_path, key):
     """Of two images at once they were written; here four, and one."""
     _, draft, folder = proofs[key]
@@ -271,8 +271,6 @@ def test_no_other_share_can_be_left_out_of_one_cut(proofs, ratios):
 
 @pytest.mark.parametrize("damage", ["no config", "not ours", "later", "no numbers", "cut off", "misfit"])
 def test_a_folder_that_is_no_export_is_named(proofs, tmp_path, damage):
-    import shutil
-
     folder = tmp_path / "export"
     shutil.copytree(proofs["bundled", PAIRS[2]][2], folder)
     config = json.loads((folder / "config.json").read_text())

@@ -150,6 +150,33 @@ def test_the_correction_is_least_squares_on_the_kept_inputs(keep, has_bias):
     np.testing.assert_allclose(found_bias.numpy(), want[-1], rtol=1e-4, atol=1e-6)
 
 
+def test_cut_py_corrects_the_layers_it_has_factors_of(tiny_vit, anatomy):
+    """And those alone, heads by whole heads; a whole layer needs none."""
+    ranking, topology = ranking_for(anatomy.topology), anatomy.topology
+    tensors = dict(tiny_vit.state_dict())
+    config = {"kept_heads": [topology.heads] * 3, "elastic": {"mlp_protected": 0, "heads_protected": 0}}
+    order = {"mlp": torch.from_numpy(ranking.mlp), "heads": torch.from_numpy(ranking.head)}
+    generator, factors = torch.Generator().manual_seed(0), {}
+    for layer, width in (("blocks.0.mlp.fc2", topology.hidden), ("blocks.1.attn.proj", topology.width)):
+        factors[f"{layer}.factor"] = torch.randn(width, width, generator=generator).tril() + 5 * torch.eye(width)
+        factors[f"{layer}.mean"] = torch.randn(width, generator=generator)
+    left, plain = shipped_cut.cut(config, tensors, order, 0.5, 0.7)
+    _, found = shipped_cut.cut(config, tensors, order | factors, 0.5, 0.7)
+    changed = set()
+    for layer, keep in (
+        ("blocks.0.mlp.fc2", left["kept_neurons"][0]),
+        ("blocks.1.attn.proj", 8 * left["kept_heads"][1]),
+    ):
+        weight, bias = tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]
+        want = shipped_cut.corrected(weight, bias, keep, factors[f"{layer}.factor"], factors[f"{layer}.mean"])
+        assert keep < weight.shape[1]
+        assert all(torch.equal(found[f"{layer}.{name}"], w) for name, w in zip(("weight", "bias"), want, strict=True))
+        changed |= {f"{layer}.weight", f"{layer}.bias"}
+    assert {name for name in plain if not torch.equal(plain[name], found[name])} == changed
+    _, whole = shipped_cut.cut(config, tensors, order | factors, 0.0, 0.0)
+    assert all(torch.equal(whole[name], tensor) for name, tensor in tensors.items())
+
+
 @pytest.mark.parametrize("floors", [Floors(), Floors(0, 0)], ids=["floors", "no floors"])
 @pytest.mark.parametrize("ratio", [0.0, 0.29, 0.5, 0.97])
 def test_cut_py_keeps_what_the_ranking_says(anatomy, floors, ratio):

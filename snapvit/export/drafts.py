@@ -19,7 +19,7 @@ from snapvit.elastic.structure import structure_diff
 from snapvit.elastic.vit import ElasticViT
 from snapvit.export.card import Measured, cut_card, elastic_card
 from snapvit.export.proof import Proof, Sample
-from snapvit.export.shown import Blueprint, Shown, blueprint_of, data_config, outputs, shown_tensors
+from snapvit.export.shown import Blueprint, Shown, blueprint_of, data_config, outputs, shown_params, shown_tensors
 from snapvit.machine import this_machine
 from snapvit.models.loading import LoadedModel
 
@@ -105,8 +105,7 @@ def draft_elastic(
     samples = []
     for pair in ELASTIC_PAIRS:
         elastic.keep(cut_at(ranking, *pair))
-        params = shown_tensors(elastic.model).params
-        samples.append(Sample(images, *outputs(elastic.model, images), params, pair))
+        samples.append(Sample(images, *outputs(elastic.model, images), shown_params(elastic.model), pair))
     elastic.show_all()
     shown = shown_tensors(elastic.model)
     config = _config(origin, shown, {})

@@ -102,6 +102,7 @@ def latency(job: dict[str, Any], model: nn.Module, images: Tensor) -> dict[str, 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
     """What is found out about one folder."""
+    torch.set_num_threads(job["threads"])
     samples, model = load_file(job["samples"]), loaded(job)
     model, images = model.to(job["device"]), samples["images"].to(job["device"])
     found = outputs(model, images)

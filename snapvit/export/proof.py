@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -90,7 +91,8 @@ def _fresh_answers(
         tensors = {"images": sample.images, "embedding": sample.embedding, "logits": sample.logits}
         save_file({name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}, samples)
         job = {"folder": str(trial.folder), "samples": str(samples), "device": device, "seconds": trial.seconds}
-        jobs.append(job | {"ratios": sample.ratios, "elastic": trial.elastic})
+        job |= {"ratios": sample.ratios, "elastic": trial.elastic}
+        jobs.append(job | {"threads": torch.get_num_threads()})  # as in this process, so that sums are alike
     (scratch / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     said, complained = scratch / "said.txt", scratch / "complained.txt"
     with (scratch / "jobs.json").open() as asked, said.open("w") as out, complained.open("w") as err:

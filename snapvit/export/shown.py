@@ -58,24 +58,22 @@ class Shown:
 
 def shown_tensors(model: nn.Module) -> Shown:
     """Copies of all that `model`, held by an ElasticViT, shows; of a block's part without units its last bias alone."""
-    heads = tuple(block.attn.num_heads for block in model.blocks)
-    neurons = tuple(block.mlp.fc2.in_features for block in model.blocks)
-    found = _by_part(model)
-    for b in range(len(model.blocks)):
-        for part, last, kept in (("attn", "proj", heads[b]), ("mlp", "fc2", neurons[b])):
-            prefix = f"blocks.{b}.{part}."
-            gone = (
-                [] if kept else [name for name in found if name.startswith(prefix) and name != f"{prefix}{last}.bias"]
-            )
-            for name in gone:
-                del found[name]
+    tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in _views(model).items()}
+    return Shown(tensors, shown_params(model), *_kept(model))
+
+
+def shown_params(model: nn.Module) -> int:
+    """Parameters of what `model` shows."""
     parameters = {name for name, _ in model.named_parameters()}
-    params = sum(tensor.numel() for name, tensor in found.items() if name in parameters)
-    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in found.items()}
-    return Shown(tensors, params, heads, neurons)
+    return sum(tensor.numel() for name, tensor in _views(model).items() if name in parameters)
 
 
-def _by_part(model: nn.Module) -> dict[str, Tensor]:
+def _kept(model: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Heads and neurons of each block."""
+    return tuple(b.attn.num_heads for b in model.blocks), tuple(b.mlp.fc2.in_features for b in model.blocks)
+
+
+def _views(model: nn.Module) -> dict[str, Tensor]:
     """Every tensor as timm lays it out: the rows of stacked layers are [part, unit, width] again."""
     # In timm the zeros that EvaAttention adds to its keys belong to no state, but they are as wide as the heads.
     found = model.state_dict() | {name: t for name, t in model.named_buffers() if name.endswith("attn.k_bias")}
@@ -83,6 +81,11 @@ def _by_part(model: nn.Module) -> dict[str, Tensor]:
         if isinstance(layer, StackByUnit):
             for name, tensor in layer.named_parameters():
                 found[f"{path}.{name}"] = tensor.data.transpose(0, 1).flatten(0, 2)
+    for b, (heads, neurons) in enumerate(zip(*_kept(model), strict=True)):
+        for part, last, kept in (("attn", "proj", heads), ("mlp", "fc2", neurons)):
+            prefix, bias = f"blocks.{b}.{part}.", f"blocks.{b}.{part}.{last}.bias"
+            if not kept:
+                found = {n: t for n, t in found.items() if not n.startswith(prefix) or n == bias}
     return found
 
 
