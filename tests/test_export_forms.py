@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from timm.models.eva import EvaAttention
 
@@ -16,6 +17,7 @@ from snapvit.export import cut as shipped_cut
 from snapvit.export import load as shipped_load
 from snapvit.export.shown import outputs, pooling_of, shown_tensors
 from snapvit.models.anatomy import describe
+from snapvit.models.pooling import set_pool
 
 PAIRS = ((0.35, 0.2), (0.65, 0.5), (0.95, 0.8))
 
@@ -127,6 +129,32 @@ def test_a_missing_tensor_is_named(tiny_vit, anatomy):
     }
     with pytest.raises(ValueError, match=r"lacks norm\.bias"):
         shipped_load.build(config, tensors)
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"),
+    [
+        ("vit_base_patch16_siglip_224", "model"),
+        ("vit_base_patch16_siglip_224", "mean"),
+        ("vit_small_patch16_dinov3", "token"),
+        ("deit_tiny_patch16_224", "mean"),
+    ],
+)
+def test_the_embedding_is_made_as_it_was_asked_for(name, pool):
+    """Attention pooling that was set aside, and pooling that is not timm's own, come back so."""
+    arguments = {"img_size": 48, "depth": 1}
+    with torch.random.fork_rng():
+        model = timm.create_model(name, **arguments).eval()
+    set_pool(model, pool, name)
+    topology, images = describe(model).topology, torch.randn(2, 3, 48, 48)
+    config = {
+        "model": {"name": name, "arguments": arguments, "attributes": pooling_of(model)},
+        "kept_heads": [topology.heads],
+        "kept_neurons": [topology.hidden],
+    }
+    built = shipped_load.build(config, dict(model.state_dict()))
+    for found, want in zip(outputs(built, images), outputs(model, images), strict=True):
+        torch.testing.assert_close(found, want)
 
 
 @pytest.mark.parametrize("has_bias", [True, False], ids=["bias", "no bias"])

@@ -44,7 +44,7 @@ def need_onnx() -> None:
     if missing:
         raise InputError(
             f"ONNX was asked for, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; "
-            "install them with `pip install -r requirements-export.txt`, or leave onnx out of the formats."
+            f"`pip install {' '.join(PACKAGES)}` (requirements-export.txt), or leave onnx out of the formats."
         )
 
 

@@ -164,7 +164,9 @@ def other_error(file: Path, sample: Sample) -> float:
     errors = []
     for first in (None, 1):
         found = run(file, sample.images[:first])  # a model without a head has one output alone
-        errors += [np.abs(out - w[:first]).max() / np.abs(w).max() for out, w in zip(found, wanted, strict=False)]
+        errors += [
+            np.abs(out - w[:first]).max() / (np.abs(w).max() or 1) for out, w in zip(found, wanted, strict=False)
+        ]
     worst = float(np.max(errors))  # NaN stays NaN
     if not worst <= OTHER_TOLERANCE:
         raise _refused(
