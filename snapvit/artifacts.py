@@ -251,6 +251,52 @@ class LayerStatistics:
 
 
 @dataclass(frozen=True)
+class BlockSize:
+    """What one block has that a cut can take, and what it costs."""
+
+    neurons: int
+    heads: int
+    attention_width: int  # all heads together
+    mlp_params: int
+    attention_params: int
+    mlp_macs: int  # of one image's forward pass
+    attention_macs: int
+
+    @property
+    def params(self) -> int:
+        """Of its heads and neurons."""
+        return self.mlp_params + self.attention_params
+
+    @property
+    def macs(self) -> int:
+        """Of its heads and neurons."""
+        return self.mlp_macs + self.attention_macs
+
+
+@dataclass(frozen=True)
+class StructureDiff:
+    """Every block before and after a cut; the rest is what no block's heads and neurons own, such as the patches'
+    projection, norms, the biases of the layers that read them, and the classification head."""
+
+    full: tuple[BlockSize, ...]  # (L,)
+    cut: tuple[BlockSize, ...]  # (L,)
+    rest_params: tuple[int, int]  # before, after
+    rest_macs: tuple[int, int]
+
+    @property
+    def params(self) -> tuple[int, int]:
+        """Of the whole model, before and after."""
+        before, after = (sum(block.params for block in blocks) for blocks in (self.full, self.cut))
+        return before + self.rest_params[0], after + self.rest_params[1]
+
+    @property
+    def macs(self) -> tuple[int, int]:
+        """Of the whole model, before and after."""
+        before, after = (sum(block.macs for block in blocks) for blocks in (self.full, self.cut))
+        return before + self.rest_macs[0], after + self.rest_macs[1]
+
+
+@dataclass(frozen=True)
 class AttentionShares:
     """Shares of attention that one cut model gives to each patch of N images; R x C patches.
 

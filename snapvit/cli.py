@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from snapvit.artifacts import RunFacts, SearchHistory
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
+from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
@@ -135,10 +136,47 @@ def _parser() -> argparse.ArgumentParser:
     )
     scores.add_argument("--force", action="store_true", help="replace the file where it exists")
 
+    _add_export(add)
+
     imported = add("import", _import, "make a run of published scores alone, to look at without weights or images")
     imported.add_argument("file", type=absolute, metavar="FILE", help="a file of published scores")
     imported.add_argument("--model", metavar="NAME", help="its timm model, where the file names one that is not known")
     return parser
+
+
+def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """`export` and `finetune`."""
+    export = add("export", _export, "write a cut of a run as a model of its own, proven by a fresh process")
+    export.add_argument("run", metavar="RUN", help=RUN_HELP)
+    export.add_argument("--mlp", type=float, metavar="R", help="share of MLP neurons to remove")
+    export.add_argument("--heads", type=float, metavar="R", help="share of heads to remove")
+    for name, what in (("macs", "multiply-accumulates an image"), ("params", "parameters"), ("ms", "ms an image here")):
+        export.add_argument(
+            f"--max-{name}",
+            type=_amount,
+            metavar="X",
+            help=f"instead of the shares: the best measured cut with at most so many {what}, such as 1.5G or 800k",
+        )
+    export.add_argument("--correct", action="store_true", help="with the weights solved again on what is kept")
+    export.add_argument(
+        "--elastic", action="store_true", help="the whole model with its ranking instead, to be cut when it is loaded"
+    )
+    export.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
+    export.add_argument(
+        "--format",
+        type=lambda text: text.split(","),
+        default=["safetensors"],
+        metavar="NAMES",
+        help="of safetensors (always written), onnx and program (torch.export), with commas between",
+    )
+
+    tune = add("finetune", _finetune, "train an exported model towards the whole model's embeddings, without labels")
+    tune.add_argument("export", type=absolute, metavar="EXPORT", help="folder that `export` wrote")
+    tune.add_argument("--data", required=True, metavar="SOURCE", help="images, as for `run`; labels are not read")
+    tune.add_argument("--epochs", type=int, default=1, metavar="N", help="passes over the images (default: 1)")
+    tune.add_argument("--rate", type=float, default=1e-4, metavar="X", help="learning rate at first (default: 1e-4)")
+    tune.add_argument("--batch", type=int, default=64, metavar="N", help="images a step (default: 64)")
+    tune.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
@@ -263,6 +301,50 @@ def _import(args: argparse.Namespace, store: Store) -> Answer:
     return _summary_dict(summary) | {"costs_known": facts.costs is not None}, (
         f"Run {run} holds the scores in {args.file.name}, of {facts.model}: {costs}."
     )
+
+
+def _export(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.budgets import best_cut
+    from snapvit.pipeline.exporting import export_run, exported_dict, exported_sentence
+
+    budget = Budget(args.max_params, args.max_macs, args.max_ms)
+    shares = [args.mlp, args.heads]
+    asked = [shares != [None, None], budget != Budget(), args.elastic]
+    if asked.count(True) != 1 or shares.count(None) == 1:
+        raise InputError(
+            "What to export is not clear; give --mlp and --heads together, or limits (--max-macs, --max-params, "
+            "--max-ms), or --elastic."
+        )
+    said, ratios = "", None if args.elastic else (args.mlp, args.heads)
+    if budget != Budget():
+        best = best_cut(replace(load_results(store, args.run), correct=args.correct), budget)
+        ratios, said = (best.choice.mlp, best.choice.heads), f"{within(best, budget)} "
+    reporter = Reporter(_ProgressLine())
+    exported = export_run(store, args.run, ratios, args.out, args.format, reporter, correct=args.correct)
+    content = {"run": args.run, "mlp": ratios and ratios[0], "heads": ratios and ratios[1], "correct": args.correct}
+    return content | exported_dict(exported), said + exported_sentence(exported)
+
+
+def _amount(text: str) -> float:
+    """`1.5G`, `800k` or a plain number."""
+    size = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1:], 1.0)
+    try:
+        value = float(text[:-1] if size > 1 else text) * size
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount; write it as 1.5G, 800k or 20")
+    return value
+
+
+def _finetune(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.exporting import exported_dict, exported_sentence
+    from snapvit.pipeline.finetuning import Tuning, finetune
+
+    tuning = Tuning(args.epochs, args.rate, args.batch)
+    tuned, exported = finetune(store, args.export, args.data, args.out, tuning, Reporter(_ProgressLine()))
+    went = f"Cosine to the whole model on {tuned['held_out']} images held out: {tuned['cosine_before']:.4f} before, "
+    return tuned | exported_dict(exported), f"{went}{tuned['cosine_after']:.4f} after. {exported_sentence(exported)}"
 
 
 def _ranking(args: argparse.Namespace, store: Store) -> Answer:

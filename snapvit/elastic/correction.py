@@ -84,9 +84,9 @@ def collect_statistics(model: nn.Module, anatomy: Anatomy, batches: Iterable[Ten
             images += len(batch)
     return LayerStatistics(
         neuron_means=_stacked(m.mean for m in neurons),
-        neuron_covariances=_stacked(_packed(m.covariance) for m in neurons),
+        neuron_covariances=_stacked(packed(m.covariance) for m in neurons),
         head_means=_stacked(m.mean for m in heads),
-        head_covariances=_stacked(_packed(m.covariance) for m in heads),
+        head_covariances=_stacked(packed(m.covariance) for m in heads),
         images=images,
         tokens=neurons[0].count,
     )
@@ -96,7 +96,7 @@ def _stacked(rows: Iterable[Tensor]) -> Floats:
     return np.stack([row.cpu().numpy() for row in rows])
 
 
-def _packed(covariance: Tensor) -> Tensor:
+def packed(covariance: Tensor) -> Tensor:
     """The lower triangle, row by row: half of a symmetric matrix says all."""
     width = len(covariance)
     return covariance[tuple(torch.tril_indices(width, width, device=covariance.device))]

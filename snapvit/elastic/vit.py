@@ -242,6 +242,17 @@ class ElasticViT:
         for layer, bias in self._biases:
             layer.bias.data = bias
 
+    def factors(self) -> list[tuple[Factor, Factor]]:
+        """Each block's correction, of the layers that read its neurons and its heads; none without a correction.
+
+        Shows the whole model.
+        """
+        self.show_all()
+        if self._correction is None:
+            return []
+        with _lasting():
+            return [self._correction.factors(b, *readers) for b, readers in enumerate(self._readers)]
+
     def release(self) -> None:
         """Put every weight back in its first place and give the model its own layers back. Twice is harmless."""
         self._go_back()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapvit.artifacts import LayerStatistics, Ranking
-from snapvit.elastic.correction import Correction
+from snapvit.artifacts import Ranking
 from snapvit.elastic.latency import measure_latencies
 from snapvit.elastic.ranking import cut_at
 from snapvit.machine import this_machine
@@ -14,13 +13,12 @@ from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.running import (
     check_unchanged,
+    correction_of,
     keep_piece,
     machine_latency,
     open_workspace,
-    passing_artifact,
 )
 from snapvit.pipeline.stage import Want
-from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.pipeline.table import of_cut
@@ -53,7 +51,7 @@ def measure_cut(
         return found
     workspace = workspace or open_workspace(store, run)
     check_unchanged(store, run, workspace)
-    correction = _correction(store, workspace, ranking, reporter) if correct else None
+    correction = correction_of(workspace, store, ranking, reporter) if correct else None
     reporter.plan(workspace.effort.cut_units(mlp, heads))
     with workspace.elastic(ranking, correction) as elastic:
         measured = Meter(workspace, elastic, reporter).measure_soon(cut)
@@ -78,7 +76,7 @@ def measure_cuts(
     ranking = stored.need(RANKING)
     check_unchanged(store, run, workspace)
     missing = [pair for pair in pairs if stored.measurement(*pair, correct) is None]
-    correction = _correction(store, workspace, ranking, reporter) if correct else None
+    correction = correction_of(workspace, store, ranking, reporter) if correct else None
     reporter.plan(sum(workspace.effort.cut_units(*pair) for pair in missing))
     with workspace.elastic(ranking, correction) as elastic:
         meter = Meter(workspace, elastic, reporter)
@@ -104,13 +102,6 @@ def _time(
         patience = CUT_SECONDS * len(cuts)  # the worker has other things to do
         found = measure_latencies(elastic, cuts, workspace.loaded.preprocess, reporter.check, patience)
     _keep_piece(store, workspace, want, Latencies.empty(this_machine()).with_rows(found), reporter)
-
-
-def _correction(store: Store, workspace: Workspace, ranking: Ranking, reporter: Reporter) -> Correction:
-    def statistics() -> LayerStatistics:
-        return passing_artifact(workspace, store, reporter, CORRECTION)
-
-    return workspace.correction(ranking, statistics, reporter.check)
 
 
 def _keep(store: Store, workspace: Workspace, measured: Measurement, reporter: Reporter, correct: bool) -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+from snapvit.artifacts import Ranking
+from snapvit.elastic.correction import Correction
 from snapvit.elastic.ranking import check_ratio
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
@@ -19,6 +21,7 @@ from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stage import Context, Stage, Want
 from snapvit.pipeline.stages.attention import EXAMPLES
+from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
 from snapvit.pipeline.workspace import Workspace
@@ -130,6 +133,13 @@ def passing_artifact(workspace: Workspace, store: Store, reporter: Reporter, sta
         reporter.begin(stage.name, units)
         _compute(workspace, store, reporter, want, None)
     return _load(workspace, store, want)
+
+
+def correction_of(workspace: Workspace, store: Store, ranking: Ranking, reporter: Reporter) -> Correction:
+    """What corrects the cuts of this ranking; statistics that are not stored are collected first, and stored."""
+    return workspace.correction(
+        ranking, lambda: passing_artifact(workspace, store, reporter, CORRECTION), reporter.check
+    )
 
 
 def keep_piece(

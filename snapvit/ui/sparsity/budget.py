@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from snapvit.evaluation.budget import Answer, Best, Budget, Choice, PathCosts, meet
-from snapvit.evaluation.paired import describe
+from snapvit.evaluation.budget import Answer, Best, Budget, PathCosts, amount, meet, within
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import measured_on_path, measured_rows
 from snapvit.ui.resources import chosen_live_data
 from snapvit.ui.selection import Selection, limit_setting, put_setting, setting_key
-from snapvit.ui.sparsity.cut_tiles import amount, cut_tiles
+from snapvit.ui.sparsity.cut_tiles import cut_tiles
 from snapvit.ui.sparsity.timing import timing_offer
 from snapvit.ui.sparsity.two_ratios import HEADS
 
@@ -63,41 +62,13 @@ def _best(results: RunResults, best: Best, budget: Budget) -> None:
     """The best measured cut, how far below the limits it lies, and whether it is told apart from the next one."""
     mlp, heads = best.choice.mlp, best.choice.heads
     st.subheader(f"The best measured cut: {mlp:.1%} of neurons, {heads:.1%} of heads removed")
-    st.markdown(" ".join([_room(best.choice, budget), _beside(best)]))
+    st.markdown(within(best, budget))
     cut_tiles(results, best.choice.params, best.choice.macs, best.choice.quality, key="best_tiles")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Take this cut", icon=":material/check:", key="take_best", type="primary", on_click=_take, args=(mlp, heads)
         )
         st.caption("It becomes the cut that all pages show. Picked as the best of many, its number flatters a little.")
-
-
-def _room(choice: Choice, budget: Budget) -> str:
-    """How far below each limit a cut lies."""
-    latency = None if choice.quality is None else choice.quality.latency_ms
-    parts = [
-        f"{1 - cost / limit:.1%} below the limit of {written} {name}" if cost < limit else f"at the limit of {written}"
-        for name, cost, limit, written in (
-            ("parameters", choice.params, budget.params, amount(budget.params or 0)),
-            ("MACs", choice.macs, budget.macs, amount(budget.macs or 0)),
-            ("per image", latency, budget.latency_ms, f"{budget.latency_ms or 0:g} ms"),
-        )
-        if limit is not None
-    ]
-    return f"It lies {', and '.join(parts)}."
-
-
-def _beside(best: Best) -> str:
-    """The best cut beside the runner-up; better is only what the paired interval says."""
-    if best.runner_up is None:
-        return "No other measured cut meets the budget."
-    other = best.runner_up.cut
-    which = f"the next best, at {other.mlp:.1%} of neurons and {other.heads:.1%} of heads"
-    if best.pair is None:
-        more = f"{best.cut.cosine:.3f} against {best.runner_up.cosine:.3f}"
-        return f"Its cosine to the full model is the largest: {more} of {which}."
-    verdict = "It does better than" if best.pair.decided else "It cannot be told apart from"
-    return f"{verdict} {which}: {describe(best.pair)}, paired by query."
 
 
 def _take(mlp: float, heads: float) -> None:
