@@ -45,3 +45,4 @@ if mode == "budget":
     st.stop()
 st.markdown(ui.how_to_read(results) + " What stays and what goes was decided once, without labels.")
 cut_details(results, ui.live_cut(results, selection))
+ui.onward("pages/export.py", "Export this cut as a smaller model", selection)

@@ -21,7 +21,8 @@ from snapvit.elastic.ranking import cut_at, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
 from snapvit.export.drafts import ELASTIC_PAIRS, Draft, Origin, draft_cut, draft_elastic
-from snapvit.export.formats import ONNX, PACKAGES, PROGRAM, write_onnx, write_program
+from snapvit.export.extras import PACKAGES
+from snapvit.export.formats import ONNX, PROGRAM, write_onnx, write_program
 from snapvit.export.hand_over import hand_over, write_files
 from snapvit.export.proof import Proof, Trial, other_error, prove
 from snapvit.export.shown import Blueprint, outputs, pooling_of

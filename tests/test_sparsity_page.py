@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from page_checks import opened, words
+from page_checks import metric, opened, words
 from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
@@ -40,10 +40,6 @@ def unlabelled(shipped: Store) -> Store:
 def without_grid(shipped: Store) -> Store:
     drop_grid(shipped, REQUEST.run)
     return shipped
-
-
-def metric(app: AppTest, label: str) -> str:
-    return next(m.value for m in app.metric if m.label == label)
 
 
 def plane(app: AppTest) -> dict[str, dict]:

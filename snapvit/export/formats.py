@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.errors import InputError
+from snapvit.export.extras import onnx_lacks
 
 ONNX, PROGRAM = "model.onnx", "model.pt2"
 OPSET = 18  # the lowest that torch's exporter writes without converting, so that most runtimes read it
 ONE_FILE = 1_900_000_000  # bytes; a protobuf holds less than 2 GB, so larger weights lie beside it
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Outputs(nn.Module):
@@ -40,12 +39,9 @@ class Outputs(nn.Module):
 
 def need_onnx() -> None:
     """Raise InputError where the packages that write and run ONNX are not installed."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"ONNX was asked for, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; "
-            f"`pip install {' '.join(PACKAGES)}` (requirements-export.txt), or leave onnx out of the formats."
-        )
+    lacks = onnx_lacks()
+    if lacks is not None:
+        raise InputError(f"{lacks[:-1]}, or leave onnx out of the formats.")
 
 
 def write_onnx(model: nn.Module, size: tuple[int, int], path: Path) -> None:

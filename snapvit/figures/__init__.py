@@ -12,6 +12,7 @@ from snapvit.figures.neurons import kept_share, neuron_profile, share_marks
 from snapvit.figures.published import published_curves
 from snapvit.figures.ratios import CostGrid, ratio_plane
 from snapvit.figures.search import fitness_curve
+from snapvit.figures.structure_diff import structure_figure, structure_rows
 from snapvit.figures.structures import StructureOrder, pair_marks
 
 __all__ = [
@@ -46,4 +47,6 @@ __all__ = [
     "share_marks",
     "softmax_pair",
     "spectrum",
+    "structure_figure",
+    "structure_rows",
 ]

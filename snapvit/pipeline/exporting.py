@@ -68,7 +68,7 @@ def export_run(
             found = stored.measurement(cut.mlp, cut.heads, correct)
             measured = None if found is None else Measured(found, stored.measurement(0, 0, correct))
             draft = draft_cut(elastic, cut, origin, images, measured)
-    return hand_over(draft, target, formats, seconds, reporter.check, partial(reporter.event, "note"))
+    return hand_over(draft, target, formats, seconds, reporter.check, partial(reporter.event, "step"))
 
 
 def origin_of(workspace: Workspace, correct: bool = False) -> Origin:

@@ -29,6 +29,7 @@ PAGES = (
     ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
     ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
     ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
+    ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
 
@@ -98,9 +99,9 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     st.stop()
 
 
-def onward(file: str, label: str, selection: Selection) -> None:
-    """A link to another page that takes the selection along."""
-    st.page_link(file, label=label, icon=":material/arrow_forward:", query_params=selection.query())
+def onward(file: str, label: str, selection: Selection, **settings: str) -> None:
+    """A link to another page that takes the selection along, and settings of that page."""
+    st.page_link(file, label=label, icon=":material/arrow_forward:", query_params=selection.query() | settings)
 
 
 def _menu(selection: Selection) -> None:

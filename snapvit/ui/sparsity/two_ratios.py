@@ -19,6 +19,7 @@ from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
+from snapvit.ui.page import onward
 from snapvit.ui.path import latency_of, measured_rows
 from snapvit.ui.selection import Selection, number_setting, put_setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles
@@ -47,6 +48,7 @@ def two_ratios(results: RunResults, selection: Selection) -> None:
         warm_up(run)
         offer(task, "Nobody measured this cut yet.", "Measure this cut", icon=":material/straighten:", key="measure")
         early_answer(task)
+    onward("pages/export.py", "Export this cut as a smaller model", selection, mode="ratios", heads=f"{100 * heads:g}")
     rows = measured_rows(results)
     _plane(results, rows, (mlp, heads))
     _grid_offer(results, rows)
