@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from snapvit.errors import InputError
 
@@ -52,15 +52,16 @@ def read_torch_file(
 
     with _in_one_sentence(name):
         is_archive = _check_archive(source, bounds)
-        asked_for = set(get_unsafe_globals_in_checkpoint(_opened(source))) if is_archive else set()
+        with _opened(source) as file:
+            asked_for = set(get_unsafe_globals_in_checkpoint(file)) if is_archive else set()
         enums = {asked for asked in asked_for if enum_module and asked.rpartition(".")[0] == enum_module}
         foreign = asked_for - enums
         if bounds is not None:
             foreign |= _all_names(source, bounds) - enums - TENSOR_NAMES
         if foreign:
             _refuse(f"it asks for {_listed(foreign)}; {WAY_OUT}")
-        with safe_globals([(_enum_text, enum) for enum in enums]):
-            return torch.load(_opened(source), map_location="cpu", weights_only=True)
+        with safe_globals([(_enum_text, enum) for enum in enums]), _opened(source) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
 
 
 class _Refused(Exception):
@@ -89,8 +90,9 @@ def _in_one_sentence(name: str) -> Iterator[None]:
         raise InputError(f"{name} is damaged, or no file that torch.save wrote ({type(error).__name__}).") from error
 
 
-def _opened(source: Path | bytes) -> Path | io.BytesIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else source
+def _opened(source: Path | bytes) -> BinaryIO:
+    """Never a path: torch would go by its ending."""
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _enum_text(*values: Any) -> str:
@@ -112,7 +114,7 @@ def _check_archive(source: Path | bytes, bounds: Bounds | None) -> bool:
         if bounds is not None:
             raise zipfile.BadZipFile
         return False
-    with zipfile.ZipFile(_opened(source)) as archive:
+    with _opened(source) as file, zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
             _refuse("its parts are compressed, which torch.save never does")
@@ -125,9 +127,7 @@ def _check_archive(source: Path | bytes, bounds: Bounds | None) -> bool:
 
 
 def _first_bytes(source: Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source[:4]
-    with source.open("rb") as file:
+    with _opened(source) as file:
         return file.read(4)
 
 
@@ -141,7 +141,7 @@ def _description(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 def _all_names(source: Path | bytes, bounds: Bounds) -> set[str]:
     """All that the pickle asks for, what torch takes for safe included: room for any number of bytes, say."""
-    with zipfile.ZipFile(_opened(source)) as archive:
+    with _opened(source) as file, zipfile.ZipFile(file) as archive:
         pickled = archive.read(_description(archive))
     tuples, names = 0, set()
     for instruction, argument, _ in pickletools.genops(pickled):
