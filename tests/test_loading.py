@@ -114,10 +114,22 @@ def test_a_file_of_tensors_without_a_description_needs_a_name(tmp_path, tiny_vit
         {"config": json.dumps(TINY | {"num_heads": 5})},
         {"config": json.dumps(TINY | {"num_heads": 0})},
         {"config": json.dumps(TINY | {"embed_dim": -24})},
+        {"config": json.dumps(TINY | {"num_heads": -1})},
+        {"config": json.dumps(TINY | {"depth": 1_000_000})},
+        {"config": json.dumps(TINY | {"mlp_ratio": 1e5})},
+        {"config": json.dumps(TINY | {"mlp_ratio": 60, "embed_dim": 12_288})},
+        {"config": json.dumps(TINY | {"act_layer": "no such layer"})},
+        {"config": json.dumps(TINY | {"norm_layer": {"a": 1}})},
+        {"config": "[" * 10_000},
         {"mean": "grey"},
+        {"mean": "nan"},
+        {"mean": "inf"},
         {"std": ""},
+        {"std": "0"},
+        {"std": "-0.5"},
+        {"std": "inf"},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:80],
 )
 def test_a_description_that_makes_no_sense_is_refused(tmp_path, tiny_vit, change):
     path = saved(tmp_path / "mine.safetensors", weights_of(tiny_vit), METADATA | change)

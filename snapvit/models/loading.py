@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ import torch
 from huggingface_hub import constants
 from timm.data import resolve_model_data_config
 from timm.models import vision_transformer
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from snapvit.artifacts import Preprocess
@@ -34,6 +32,7 @@ from snapvit.models.hub import Fetched, fetch_weights, hub_or_its_cache
 from snapvit.models.hub_config import stated_arguments
 from snapvit.models.identity import architecture_of
 from snapvit.models.pooling import set_pool
+from snapvit.models.self_described import KEYS, build_described
 from snapvit.models.spec import BUNDLED, ModelSpec
 
 BUNDLED_CHECKPOINT = Path(__file__).parents[1] / "assets" / "fashion_vit.safetensors"
@@ -112,8 +111,7 @@ def weights_digest(model: nn.Module) -> str:
 def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...], dict[str, Any]]:
     """A plain VisionTransformer whose safetensors metadata holds its `config`, `mean` and `std`; and its config."""
     found = read_checkpoint(path)
-    metadata = found.metadata
-    missing = [key for key in ("config", "mean", "std") if key not in metadata]
+    missing = [key for key in KEYS if key not in found.metadata]
     if missing:
         names = suggested_names(found.content, path.name)
         such_as = f", such as {' or '.join(names)}" if names else ""
@@ -121,14 +119,10 @@ def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...]
             f"{path.name} does not say what model it holds (no {', '.join(missing)} in its metadata); name a timm "
             f"model together with the checkpoint{such_as}."
         )
-    try:
-        config = json.loads(metadata["config"])
-        model = VisionTransformer(**config)
-        mean, std = float(metadata["mean"]), float(metadata["std"])
-    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"The metadata of {path.name} describe no model that can be built ({error}).") from error
+    held = sum(tensor.numel() for tensor in found.content.values() if isinstance(tensor, torch.Tensor))
+    model, preprocess, config = build_described(found.metadata, held, path.name)
     notes = found.notes + load_checkpoint(model, found.content, vision_transformer.checkpoint_filter_fn, path.name)
-    return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3), notes, config
+    return model, preprocess, notes, config
 
 
 def _check_plan(spec: ModelSpec) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from snapvit.errors import InputError
@@ -16,6 +17,7 @@ from snapvit.models.transformers_names import ANCHORS, from_transformers, is_of_
 Weights = dict[str, Tensor]
 
 MOST_LEVELS, MOST_PARTS = 12, 1_000_000  # of nested mappings, and of things in them
+MOST_UNBACKED = 100_000_000  # numbers of a tensor that a file need not hold one by one: sparse or repeated ones
 MOST_PLACES = 24  # that are tried, those with the most of the architecture's names first
 # Names of the patch embedding in layouts that timm's converters or ours turn into timm's own.
 OTHER_ANCHORS = (
@@ -87,9 +89,19 @@ def _walk(content: Mapping[str, Any], file: str) -> Iterator[tuple[tuple[str, ..
                     f"The checkpoint {file} holds more than {MOST_PARTS:,} things; save its weights alone."
                 )
             if isinstance(value, Tensor) and isinstance(inside, Mapping) and isinstance(key, str):
+                _check_extent(key, value, file)
                 yield path, key, value
             elif isinstance(value, Mapping | list | tuple) and len(path) < MOST_LEVELS:
                 waiting.append(((*path, str(key)), value))
+
+
+def _check_extent(name: str, tensor: Tensor, file: str) -> None:
+    """A few bytes can stand for any number of numbers; they are told before anything has to hold them all."""
+    if tensor.is_meta or tensor.numel() <= MOST_UNBACKED:
+        return
+    backed = tensor.layout == torch.strided and not tensor.is_quantized
+    if not backed or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+        raise InputError(f"{file} shows a few numbers as {tensor.numel():,}, in {name[:80]}; save its weights whole.")
 
 
 def _without_wrappers(name: str) -> str:

@@ -21,13 +21,14 @@ from snapvit.errors import InputError
 from snapvit.torch_files import Bounds, read_torch_file
 
 MOST_BYTES = 64 * 2**20  # of a whole file; the scores of a 7 B ViT take 1.3 MB
-BOUNDS = Bounds(MOST_BYTES, most_description=256 * 2**10, most_tuples=1_000)  # of the authors: 1.3 kB, 8
+BOUNDS = Bounds(MOST_BYTES, most_description=256 * 2**10)  # of the authors: 1.3 kB
 ENUMS = "src.models.enums"  # the authors' module whose string enums their files name
 COUNTS = ("num_blocks", "hidden_dim", "embed_dim", "num_heads", "head_dim")
 FLOORS = ("min_hidden_dim_keep_ratio", "min_head_keep_ratio")
 TEXTS = ("model_type", "mlp_architecture")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,99}")  # pages show it, so it may hold no markup
 MLP_KINDS = ("standard", "swiglu")
+MOST_SCORES = 4_000_000  # ranking takes about 100 bytes each; the largest ViT has 330,000 neurons
 MOST_COUNT = 1_000_000  # of blocks, neurons or widths; the largest ViT has 40 blocks of 8,192 neurons
 MOST_ITEMS, MOST_DEPTH = 1_000, 4  # of metadata
 
@@ -141,8 +142,10 @@ def _table(content: dict[str, Any], key: str, shape: tuple[int, int], counts: st
         raise InputError(f"has {key} that are no tensor.")
     if tuple(tensor.shape) != shape:
         raise InputError(f"contradicts itself: {key} is {tuple(tensor.shape)}, but {counts} say {shape}.")
-    if tensor.numel() * 8 > MOST_BYTES:  # one number can be shown any number of times; a copy has them all
-        raise InputError(f"has {key} of more than {MOST_BYTES // 2**20} MB.")
+    if tensor.numel() > MOST_SCORES:
+        raise InputError(f"has {tensor.numel():,} {key}; no model has more than {MOST_SCORES:,} structures to rank.")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+        raise InputError(f"has {key} that show a few numbers many times.")
     table = tensor.numpy()
     bad = int((~np.isfinite(table)).sum())
     if bad:
