@@ -23,7 +23,7 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import POOLS, ModelSpec
-from snapvit.paths import absolute
+from snapvit.paths import absolute, share
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace, Store], Answer] = args.command
     store = Store(args.cache)
     try:
+        if "run" in args:
+            args.run = _run_meant(args.run, store)
         content, text = command(args, store)
     except InputError as error:
         _print_problems(store)
@@ -58,6 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_problems(store)
     print(json.dumps(content) if args.json else text)
     return 0
+
+
+def _run_meant(text: str, store: Store) -> str:
+    """A run's name, from its name or its folder; the path of a file of scores, absolute."""
+    file = absolute(text)
+    return str(file) if file.is_file() or file.suffix == ".pt" else store.run_named(text)
+
+
+def _share(text: str) -> float:
+    try:
+        return share(text)
+    except ValueError as error:  # argparse would not show its sentence
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _print_problems(store: Store) -> None:
@@ -120,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", metavar="RUN", help=RUN_HELP)
     ranking.add_argument("run", metavar="RUN_OR_SCORES", help=f"{RUN_HELP}, or a file of published scores")
     for sub in (evaluate, ranking):
-        sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
-        sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
+        sub.add_argument("--mlp", type=_share, required=True, metavar="R", help="share of MLP neurons to remove")
+        sub.add_argument("--heads", type=_share, required=True, metavar="R", help="share of heads to remove")
 
     latency = add("latency", _latency, "time the cuts of a run on this machine, each beside the full model")
     latency.add_argument("run", metavar="RUN", help=RUN_HELP)

@@ -42,7 +42,7 @@ def timm_names() -> dict[str, str]:
 def models_folder() -> Path | None:
     """SNAPVIT_MODELS, the folder of a person's own checkpoints; None where it is not set."""
     named = os.environ.get("SNAPVIT_MODELS")
-    return Path(named).expanduser() if named else None
+    return absolute(named) if named else None
 
 
 def has_weights_name(name: str) -> bool:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.paths import absolute
+from snapvit.paths import absolute, unquoted
 from snapvit.store.files import (
     STALE_SECONDS,
     StoreError,
@@ -81,6 +81,20 @@ class Store:
         """The manifest of a run; None where there is none, an earlier version's, or a damaged one (then reported)."""
         found = self._manifests.get(run)
         return found if isinstance(found, Manifest) else None
+
+    def run_named(self, text: str) -> str:
+        """The name of the run that a person means by its name or by the path of its folder in this cache.
+
+        Raises InputError for the path of a run in another cache; whether there is such a run is seen when it is read.
+        """
+        plain, path = unquoted(text), absolute(text)
+        if os.sep not in plain.rstrip(os.sep):
+            return plain.rstrip(os.sep)
+        if path.parent.resolve() == self.root.resolve():
+            return path.name
+        if (path / MANIFEST).is_file():
+            raise InputError(f"{path} is no run of the cache {self.root}; name its own with --cache {path.parent}.")
+        return plain
 
     def create(self, run: str, request: Mapping[str, Any], facts: RunFacts | None, nodes: Mapping[str, str]) -> None:
         """Make the run's folder and manifest, or bring request, facts and nodes of an existing one up to date.
