@@ -22,7 +22,7 @@ from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import is_whole, key_of, main_stages
 from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
-from snapvit.store.manifest import FormerRun, Manifest
+from snapvit.store.manifest import MANIFEST, FormerRun, Manifest
 from snapvit.store.store import Store
 from snapvit.tables import Latencies, Measurement, Measurements
 
@@ -44,7 +44,7 @@ class StoredRun:
     def open(cls, store: Store, run: str) -> StoredRun:
         """Raises InputError where there is no such run, naming those there are."""
         manifest = store.manifest(run)
-        request = _request_of(store, run, manifest.request) if manifest else None
+        request = _own_request(store, manifest) if manifest else None
         if request is None:
             known = [found.run for found in store.manifests()]
             hint = f"there are {', '.join(known[:5])}" if known else "the cache is empty; make one with `run`"
@@ -196,11 +196,12 @@ _SUMMARIES: WeakKeyDictionary[Store, dict[str, tuple[Manifest | FormerRun, RunSu
 
 
 def _summary_of(store: Store, manifest: Manifest | FormerRun) -> RunSummary | None:
+    if isinstance(manifest, Manifest):
+        request = _own_request(store, manifest)
+        return None if request is None else StoredRun(store, manifest, request).summary()
     request = _request_of(store, manifest.run, manifest.request)
     if request is None:
         return None
-    if isinstance(manifest, Manifest):
-        return StoredRun(store, manifest, request).summary()
     seed = request.config.search.seed if request.scores is None else None
     return RunSummary(
         manifest.run, request.model.label, request.data, request.kind, seed, FORMER, manifest.created, 0.0, ()
@@ -240,10 +241,20 @@ def _latencies(stored: StoredRun) -> Latencies | None:
     return max(found, key=len, default=None)
 
 
+def _own_request(store: Store, manifest: Manifest) -> RunRequest | None:
+    """What the run was asked for; None, then reported, where its settings are not those that its name stands for."""
+    request = _request_of(store, manifest.run, manifest.request)
+    if request is not None and request.run != manifest.run:
+        where = f"{manifest.run}/{MANIFEST}"
+        store.report(where, f"{where} cannot be used: its settings are those of another run, {request.run}.")
+        return None
+    return request
+
+
 def _request_of(store: Store, run: str, content: Mapping[str, Any]) -> RunRequest | None:
     try:
         return decode(RunRequest, {}, dict(content))
     except (KeyError, TypeError, ValueError) as error:
-        where = f"{run}/manifest.json"
+        where = f"{run}/{MANIFEST}"
         store.report(where, f"{where} cannot be used: its settings are not of this version ({error}).")
         return None

@@ -115,6 +115,11 @@ class Store:
         Raises InputError for no run, or one that is being computed.
         """
         folder = self.root / run
+        if is_plain_name(run) and folder.is_dir() and not (folder / MANIFEST).exists():
+            with self.computing(run):  # leaving it takes away what a change that came too late may have left
+                remove(temporary_files(folder))
+            if not folder.exists():
+                return
         if not is_plain_name(run) or not (folder / MANIFEST).is_file():
             raise InputError(f"There is no run named {run!r} in the cache.")
         locks = [folder / COMPUTING_LOCK, folder / MANIFEST_LOCK]
@@ -296,7 +301,19 @@ class Store:
         try:
             yield
         finally:
+            self._leave_nothing(run, lock_file)
             lock.release()
+
+    def _leave_nothing(self, run: str, held: str) -> None:
+        """Take away the locks, and the folder, of a run that was deleted while a change waited, or never came to be."""
+        folder = self.root / run
+        if not folder.is_dir() or (folder / MANIFEST).exists():
+            return
+        other = FileLock(folder / (MANIFEST_LOCK if held == COMPUTING_LOCK else COMPUTING_LOCK), timeout=0)
+        with contextlib.suppress(OSError, Timeout), other:  # somebody else may be making the run just now
+            if not (folder / MANIFEST).exists():
+                remove([folder / COMPUTING_LOCK, folder / MANIFEST_LOCK])
+                folder.rmdir()
 
     # Files
 
