@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +32,7 @@ from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.published.scores import read_scores
 from snapvit.store.store import Store
+from snapvit.streams import say, tell, widen
 from snapvit.tables import Latency, Measurement, Measurements
 
 RUN_HELP = "name of a run, as listed by `runs`"
@@ -41,6 +41,7 @@ Answer = tuple[dict[str, Any], str]  # for --json, for people
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    widen()
     args = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace, Store], Answer] = args.command
     store = Store(args.cache)
@@ -48,17 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "run" in args:
             args.run = _run_meant(args.run, store)
         content, text = command(args, store)
+        _print_problems(store)
+        say(json.dumps(content) if args.json else text)
     except InputError as error:
         _print_problems(store)
-        print(f"snapvit: {error}", file=sys.stderr)
+        tell(f"snapvit: {error}")
         return 2
     except (KeyboardInterrupt, Cancelled):
-        print(
-            "snapvit: cancelled; what was finished is kept, and the same command goes on from there.", file=sys.stderr
-        )
+        tell("snapvit: cancelled; what was finished is kept, and the same command goes on from there.")
         return 130
-    _print_problems(store)
-    print(json.dumps(content) if args.json else text)
     return 0
 
 
@@ -77,7 +76,7 @@ def _share(text: str) -> float:
 
 def _print_problems(store: Store) -> None:
     for problem in store.problems:
-        print(f"snapvit: {problem}", file=sys.stderr)
+        tell(f"snapvit: {problem}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -335,4 +334,4 @@ class _ProgressLine:
     """Events as lines on standard error."""
 
     def __call__(self, event: Event) -> None:
-        print(f"snapvit: {event.text}", file=sys.stderr, flush=True)
+        tell(f"snapvit: {event.text}")

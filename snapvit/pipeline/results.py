@@ -12,6 +12,7 @@ from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.overflow import not_finite
 from snapvit.pipeline.stage import Arg, Args, Stage, Want
 from snapvit.pipeline.stages.cka import CKA
 from snapvit.pipeline.stages.curvature import CURVATURE
@@ -60,7 +61,10 @@ class StoredRun:
         if key is None:
             return None
         topology = self.manifest.facts.topology if self.manifest.facts else None
-        fits = None if topology is None else lambda artifact: stage.fits(artifact, topology)
+
+        def fits(artifact: A) -> bool:
+            return (topology is None or stage.fits(artifact, topology)) and not not_finite(stage.name, artifact)[0]
+
         return self.store.load(self.manifest.run, stage.entry_name(args), stage.kind, key, fits)
 
     def need(self, stage: Stage[A], *args: Arg) -> A:

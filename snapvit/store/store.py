@@ -330,7 +330,7 @@ class Store:
         """Raises OSError or DamagedError."""
         artifact = unpack(kind, self._read(run, entry))
         if fits is not None and not _fits(fits, artifact):
-            raise DamagedError("its shapes do not fit the run")
+            raise DamagedError("it does not fit the run: it has other shapes, or numbers that are not finite")
         return artifact
 
     def _newest_entry(self, run: str, name: str) -> Entry | None:
