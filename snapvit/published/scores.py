@@ -5,19 +5,17 @@ A file holds one dict (design section 4). Reading runs nothing of the file, and 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from snapvit.artifacts import Floors, Scores, Topology
 from snapvit.errors import InputError
+from snapvit.outputs import write_output
 from snapvit.torch_files import Bounds, read_torch_file
 
 MOST_BYTES = 64 * 2**20  # of a whole file; the scores of a 7 B ViT take 1.3 MB
@@ -179,13 +177,11 @@ def _short(value: Any) -> str:
 def write_scores(published: PublishedScores, path: Path, force: bool = False) -> None:
     """Write the dict that the authors' code reads, with plain text for its enums. Whole or not at all.
 
-    The numbers stay in double precision, so that reading them gives the same ranking. Raises InputError where the
-    file exists, unless `force`, or where it cannot be written.
+    The numbers stay in double precision, so that reading them gives the same ranking. Raises InputError as
+    `write_output` does.
     """
     import torch  # heavy, and only needed here: reading does without
 
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; name another file, or replace it with --force.")
     topology = published.topology
     counts = (topology.blocks, topology.hidden, topology.width, topology.heads, topology.head_width)
     content = {
@@ -197,12 +193,4 @@ def write_scores(published: PublishedScores, path: Path, force: bool = False) ->
         **dict(zip(FLOORS, (published.floors.neurons, published.floors.heads), strict=True)),
         "metadata": published.metadata,
     }
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        torch.save(content, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise InputError(f"The scores cannot be written to {path} ({reason}).") from error
+    write_output(path, lambda part: torch.save(content, part), "the scores", force)
