@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: app test lint format bench screenshots bundled-run clean
 
 app: $(VENV)/.app
-	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .

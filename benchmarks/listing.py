@@ -15,7 +15,6 @@ from snapvit.store.store import Store
 
 RUNS, ENTRIES = 1000, 20
 FACTS = RunFacts("model", "images", Topology(12, 6, 576, 144, 24, 17), CostModel(1, 2, 3, 4, 5, 6), tuple("abcdefghij"))
-REQUEST = encode(RunRequest())[1]
 
 
 def runs(repeats: int = 60) -> Line:
@@ -39,6 +38,7 @@ def runs(repeats: int = 60) -> Line:
 
 def _write_run(root: Path, number: int) -> None:
     entries = {f"entry-{i}": Entry(f"{i:020x}", f"e{i}.safetensors", f"{i:064x}", True, 1.5) for i in range(ENTRIES)}
-    manifest = Manifest(f"run-{number}", float(number), REQUEST, FACTS, {"model": "0" * 20}, entries)
+    request = RunRequest(data=f"folder:/images/{number}")
+    manifest = Manifest(request.run, float(number), encode(request)[1], FACTS, {"model": "0" * 20}, entries)
     (root / manifest.run).mkdir()
     (root / manifest.run / MANIFEST).write_bytes(serialise(manifest))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import POOLS, ModelSpec
-from snapvit.paths import absolute
+from snapvit.paths import absolute, share
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -34,6 +33,7 @@ from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.published.scores import read_scores
 from snapvit.store.store import Store
+from snapvit.streams import say, tell, widen
 from snapvit.tables import Latency, Measurement, Measurements
 
 RUN_HELP = "name of a run, as listed by `runs`"
@@ -42,28 +42,42 @@ Answer = tuple[dict[str, Any], str]  # for --json, for people
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    widen()
     args = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace, Store], Answer] = args.command
     store = Store(args.cache)
     try:
+        if "run" in args:
+            args.run = _run_meant(args.run, store)
         content, text = command(args, store)
+        _print_problems(store)
+        say(json.dumps(content) if args.json else text)
     except InputError as error:
         _print_problems(store)
-        print(f"snapvit: {error}", file=sys.stderr)
+        tell(f"snapvit: {error}")
         return 2
     except (KeyboardInterrupt, Cancelled):
-        print(
-            "snapvit: cancelled; what was finished is kept, and the same command goes on from there.", file=sys.stderr
-        )
+        tell("snapvit: cancelled; what was finished is kept, and the same command goes on from there.")
         return 130
-    _print_problems(store)
-    print(json.dumps(content) if args.json else text)
     return 0
+
+
+def _run_meant(text: str, store: Store) -> str:
+    """A run's name, from its name or its folder; the path of a file of scores, absolute."""
+    file = absolute(text)
+    return str(file) if file.is_file() or file.suffix == ".pt" else store.run_named(text)
+
+
+def _share(text: str) -> float:
+    try:
+        return share(text)
+    except ValueError as error:  # argparse would not show its sentence
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _print_problems(store: Store) -> None:
     for problem in store.problems:
-        print(f"snapvit: {problem}", file=sys.stderr)
+        tell(f"snapvit: {problem}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", metavar="RUN", help=RUN_HELP)
     ranking.add_argument("run", metavar="RUN_OR_SCORES", help=f"{RUN_HELP}, or a file of published scores")
     for sub in (evaluate, ranking):
-        sub.add_argument("--mlp", type=float, required=True, metavar="R", help="share of MLP neurons to remove")
-        sub.add_argument("--heads", type=float, required=True, metavar="R", help="share of heads to remove")
+        sub.add_argument("--mlp", type=_share, required=True, metavar="R", help="share of MLP neurons to remove")
+        sub.add_argument("--heads", type=_share, required=True, metavar="R", help="share of heads to remove")
 
     evaluate.add_argument("--correct", action="store_true", help="solve what reads the kept structures again")
 
@@ -406,4 +420,4 @@ class _ProgressLine:
     """Events as lines on standard error."""
 
     def __call__(self, event: Event) -> None:
-        print(f"snapvit: {event.text}", file=sys.stderr, flush=True)
+        tell(f"snapvit: {event.text}")

@@ -7,6 +7,7 @@ can name it; and a file from a stranger that ought to be small is held to bounds
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import pickletools
 import zipfile
@@ -14,10 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from snapvit.errors import InputError
+from snapvit.pickle_bounds import UnboundedPickle, check_pickles
 
+LEGACY_PICKLES = 5  # of a file before 2020: mark, version, system, content, order of the tensors
 NAMED = 3  # names that a refusal tells
 WAY_OUT = (
     "if you trust it, open it in Python yourself and save its tensors and plain values alone with "
@@ -36,7 +39,6 @@ class Bounds:
 
     most_bytes: int  # of all its parts
     most_description: int  # bytes of the pickle that describes the values
-    most_tuples: int  # in the pickle: Python crashes on what is nested without end
 
 
 def read_torch_file(
@@ -52,15 +54,17 @@ def read_torch_file(
 
     with _in_one_sentence(name):
         is_archive = _check_archive(source, bounds)
-        asked_for = set(get_unsafe_globals_in_checkpoint(_opened(source))) if is_archive else set()
+        _check_descriptions(source, is_archive)
+        with _opened(source) as file:
+            asked_for = set(get_unsafe_globals_in_checkpoint(file)) if is_archive else set()
         enums = {asked for asked in asked_for if enum_module and asked.rpartition(".")[0] == enum_module}
         foreign = asked_for - enums
         if bounds is not None:
-            foreign |= _all_names(source, bounds) - enums - TENSOR_NAMES
+            foreign |= _all_names(source) - enums - TENSOR_NAMES
         if foreign:
             _refuse(f"it asks for {_listed(foreign)}; {WAY_OUT}")
-        with safe_globals([(_enum_text, enum) for enum in enums]):
-            return torch.load(_opened(source), map_location="cpu", weights_only=True)
+        with safe_globals([(_enum_text, enum) for enum in enums]), _opened(source) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
 
 
 class _Refused(Exception):
@@ -89,8 +93,9 @@ def _in_one_sentence(name: str) -> Iterator[None]:
         raise InputError(f"{name} is damaged, or no file that torch.save wrote ({type(error).__name__}).") from error
 
 
-def _opened(source: Path | bytes) -> Path | io.BytesIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else source
+def _opened(source: Path | bytes) -> BinaryIO:
+    """Never a path: torch would go by its ending."""
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _enum_text(*values: Any) -> str:
@@ -112,10 +117,12 @@ def _check_archive(source: Path | bytes, bounds: Bounds | None) -> bool:
         if bounds is not None:
             raise zipfile.BadZipFile
         return False
-    with zipfile.ZipFile(_opened(source)) as archive:
+    with _opened(source) as file, zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
             _refuse("its parts are compressed, which torch.save never does")
+        if sum(max(part.file_size, part.compress_size) for part in parts) > file.seek(0, os.SEEK_END):
+            _refuse("its parts are larger than the file, which torch.save never makes them")
         description = _description(archive)
         if bounds is not None and sum(part.file_size for part in parts) > bounds.most_bytes:
             _refuse(f"it holds more than {bounds.most_bytes // 2**20} MB")
@@ -124,10 +131,21 @@ def _check_archive(source: Path | bytes, bounds: Bounds | None) -> bool:
     return True
 
 
+def _check_descriptions(source: Path | bytes, is_archive: bool) -> None:
+    """Refuse values that torch's reader would work on without end."""
+    try:
+        with _opened(source) as file:
+            if is_archive:
+                with zipfile.ZipFile(file) as archive:
+                    check_pickles(io.BytesIO(archive.read(_description(archive))))
+            else:
+                check_pickles(file, LEGACY_PICKLES)
+    except UnboundedPickle as error:
+        _refuse(f"its {error}")
+
+
 def _first_bytes(source: Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source[:4]
-    with source.open("rb") as file:
+    with _opened(source) as file:
         return file.read(4)
 
 
@@ -139,15 +157,12 @@ def _description(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     return pickles[0]
 
 
-def _all_names(source: Path | bytes, bounds: Bounds) -> set[str]:
+def _all_names(source: Path | bytes) -> set[str]:
     """All that the pickle asks for, what torch takes for safe included: room for any number of bytes, say."""
-    with zipfile.ZipFile(_opened(source)) as archive:
+    with _opened(source) as file, zipfile.ZipFile(file) as archive:
         pickled = archive.read(_description(archive))
-    tuples, names = 0, set()
+    names = set()
     for instruction, argument, _ in pickletools.genops(pickled):
-        tuples += instruction.name.startswith("TUPLE")
-        if tuples > bounds.most_tuples:
-            _refuse(f"it holds more than {bounds.most_tuples:,} tuples")
         if instruction.name == "GLOBAL":
             names.add(argument.replace(" ", ".", 1))
     return names

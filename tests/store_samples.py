@@ -12,6 +12,7 @@ import pytest
 
 from snapvit.artifacts import CkaMap, CostModel, Curvature, Floors, Ranking, RunFacts, Scores, Topology
 from snapvit.elastic.ranking import rank
+from snapvit.store.manifest import SCHEMA, sealed
 from snapvit.store.store import Store
 from snapvit.tables import Measurements
 
@@ -61,7 +62,9 @@ def files(root: Path) -> dict[str, bytes]:
 def edit_manifest(store: Store, run: str, change: Callable[[dict], object]) -> None:
     path = store.root / run / "manifest.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps(change(content) or content))
+    del content["digest"]
+    content = change(content) or content
+    path.write_bytes(sealed(content) if content["schema"] == SCHEMA else json.dumps(content).encode())
 
 
 def make_former(store: Store, run: str) -> None:

@@ -58,6 +58,14 @@ def test_a_file_that_says_what_it_is_is_believed(tmp_path):
     }
 
 
+def test_a_checkpoint_in_parts_is_offered_once(tmp_path):
+    for name in ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "MINE.PTH", "a.ckpt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    (tmp_path / "other.index.json").write_text("{}")
+    assert [f.path.name for f in list_checkpoints(tmp_path)] == ["MINE.PTH", "a.ckpt", "model.safetensors.index.json"]
+
+
 def test_other_files_and_deeper_folders_are_passed_over(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "folder.pth").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,33 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
     "encoder.": lambda w: prefixed("encoder.", w),
     "compiled, parallel": lambda w: prefixed("_orig_mod.module.", w),
     "lightning": lambda w: {"state_dict": prefixed("model.backbone.", w), "global_step": 7},
+    "a word that nobody listed": lambda w: {"any": {"thing": [{"at all": w}]}, "epoch": 3},
+    "averaged beside": lambda w: {"ema": w, "net": {k: t + 1 for k, t in w.items()}},
+    "momentum encoder": lambda w: (
+        prefixed("module.base_encoder.", {k: t + 1 for k, t in w.items()}) | prefixed("module.momentum_encoder.", w)
+    ),
+    "sequential": lambda w: prefixed("0.", w) | {"1.weight": torch.zeros(5, 64)},
+    "averaged by torch": lambda w: prefixed("module.", w) | {"n_averaged": torch.tensor(5)},
+    "compiled by block": lambda w: within_blocks("_orig_mod.", w),
+    "sharded": lambda w: prefixed("_fsdp_wrapped_module.", within_blocks("_checkpoint_wrapped_module.", w)),
+    "chunks": lambda w: {"teacher": prefixed("backbone.", in_chunks(w, restart=False))},
+    "chunks that count anew": lambda w: {"teacher": prefixed("backbone.", in_chunks(w, restart=True))},
+    "decoder and mask": lambda w: w | {"mask_token": torch.zeros(1, 1, 8), "decoder_embed.weight": torch.zeros(8, 64)},
 }
+QUIET = ("plain", "compiled by block", "sharded")  # nothing is left out, and names in between say nothing
+
+
+def within_blocks(word: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What wraps each block puts its word behind the block's number."""
+    return {re.sub(r"^(blocks\.\d+\.)", rf"\g<1>{word}", name): tensor for name, tensor in weights.items()}
+
+
+def in_chunks(weights: dict[str, Tensor], restart: bool) -> dict[str, Tensor]:
+    def place(found: re.Match) -> str:
+        block = int(found[1])
+        return f"blocks.{block // 3}.{block % 3 if restart else block}."
+
+    return {re.sub(r"^blocks\.(\d+)\.", place, name): tensor for name, tensor in weights.items()}
 
 
 @pytest.mark.parametrize("kind", WRAPPED)
@@ -70,8 +97,14 @@ def test_what_wraps_the_weights_is_peeled_off(tmp_path, vit, kind):
     spec = written(tmp_path / "mine.pth", WRAPPED[kind](weights_of(vit)))
     loaded = load_model(spec)
     assert loaded.digest == weights_digest(vit)
-    assert bool(loaded.notes) == (kind != "plain")
-    left_out = {"teacher and student": "head.mlp.0.weight", "backbone.": "decoder.weight"}
+    assert bool(loaded.notes) == (kind not in QUIET)
+    left_out = {
+        "teacher and student": "head.mlp.0.weight",
+        "backbone.": "decoder.weight",
+        "sequential": "1.weight",
+        "averaged by torch": "n_averaged",
+        "decoder and mask": "decoder_embed.weight",
+    }
     if kind in left_out:
         assert any("1 tensor" in note and left_out[kind] in note for note in loaded.notes)
 
@@ -188,7 +221,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, tiny_vit, suffix, kind):
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     refused(ModelSpec(checkpoint=str(tmp_path / "gone.safetensors")), "gone.safetensors", "does not exist")
-    refused(ModelSpec(checkpoint=str(tmp_path)), "does not exist")
+    refused(ModelSpec(checkpoint=str(tmp_path)), "must hold model.safetensors", "found: none")
 
 
 class Payload:
@@ -249,8 +282,47 @@ def test_settings_beside_the_weights_are_refused_with_a_way_out(tmp_path, vit):
     refused(spec, "mine.pth", "argparse.Namespace", "torch.save(")
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".onnx", ".txt", ""])
+@pytest.mark.parametrize("suffix", [".npz", ".onnx", ".txt", ".pth", ".safetensors", ""])
 def test_a_file_of_another_kind_is_named(tmp_path, suffix):
     path = tmp_path / f"mine{suffix}"
     path.write_bytes(b"whatever")
     refused(ModelSpec("test_vit", str(path)), path.name, ".safetensors, .pth, .pt, .bin")
+
+
+def test_two_places_that_fit_alike_are_both_named(tmp_path, vit):
+    weights = weights_of(vit)
+    loaded = load_model(written(tmp_path / "mine.pth", {"student": weights, "teacher": weights}))
+    (note,) = loaded.notes
+    assert "under 'teacher.', not those that fit as well under 'student.'" in note
+
+
+def test_adapters_apart_from_the_weights_are_named(tmp_path, vit):
+    weights = weights_of(vit)
+    for name in [name for name in weights if name.endswith("qkv.weight")]:
+        base, whole = name.removesuffix("weight"), weights.pop(name)
+        weights[f"{base}base_layer.weight"] = whole
+        weights |= {f"{base}lora_A.default.weight": whole[:4], f"{base}lora_B.default.weight": whole[:, :4]}
+    refused(written(tmp_path / "mine.pth", prefixed("base_model.model.", weights)), "does not fit", "LoRA", "merge")
+
+
+@pytest.mark.parametrize("extra", ["reg_token", "blocks.9.norm1.bias", "prompt_embeddings", "fc_norm.weight"])
+def test_what_may_change_the_function_is_never_left_out(tmp_path, vit, extra):
+    spec = written(tmp_path / "mine.pth", weights_of(vit) | {extra: torch.zeros(64)})
+    refused(spec, "does not fit", "1 unexpected", extra)
+
+
+def test_weights_of_another_patch_size_are_refused_with_what_would_fit(tmp_path):
+    torch.save(made("vit_small_patch8_224").state_dict(), tmp_path / "mine.pth")
+    refused(
+        ModelSpec("vit_small_patch16_224", str(tmp_path / "mine.pth")),
+        "its patches are of 8 pixels, the model's of 16",
+        "vit_small_patch8_224",
+    )
+
+
+def test_resampled_positions_are_told(tmp_path):
+    source = made("test_vit", img_size=160)
+    torch.save(source.state_dict(), tmp_path / "mine.pth")
+    for size, told in ((160, []), (32, ["100 patches were resampled to the 4"])):
+        notes = load_model(ModelSpec("test_vit", str(tmp_path / "mine.pth"), image_size=size)).notes
+        assert all(part in note for part, note in zip(told, notes, strict=True))

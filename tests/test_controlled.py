@@ -42,6 +42,14 @@ def test_a_value_from_elsewhere_makes_a_new_widget_that_is_heard_in_turn() -> No
     assert app.session_state["chosen"] == app.number_input[0].value == 2
 
 
+def test_a_widget_of_the_page_before_is_not_heard() -> None:
+    """A message of the old page may arrive when the new one has already let go of its widgets."""
+    app = opened()
+    del app.session_state["box"]
+    app.session_state["callbacks"][0]()
+    assert app.session_state["chosen"] == 3
+
+
 def test_a_widget_that_is_gone_is_not_heard() -> None:
     """A timer's rerun may bring the value of a widget that was replaced; it once passed for a choice."""
     app = opened()

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from image_samples import noise, packed
-from PIL import Image
+from PIL import Image, PngImagePlugin, features
 
 from snapvit.data.decoding import ENOUGH, MOST_PIXELS, UnusableImage, decode
 
@@ -31,6 +31,27 @@ def test_a_lossy_file_gives_nearly_its_pixels(kind, options):
 def test_grey_becomes_three_equal_channels():
     grey = PIXELS[:, :, 0]
     np.testing.assert_array_equal(decode(packed(grey, "PNG")), np.repeat(grey[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize(("most", "bits"), [(65535, 16), (4095, 12), (1023, 10)])
+def test_grey_numbers_of_a_pgm_are_scaled_by_what_it_calls_white(most, bits):
+    deep = np.array([[0, most], [most // 2, most // 3]], ">u2")
+    found = decode(f"P5 2 2 {most}\n".encode() + deep.tobytes())
+    want = np.rint(deep / most * 255).astype(np.uint8)
+    assert np.abs(found - np.repeat(want[:, :, None], 3, axis=2).astype(int)).max() <= 1
+
+
+def test_long_text_beside_a_picture_is_no_matter():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "x" * 3_000_000, zip=True)
+    np.testing.assert_array_equal(decode(packed(PIXELS, "PNG", pnginfo=info)), PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000"])
+def test_newer_formats_are_read_where_pillow_can(kind):
+    if not features.check({"AVIF": "avif", "JPEG2000": "jpg_2000"}[kind]):
+        pytest.skip(f"this Pillow reads no {kind}")
+    assert np.abs(decode(packed(PIXELS, kind, quality=95)).astype(int) - PIXELS).mean() < 8
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -132,6 +153,13 @@ def bomb() -> bytes:
     return blank[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + blank[33:]
 
 
+def scans(count: int) -> bytes:
+    """A progressive JPEG with its last scan `count` times more."""
+    raw = packed(PIXELS, "JPEG", progressive=True)
+    last = raw[raw.rfind(b"\xff\xda") : -2]
+    return raw[:-2] + last * count + raw[-2:]
+
+
 HUGE = Image.new("RGB", (20_000, 1_300))
 REFUSED = {
     "nothing": (b"", "it is empty"),
@@ -146,6 +174,9 @@ REFUSED = {
     "one row": (packed(np.zeros((1, 50, 3), np.uint8), "PNG"), "it has only 50 x 1 pixels"),
     "20,000 pixels wide, whole": (packed(HUGE, "PNG"), "it has 20,000 x 1,300 pixels; at most 25 million"),
     "20,000 pixels wide, progressive": (packed(HUGE, "JPEG", progressive=True), "it has 20,000 x 1,300 pixels"),
+    "a JPEG of 20,000 scans": (scans(20_000), "it has more than 200 scans"),
+    "a picture of a telephone": (b"\0\0\0\x18ftypheic" + bytes(40), "it is a picture in HEIC, which Pillow cannot"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
     "a bomb": (bomb(), "it has too many pixels"),
     "numbers of 32 bits": (packed(Image.new("F", (9, 9)), "TIFF"), "its pixels are 32-bit numbers"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,8 @@ from stage_samples import put
 from streamlit.testing.v1 import AppTest
 
 from scripts.bundled_run import REQUEST
+from snapvit.errors import InputError
+from snapvit.pipeline import workspace
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
 from snapvit.store.store import Store
@@ -96,12 +97,13 @@ def test_while_it_waits_and_after_it_is_cancelled(shipped):
     assert "not computed yet" in words(app)
 
 
-def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped):
+def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped, monkeypatch):
     without_maps(shipped)
-    path = shipped.root / RUN / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["request"]["data"] = "folder:/nowhere/at/all"
-    path.write_text(json.dumps(manifest))
+
+    def gone(*_: object, **__: object) -> None:
+        raise InputError("The image folder /nowhere/at/all does not exist.")
+
+    monkeypatch.setattr(workspace, "open_images", gone)
     app = opened("pages/embedding.py", s="0.65")
     app.button(key="compute_projection").click().run()
     jobs().close()  # waits for the end

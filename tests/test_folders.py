@@ -311,3 +311,26 @@ def test_real_photographs():
     counts = split_counts(source, split_source(source, 0))
     assert counts.sum(axis=0).tolist() == [240, 720, 240]
     assert source.image(7).shape == (32, 32, 3)
+
+
+def test_a_folder_around_everything_is_taken_off(tmp_path):
+    root = write_classes(tmp_path / "outer" / "mydata", {"cat": 5, "dog": 6}).parent
+    (root / "notes.txt").write_text("x")
+    source = open_source(f"folder:{root}")
+    assert source.class_names == ("cat", "dog")
+    assert source.labels.tolist() == [0] * 5 + [1] * 6
+    assert any("lie in mydata" in note for note in source.notes)
+    assert [s.file for s in source.skipped] == ["notes.txt"]
+
+
+def test_one_folder_of_images_is_one_class(tmp_path):
+    source = open_source(f"folder:{write_classes(tmp_path, {'cat': 5})}")
+    assert source.class_names == ("cat",)
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JFIF", ".avif", ".jp2", ".heic", ".pnm"])
+def test_the_rarer_endings_of_pictures_are_looked_into(tmp_path, ending):
+    write_classes(tmp_path, {"cat": 5})
+    for path in list((tmp_path / "cat").iterdir()):
+        path.rename(path.with_suffix(ending))
+    assert len(open_source(f"folder:{tmp_path}")) == 5

@@ -18,7 +18,8 @@ from timm.models.vision_transformer import VisionTransformer
 from snapvit.data.fashion_mnist import FASHION_MNIST
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import BUNDLED_CHECKPOINT, load_model, weights_digest
-from snapvit.models.spec import ModelSpec
+from snapvit.models.spec import ModelSpec, canonical_model
+from snapvit.pipeline.request import make_request
 
 
 def test_bundled_model_is_a_plain_frozen_vision_transformer(bundled):
@@ -113,26 +114,63 @@ def test_a_file_of_tensors_without_a_description_needs_a_name(tmp_path, tiny_vit
         {"config": json.dumps(TINY | {"num_heads": 5})},
         {"config": json.dumps(TINY | {"num_heads": 0})},
         {"config": json.dumps(TINY | {"embed_dim": -24})},
+        {"config": json.dumps(TINY | {"num_heads": -1})},
+        {"config": json.dumps(TINY | {"depth": 1_000_000})},
+        {"config": json.dumps(TINY | {"mlp_ratio": 1e5})},
+        {"config": json.dumps(TINY | {"mlp_ratio": 60, "embed_dim": 12_288})},
+        {"config": json.dumps(TINY | {"act_layer": "no such layer"})},
+        {"config": json.dumps(TINY | {"norm_layer": {"a": 1}})},
+        {"config": "[" * 10_000},
         {"mean": "grey"},
+        {"mean": "nan"},
+        {"mean": "inf"},
         {"std": ""},
+        {"std": "0"},
+        {"std": "-0.5"},
+        {"std": "inf"},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:80],
 )
 def test_a_description_that_makes_no_sense_is_refused(tmp_path, tiny_vit, change):
     path = saved(tmp_path / "mine.safetensors", weights_of(tiny_vit), METADATA | change)
     refused(ModelSpec(checkpoint=path), "mine.safetensors")
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_225", "my model", "", "../bundled", "vit[", "*"])
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_225", "my_model", "", "../bundled", "vit[", "*", "local-dir:/tmp", "hf-hub:x/vit"]
+)
 def test_an_unknown_name_is_refused(name):
-    refused(ModelSpec(name), repr(name))
+    asked = name.removeprefix("hf-hub:")
+    refused(ModelSpec(name), repr(asked))
 
 
 def test_a_near_miss_is_answered_with_names_that_exist():
-    message = refused(ModelSpec("vit_tiny_patch16_225"), "Did you mean")
-    suggestions = message.split("Did you mean ")[1].rstrip("?").split(", ")
-    assert suggestions
-    assert all(timm.is_model(name) for name in suggestions)
+    for asked, meant in (
+        ("vit_tiny_patch16_225", "vit_tiny_patch16_224"),
+        ("vit_smal_patch16_224.dino", "vit_small_patch16_224.dino"),
+        ("vit_small_patch16_224.dinoo", "vit_small_patch16_224.dino"),
+        ("bundeled", "bundled"),
+    ):
+        suggestions = refused(ModelSpec(asked), "Did you mean").split("Did you mean ")[1].rstrip("?").split(", ")
+        assert meant in suggestions
+        assert all(timm.is_model(name) or name == "bundled" for name in suggestions)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "timm/vit_small_patch16_224.dino",
+        "hf-hub:timm/vit_small_patch16_224.dino",
+        "hf_hub:timm/vit_small_patch16_224.dino",
+        "https://huggingface.co/timm/vit_small_patch16_224.dino",
+        "  ViT_Small_Patch16_224.DINO ",
+        "vit small patch16 224 .dino",
+        "'vit_small_patch16_224.dino'",
+    ],
+)
+def test_the_ways_to_write_a_name_are_one_name(written):
+    assert canonical_model(written) == "vit_small_patch16_224.dino"
+    assert make_request(ModelSpec(written)).run == make_request(ModelSpec("vit_small_patch16_224.dino")).run
 
 
 def test_an_architecture_that_cannot_be_cut_is_refused_by_name(tmp_path):

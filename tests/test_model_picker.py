@@ -63,7 +63,7 @@ def test_a_timm_name_of_the_list_can_be_chosen():
 
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("{}/gone.pth", "gone.pth does not exist"), ("{}", "does not exist"), ("{}/notes.txt", "ends in none of")],
+    [("{}/gone.pth", "gone.pth does not exist"), ("{}", "found: none"), ("{}/notes.txt", "neither a safe")],
 )
 def test_a_checkpoint_that_is_none_is_told_in_place(tmp_path, path, told):
     (tmp_path / "notes.txt").write_text("x")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from page_checks import PAGES, charts, opened, words
 from scipy.stats import binomtest
+from store_samples import edit_manifest, path_of
 
 from scripts.bundled_run import REQUEST
 from snapvit.store.store import Store
@@ -130,10 +131,11 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(shipped: Store) -> None:
 
 def test_an_unfinished_run_says_what_is_missing_and_can_go_on(shipped: Store) -> None:
     run = next(shipped.root.glob("bundled-paper-*"))
-    manifest = json.loads((run / "manifest.json").read_text())
     for stage in ("search", "ranking", "evaluation"):
-        (run / manifest["entries"].pop(stage)["file"]).unlink()
-    (run / "manifest.json").write_text(json.dumps(manifest))
+        path_of(shipped, run.name, stage).unlink()
+    edit_manifest(
+        shipped, run.name, lambda m: [m["entries"].pop(stage) for stage in ("search", "ranking", "evaluation")] and None
+    )
     app = opened("app.py")
     assert "Nothing can be cut yet" in words(app)
     assert app.button(key=f"go_on_{run.name}").disabled is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -93,3 +94,21 @@ def test_an_image_that_cannot_be_read_any_more_stops_the_pass():
         list(pixel_table(Failing(), IDS, PREPROCESS, 0).batches(2))
     with pytest.raises(OSError, match="gone"):
         pixel_table(Failing(), IDS, PREPROCESS)
+
+
+@pytest.mark.parametrize("shape", [(2, 60_000), (60_000, 2), (3, 50_001), (9, 40_000)])
+def test_of_a_long_thin_image_only_what_is_seen_is_resized(shape):
+    """The same as resizing a piece in the middle that is longer than what is seen, and no large image in between."""
+    preprocess = Preprocess((224, 224), (0.5,) * 3, (0.5,) * 3, crop_share=0.9)
+    across = shape[0] < shape[1]
+    long = np.random.default_rng(0).integers(0, 256, (max(shape), min(shape), 3), dtype=np.uint8)
+    piece = long[(rest := max(shape) // 2 - 10 * min(shape)) : max(shape) - rest]
+    long, piece = (np.ascontiguousarray(a.transpose(1, 0, 2) if across else a) for a in (long, piece))
+    tracemalloc.start()
+    found = fit_image(as_tensor(long), preprocess)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    want = fit_image(as_tensor(piece), preprocess)
+    assert found.shape == want.shape == (3, 224, 224)
+    assert (found.int() - want.int()).abs().float().mean() < 1
+    assert most < 20 * 2**20

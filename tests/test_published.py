@@ -128,9 +128,13 @@ def test_ties_in_a_file_go_by_index(tmp_path: Path, naive_kept: Callable[..., li
         "an ordered dict in metadata": ({"metadata": {"a": OrderedDict()}}, "not plain: a OrderedDict"),
         "a set in metadata": ({"metadata": {"a": {1, 2}}}, "asks for .*set"),
         "a number for a name in metadata": ({"metadata": {"a": {1: 2}}}, "a name that is no text"),
-        "one number shown often": (
+        "more scores than there are structures": (
             {"mlp_scores": torch.ones(1, 1).expand(10**6, 10**6), "num_blocks": 10**6, "hidden_dim": 10**6},
-            "mlp_scores of more than 64 MB",
+            "no model has more than 4,000,000 structures",
+        ),
+        "one number shown often": (
+            {"mlp_scores": torch.ones(1, 1).expand(2, 9), "hidden_dim": 9},
+            "mlp_scores that show a few numbers many times",
         ),
         "deep metadata": ({"metadata": {"a": [[[[[1]]]]]}}, "more than 1000 items or 4 levels"),
         "much metadata": ({"metadata": {"a": [0] * 1001}}, "more than 1000 items"),

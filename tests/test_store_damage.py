@@ -31,6 +31,7 @@ from store_samples import (
 from snapvit.artifacts import CkaMap, Curvature
 from snapvit.errors import InputError
 from snapvit.store.codec import encode
+from snapvit.store.manifest import SCHEMA, parse, sealed, serialise
 from snapvit.store.store import Store, StoreError
 
 # Damaged and foreign files
@@ -158,7 +159,9 @@ ENTRY = {"key": "k", "file": "cka.safetensors", "sha256": "", "complete": True, 
 
 
 def with_(good: bytes, **changed: object) -> bytes:
-    return json.dumps(json.loads(good) | changed).encode()
+    content = json.loads(good) | changed
+    del content["digest"]
+    return sealed(content) if content["schema"] == SCHEMA else json.dumps(content).encode()
 
 
 MANIFESTS = {
@@ -170,8 +173,12 @@ MANIFESTS = {
     "a number": lambda good: b"7",
     "nothing in it": lambda good: b"{}",
     "endlessly nested": lambda good: b"[" * 100_000,
-    "schema": lambda good: good.replace(b'"schema": 2', b'"schema": 999'),
-    "another run's": lambda good: good.replace(b'"run": "one"', b'"run": "two"'),
+    "schema": lambda good: with_(good, schema=999),
+    "another run's": lambda good: with_(good, run="two"),
+    "a seal in another place": lambda good: json.dumps(json.loads(good)).encode(),
+    "a seal of something else": lambda good: good.replace(b"a model", b"a modem"),
+    "no seal": lambda good: good.replace(b'"digest"', b'"digesu"'),
+    "an older schema behind a seal": lambda good: good.replace(b'"schema": 3', b'"schema": 2'),
     "no schema of ours": lambda good: with_(good, schema=0),
     "entries in a list": lambda good: with_(good, entries=[1]),
     "odd entry": lambda good: with_(good, entries={"cka": {"size": 1}}),
@@ -218,6 +225,28 @@ def test_a_damaged_manifest_is_named_and_other_runs_are_still_there(store, damag
     after = files(store.root / "one")
     assert after["manifest.unreadable.json"] == raw  # it may be a later version's
     assert {name: after[name] for name in before if name != "manifest.json"}.items() <= before.items()
+
+
+def test_no_flipped_bit_of_a_manifest_goes_unseen(store):
+    """Every bit of it, one at a time: it is refused, whatever it says then."""
+    good = (store.root / "one" / "manifest.json").read_bytes()
+    for at in range(0, 8 * len(good)):
+        damaged = bytearray(good)
+        damaged[at // 8] ^= 1 << at % 8
+        with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
+            parse(bytes(damaged), "one")
+
+
+def test_a_manifest_from_before_there_were_seals_is_read(store):
+    path = store.root / "one" / "manifest.json"
+    want = store.manifest("one")
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content | {"schema": 2}))
+    reader = Store(store.root)
+    assert reader.manifest("one") == want
+    reader.save("one", "cka", "k", artifact("cka", 4))
+    assert path.read_bytes() == serialise(reader.manifest("one"))
 
 
 def test_files_that_are_no_runs_are_left_alone(store):

@@ -126,7 +126,9 @@ def test_an_artifact_of_other_shapes_than_the_run_s_is_damaged(store, fits):
     assert store.problems == ()
     assert store.load("one", "cka", CkaMap, fits=fits) is None
     where = f"one/{path_of(store, 'one', 'cka').name}"
-    assert store.problems == (f"{where} cannot be used: its shapes do not fit the run.",)
+    assert store.problems == (
+        f"{where} cannot be used: it does not fit the run: it has other shapes, or numbers that are not finite.",
+    )
 
 
 def test_a_problem_ends_with_what_replaces_its_file(store):

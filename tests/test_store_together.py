@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from snapvit.artifacts import CkaMap
 from snapvit.errors import InputError
 from snapvit.store import store as store_module
 from snapvit.store.store import Store, StoreError
+from snapvit.tables import Measurements
 
 ROOT = Path(__file__).parents[1]
 
@@ -230,3 +232,52 @@ def test_problems_can_be_read_while_more_are_reported(store):
         assert all(isinstance(sentence, str) for sentence in store.problems)
     reporter.join()
     assert len(store.problems) == 20_006
+
+
+def test_a_change_that_comes_after_a_delete_leaves_no_folder(store, monkeypatch):
+    """`delete` goes on while a change waits for the manifest that it is about to remove."""
+    exists = os.path.exists
+
+    def then_deleted(path: object) -> bool:
+        monkeypatch.undo()
+        Store(store.root).delete("one")
+        return not exists(path)
+
+    monkeypatch.setattr(os.path, "exists", then_deleted)
+    with pytest.raises(StoreError, match="vanished"):
+        store.update("one", "cka", CkaMap, "k", lambda _: artifact("cka", 1))
+    assert sorted(p.name for p in store.root.iterdir()) == ["two"]
+
+
+def test_a_run_that_never_came_to_be_leaves_no_folder(store):
+    with pytest.raises(ZeroDivisionError), store.computing("three"):
+        raise ZeroDivisionError
+    assert sorted(p.name for p in store.root.iterdir()) == ["one", "two"]
+
+
+def test_what_is_left_of_a_deleted_run_can_be_deleted(store):
+    folder = store.root / "three"
+    folder.mkdir()
+    (folder / ".manifest.lock").touch()
+    (folder / ".cka.safetensors.0.part").touch()
+    store.delete("three")
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "mine.txt").touch()
+    with pytest.raises(InputError, match="no run named 'three'"):
+        store.delete("three")
+    assert [p.name for p in folder.iterdir()] == ["mine.txt"]
+
+
+def test_one_cut_measured_by_four_processes_is_one_row(finished, small_request):
+    code = (
+        "import sys; from snapvit.store.store import Store; from snapvit.pipeline.measure import measure_cut\n"
+        "from snapvit.pipeline.progress import Reporter\n"
+        "print(measure_cut(Store(sys.argv[1]), sys.argv[2], 0.41, 0.27, Reporter()).cosine)\n"
+    )
+    command = [sys.executable, "-c", code, str(finished.root), small_request.run]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = {process.communicate()[0] for process in processes}
+    assert len(said) == 1
+    table = Store(finished.root).load(small_request.run, "evaluation", Measurements)
+    assert int(((abs(table.mlp - 0.41) < 1e-9) & (abs(table.heads - 0.27) < 1e-9)).sum()) == 1

@@ -39,6 +39,12 @@ def archive(pickled: bytes, parts: dict[str, bytes] | None = None, compress: int
     return buffer.getvalue()
 
 
+def larger(raw: bytes) -> bytes:
+    """The same archive whose directory promises 2 GB of its last part."""
+    at = raw.rfind(b"PK\x01\x02")
+    return raw[: at + 20] + (2**31).to_bytes(4, "little") * 2 + raw[at + 28 :]
+
+
 BASE = torch.arange(24, dtype=torch.float32).reshape(4, 6)
 
 
@@ -245,10 +251,16 @@ def test_what_would_fill_memory_or_crash_is_refused_before_it_is_loaded(monkeypa
         with pytest.raises(InputError, match="compressed"):
             read(archive(START + b"}" + END, {"data/0": b"\0" * 2**20}, zipfile.ZIP_DEFLATED), bounds)
     with pytest.raises(InputError, match="it holds more than 1 MB"):
-        read(archive(START + b"}" + END, {"data/0": b"\0" * 2**20}), Bounds(2**20, 10_000, 10))
+        read(archive(START + b"}" + END, {"data/0": b"\0" * 2**20}), Bounds(2**20, 10_000))
     key = START + b"})" + b"\x85" * 200_000 + b"K\x02s" + END  # hashing it overflows the stack of the process
-    with pytest.raises(InputError, match="more than 1,000 tuples"):
-        read(archive(key))
+    doubled = b")q\x00" + b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(40))
+    for endless in (key, START + b"}" + doubled + b"K\x01s" + END):  # 2**40 tuples in 200 bytes
+        for bounds in (BOUNDS, None):
+            with pytest.raises(InputError, match="tuples hold each other without end"):
+                read(archive(endless), bounds)
+    for bounds in (BOUNDS, None):
+        with pytest.raises(InputError, match="larger than the file"):
+            read(larger(archive(START + b"}" + END, {"data/0": b"\0" * 40})), bounds)
     room = entry(b"cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x01\x85R")  # of 4 GB, which torch finds harmless
     with pytest.raises(InputError, match=r"it asks for builtins\.bytearray"):
         read(archive(room))

@@ -38,7 +38,7 @@ def birds(prefix: str = "") -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("prefix", ["", "birds/", "my pictures/birds/", "./"])
-@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_class_folders_become_classes_wherever_they_lie(tmp_path, prefix, packing):
     name = unpack_upload(zipped(birds(prefix), packing), tmp_path)
     source = open_source(name, tmp_path)
@@ -114,6 +114,12 @@ def lying(raw: bytes, size: int) -> bytes:
     return bytes(raw)
 
 
+def flipped(raw: bytes) -> bytes:
+    """The same zip with one bit of its first picture changed."""
+    at = raw.find(b"IDAT") + 20
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
 REFUSED = {
     "a path upwards": (zipped(birds() | {"../evil.png": PICTURE}), "'../evil.png', a path that leads out"),
     "a path upwards inside": (zipped(birds() | {"auk/../../evil.png": PICTURE}), "a path that leads out"),
@@ -124,15 +130,18 @@ REFUSED = {
     "a link": (zipped(birds() | link("auk/passwd.png", "/etc/passwd")), "'auk/passwd.png', a link"),
     "a password": (encrypted(zipped(birds())), "encrypted"),
     "one file twice": (zipped(birds() | {"auk//0.png": PICTURE}), "'auk/0.png' twice|auk/0.png twice"),
-    "a file where a folder is": (zipped(birds() | {"auk/0.png/1.png": PICTURE}), "cannot be unpacked"),
-    "a name that is too long": (zipped(birds() | {f"auk/{'n' * 300}.png": PICTURE}), "cannot be unpacked"),
+    "a file where a folder is": (zipped(birds() | {"auk/0.png/1.png": PICTURE}), "is no name"),
+    "a name that is too long": (zipped(birds() | {f"auk/{'n' * 300}.png": PICTURE}), "is no name"),
     "a bomb of one file": (zipped(birds() | {"auk/b.bmp": bytes(3 * 2**20)}), "b.bmp unpacks to more than 200 times"),
     "no images": (zipped({"notes.txt": b"notes"}), "holds no images"),
     "an empty zip": (zipped({}), "holds no images"),
     "no zip": (b"this is text", "not a zip file"),
     "nothing": (b"", "not a zip file"),
     "half a zip": (zipped(birds())[:400], "not a zip file"),
-    "a zip that lies about sizes": (lying(zipped(birds()), 10), "not a zip file"),
+    "a zip that lies about sizes": (lying(zipped(birds()), 10), "zip is damaged: auk/0.png"),
+    "a small zip of much": (zipped({"auk/0.png": bytes(2**27)}, zipfile.ZIP_BZIP2), "another way than zips usually do"),
+    "another packing": (zipped(birds(), zipfile.ZIP_LZMA), "another way than zips usually do"),
+    "a flipped bit": (flipped(zipped(birds())), "zip is damaged: auk/0.png"),
 }
 
 

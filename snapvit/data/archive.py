@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import stat
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from uuid import uuid4
 
 from snapvit.data.files import Check, go_on, shown
@@ -24,6 +27,8 @@ MOST_IMAGES = 20_000
 MOST_RATIO = 200
 SMALLEST_CHECKED = 2**20  # bytes; below this a high ratio harms nobody
 CHUNK = 2**16
+PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # Python's others give as much at once as they like
+OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ}
 
 
 def uploads(cache: Path) -> Path:
@@ -81,6 +86,11 @@ def _checked(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipI
         ignored = any(is_clutter(part) for part in path.parts)
         if entry.is_dir() or ignored or path.suffix.lower() not in SUFFIXES:
             continue
+        if entry.compress_type not in PACKINGS:
+            raise InputError(
+                f"The zip packs {shown(path)[:80]} in another way than zips usually do, whose size when unpacked "
+                "cannot be bounded; pack it again as an ordinary zip (deflate)."
+            )
         if entry.flag_bits & 1:
             raise InputError("The zip is encrypted; pack it again without a password.")
         if path in wanted:
@@ -119,11 +129,9 @@ def _extract(archive: zipfile.ZipFile, entries: dict[PurePosixPath, zipfile.ZipI
     """Write the entries, counting what really comes out of them: sizes in a zip's directory can lie."""
     total = 0
     for path, entry in entries.items():
-        target = folder.joinpath(*path.parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
         size = 0
-        with archive.open(entry) as packed, target.open("xb") as out:
-            while chunk := packed.read(CHUNK):
+        with _new_file(folder, path) as out:
+            for chunk in _pieces(archive, path, entry):
                 size += len(chunk)
                 total += len(chunk)
                 _check_size(total)
@@ -132,6 +140,30 @@ def _extract(archive: zipfile.ZipFile, entries: dict[PurePosixPath, zipfile.ZipI
                         f"In the zip {shown(path)} unpacks to more than {MOST_RATIO} times its size, so it is refused."
                     )
                 out.write(chunk)
+
+
+def _new_file(folder: Path, path: PurePosixPath) -> BinaryIO:
+    """Raises InputError for a name that no folder can have, which is not the folder's fault."""
+    target = folder.joinpath(*path.parts)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.open("xb")
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in OF_NAMES:
+            raise
+        raise InputError(f"The zip cannot be unpacked: {shown(path)[:80]!r} is no name ({_reason(error)}).") from error
+
+
+def _pieces(archive: zipfile.ZipFile, path: PurePosixPath, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """What comes out of an entry, bit by bit. Raises InputError where it is damaged."""
+    try:
+        with archive.open(entry) as packed:
+            while chunk := packed.read(CHUNK):
+                yield chunk
+    except Exception as error:  # zipfile and its decompressors raise many types
+        raise InputError(
+            f"The zip is damaged: {shown(path)[:80]} cannot be unpacked ({_reason(error)}); pack or fetch it again."
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -14,13 +14,18 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageOps,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    features,
 )
+
+if features.check("avif"):  # not in every build of Pillow
+    from PIL import AvifImagePlugin
 
 Pixels = NDArray[np.uint8]  # (h, w, 3), red first
 
@@ -34,15 +39,22 @@ FORMATS = [
         WebPImagePlugin.WebPImageFile,
         TiffImagePlugin.TiffImageFile,
         PpmImagePlugin.PpmImageFile,
+        *([Jpeg2KImagePlugin.Jpeg2KImageFile] if features.check("jpg_2000") else []),
+        *([AvifImagePlugin.AvifImageFile] if features.check("avif") else []),
     )
 ]
+# Formats that cameras and hubs use and Pillow may not know, by the brand in their first bytes.
+BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
 LEAST_SIDE = 2  # pixels; nothing can be seen in less
 # The smallest crop, 5 % of an image whose shorter side is this, still has the 224 pixels of a usual model's input.
 ENOUGH = 1024
+MOST_SCANS = 200  # of a progressive JPEG: each goes over the whole picture; encoders make about ten
 MOST_PIXELS = 25_000_000  # held at once while decoding: 75 MB as RGB, 100 MB with transparency
 
 # Refused by MOST_PIXELS, which is lower than the size at which Pillow warns.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What a generator was told is kept in a PNG beside the picture, and may be long; all of it together stays bounded.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 class UnusableImage(Exception):
@@ -59,16 +71,17 @@ def decode(raw: bytes) -> Pixels:
         raise UnusableImage("it is empty")
     try:
         image = _identify(raw)
+        format_name = image.format
         if min(image.size) < LEAST_SIDE:
             raise UnusableImage(f"it has only {image.width} x {image.height} pixels")
         _shrink_before_decoding(image)
         image.load()
-        image = _to_rgb(_upright(image))
+        image = _to_rgb(_upright(image), format_name)
     except UnusableImage:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         too_large = isinstance(error, Image.DecompressionBombError)
-        raise UnusableImage("it has too many pixels" if too_large else "it is not an image") from error
+        raise UnusableImage("it has too many pixels" if too_large else _instead(raw)) from error
     except Exception as error:  # decoders raise many types for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0][:100]
         cut_short = "truncated" in reason.lower()
@@ -79,9 +92,21 @@ def decode(raw: bytes) -> Pixels:
 
 def _identify(raw: bytes) -> Image.Image:
     if raw.startswith(b"\xff\xd8\xff"):
+        if raw.count(b"\xff\xda") > MOST_SCANS:  # the mark of a scan; within one, no such bytes can be
+            raise UnusableImage(f"it has more than {MOST_SCANS} scans, which no camera or program makes")
         # Pillow's own limit on the size as stored does not apply: only what is left after shrinking is ever held.
         return JpegImagePlugin.JpegImageFile(io.BytesIO(raw))
     return Image.open(io.BytesIO(raw), formats=FORMATS)
+
+
+def _instead(raw: bytes) -> str:
+    """What a file is that no reader of pictures knows."""
+    brand = BRANDS.get(raw[8:12]) if raw[4:8] == b"ftyp" else None
+    if brand is not None:
+        return f"it is a picture in {brand}, which Pillow cannot read here; convert it to JPEG or PNG"
+    if raw.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the picture itself"
+    return "it is not an image"
 
 
 def _shrink_before_decoding(image: Image.Image) -> None:
@@ -98,8 +123,9 @@ def _shrink_before_decoding(image: Image.Image) -> None:
         )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
+def _to_rgb(image: Image.Image, format_name: str | None) -> Image.Image:
+    # Pillow scales the numbers of a PGM, of however many bits, to 16
+    if image.mode.startswith("I;16") or (image.mode == "I" and format_name == PpmImagePlugin.PpmImageFile.format):
         grey = np.asarray(image).astype(np.float32) / 257  # 65535 is white
         return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):

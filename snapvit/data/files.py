@@ -22,7 +22,7 @@ from snapvit.errors import InputError
 LARGEST_FILE = 256 * 2**20  # bytes
 THREADS = min(4, os.cpu_count() or 1)  # each may hold one picture while it is decoded
 SOUND = ""  # the verdict on a file that can be used
-VERDICTS_SCHEMA = 1  # rises when a file that was refused may be taken, or the other way round
+VERDICTS_SCHEMA = 2  # rises when a file that was refused may be taken, or the other way round
 
 
 Check = Callable[[], None]

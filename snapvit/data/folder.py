@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
@@ -12,20 +12,28 @@ from snapvit.data.image_source import ALL_ROLES, ImageSource, Role, Skipped
 from snapvit.data.joined import JoinedImages, Member
 from snapvit.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx"),  # read where Pillow can, else named
+)
 MOST_FILES = 100_000
 TRAIN = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "test", "testing")  # the first that is there gives the queries
 CLUTTER = {  # names in lower case; hidden ones, such as .thumbnails, go without saying
     "@eadir",
+    "@recently-snapshot",
     "@recycle",
+    "@tmp",
     "#recycle",
+    "#snapshot",
     "$recycle.bin",
     "__macosx",
     "desktop.ini",
     "ehthumbs.db",
     "icon\r",
     "lost+found",
+    "recycler",
     "system volume information",
     "thumbs.db",
 }
@@ -39,11 +47,11 @@ def is_clutter(name: str) -> bool:
 def open_folder(path: Path, name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:
     """The images under `path`, in the order of their names.
 
-    Where folders in it hold images, each of them is a class, with all below it; else the images in `path` itself are
-    taken without labels. Where those folders are `train` and `val` (or alike), they are no classes but parts, each
-    read in this way: train calibrates and is the gallery, val gives the queries. Hidden files and what systems leave
-    behind are ignored. What was seen of each file is remembered under `cache`; `check` is called after each and may
-    raise to stop. Raises InputError where there is no such folder.
+    A folder around all class folders is taken off. Where folders hold images, each of them is a class, with all below
+    it; else the images in `path` itself are taken without labels. Where those folders are `train` and `val` (or alike),
+    they are no classes but parts, each read in this way: train calibrates and is the gallery, val gives the queries.
+    Hidden files and what systems leave behind are ignored. What was seen of each file is remembered under `cache`;
+    `check` is called after each and may raise to stop. Raises InputError where there is no such folder.
     """
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
@@ -51,9 +59,16 @@ def open_folder(path: Path, name: str, cache: Path | None = None, check: Check =
             f"The image folder {shown(path)} {found}; put it there, or name a folder of images or of a folder a class."
         )
     files, unread = _scan(path)
+    outer, path = path, _inside_wrapping(path, [file for file in files if _is_picture(file)])
+    wrapped = []
+    if path != outer:
+        wrapped = [f"All images of {name} lie in {shown(path.relative_to(outer))}, whose folders are the classes."]
+        outside = [file for file in files if not file.is_relative_to(path)]
+        unread += [Skipped(shown(file.relative_to(outer)), "it lies outside the class folders") for file in outside]
+        files = [file for file in files if file.is_relative_to(path)]
     parts = _find_parts(path, [file for file in files if _is_picture(file)])
     if parts is None:
-        return _open_files(path, name, files, unread, cache, check)
+        return _open_files(path, name, files, unread, cache, check, wrapped)
     members, skipped = [], unread
     for folder, roles in parts.items():
         inside = [file for file in files if file.relative_to(path).parts[0] == folder]
@@ -62,6 +77,18 @@ def open_folder(path: Path, name: str, cache: Path | None = None, check: Check =
         skipped += [Skipped(f"{shown(folder)}/{s.file}", s.reason) for s in source.skipped]
     skipped += [Skipped(shown(file.name), "it lies outside the parts") for file in files if file.parent == path]
     return JoinedImages(name, members, skipped, [_parts_note(path, name, parts, files)])
+
+
+def _inside_wrapping(path: Path, pictures: list[Path]) -> Path:
+    """Past folders that hold all there is, in folders of their own; one folder of images alone is a class."""
+    while _find_parts(path, pictures) is None:
+        places = [file.relative_to(path).parts for file in pictures]
+        folders = {place[:2] for place in places}
+        alone = len({place[0] for place in places}) == 1 and all(len(place) > 2 for place in places)
+        if not alone or len(folders) < 2:
+            break
+        path /= places[0][0]
+    return path
 
 
 def _find_parts(path: Path, pictures: list[Path]) -> dict[str, frozenset[Role]] | None:
@@ -95,7 +122,13 @@ def _is_picture(file: Path) -> bool:
 
 
 def _open_files(
-    path: Path, name: str, files: list[Path], unread: list[Skipped], cache: Path | None, check: Check
+    path: Path,
+    name: str,
+    files: list[Path],
+    unread: list[Skipped],
+    cache: Path | None,
+    check: Check,
+    notes: Sequence[str] = (),
 ) -> ImageFiles:
     """The pictures of `files`, all under `path`: of a class a folder if there are folders, else without labels."""
     pictures = [file for file in files if _is_picture(file)]
@@ -119,7 +152,9 @@ def _open_files(
     verdicts = None
     if cache is not None:
         verdicts = cache / "images" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:20]}.json"
-    return ImageFiles(name, candidates, [shown(folder) for folder in classes], skipped, verdicts, check)
+    source = ImageFiles(name, candidates, [shown(folder) for folder in classes], skipped, verdicts, check)
+    source.notes = (*notes, *source.notes)
+    return source
 
 
 def _scan(root: Path) -> tuple[list[Path], list[Skipped]]:

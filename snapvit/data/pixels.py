@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
@@ -19,6 +20,7 @@ from snapvit.data.decoding import Pixels
 from snapvit.data.image_source import ImageSource
 
 HELD_BYTES = 256 * 2**20  # of one table: 1,780 images of 224 pixels; a larger one is decoded anew on every pass
+MOST_RESIZED = 2**22  # pixels of an image that is resized as a whole before it is cropped: 12 MB, in float32 48
 AHEAD = 2  # batches that are decoded while one is worked on
 
 
@@ -74,8 +76,28 @@ def fit_image(image: Tensor, preprocess: Preprocess) -> Tensor:
         math.floor(width / preprocess.crop_share) / image.shape[2],
     )
     resized = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
+    if resized[0] * resized[1] > max(MOST_RESIZED, 8 * height * width):
+        return _visible_part(image, resized, preprocess)
     mode = InterpolationMode(preprocess.interpolation)
     return vision.center_crop(vision.resize(image, resized, mode, antialias=True), [height, width])
+
+
+def _visible_part(image: Tensor, resized: list[int], preprocess: Preprocess) -> Tensor:
+    """What `fit_image` gives, without ever holding the parts of a long thin image that its centre does not show."""
+    box = []  # where in the image is seen, from the first number to the second
+    for given, whole, shown in zip(image.shape[1:], resized, preprocess.size, strict=True):
+        scale, first = given / whole, round((whole - shown) / 2)
+        box.append((first * scale, min((first + shown) * scale, given)))
+    # Pillow knows places in single precision, so they are counted from near by; filters reach four pixels far.
+    margins = [math.ceil(4 * max(1.0, given / whole)) for given, whole in zip(image.shape[1:], resized, strict=True)]
+    starts = [max(0, math.floor(first) - margin) for (first, _), margin in zip(box, margins, strict=True)]
+    stops = [math.ceil(last) + margin for (_, last), margin in zip(box, margins, strict=True)]
+    piece = image[:, starts[0] : stops[0], starts[1] : stops[1]]
+    (top, bottom), (left, right) = [(a - start, z - start) for (a, z), start in zip(box, starts, strict=True)]
+    picture = Image.fromarray(np.ascontiguousarray(piece.permute(1, 2, 0).numpy()))
+    filtering = Image.Resampling[preprocess.interpolation.upper()]
+    height, width = preprocess.size
+    return as_tensor(np.asarray(picture.resize((width, height), filtering, (left, top, right, bottom))))
 
 
 def _decoded(source: ImageSource, ids: Ints, preprocess: Preprocess, size: int) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ from snapvit.data.image_source import ImageSource, Role, Skipped
 from snapvit.data.joined import JoinedImages, Member
 from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
-from snapvit.paths import absolute
+from snapvit.paths import absolute, unquoted
 
 FOLDER, TORCHVISION, UPLOAD = "folder:", "torchvision:", "upload:"
 
@@ -23,8 +23,8 @@ def canonical_name(name: str) -> str:
     Quotes and blanks around a name or a path, as they come with pasting, are taken off.
     Raises InputError for what names no source; whether its images can be had is seen when it is opened.
     """
-    name = _bare(name)
-    if name.startswith(FOLDER) and _bare(name.removeprefix(FOLDER)):
+    name = unquoted(name)
+    if name.startswith(FOLDER) and unquoted(name.removeprefix(FOLDER)):
         return FOLDER + str(absolute(name.removeprefix(FOLDER)))
     if name.startswith(TORCHVISION):
         return TORCHVISION + find_set(name.removeprefix(TORCHVISION)).name
@@ -33,13 +33,6 @@ def canonical_name(name: str) -> str:
     raise InputError(
         f"There is no image source named {name!r}; the explorer knows bundled, folder:PATH and torchvision:NAME."
     )
-
-
-def _bare(text: str) -> str:
-    text = text.strip()
-    while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1].strip()
-    return text
 
 
 def open_images(

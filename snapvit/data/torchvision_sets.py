@@ -24,6 +24,7 @@ from snapvit.data.decoding import Pixels
 from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
 from snapvit.data.image_source import ImageSource, equal_notes, pixel_digests
 from snapvit.errors import InputError
+from snapvit.paths import absolute
 
 NETWORK_SECONDS = 6.0  # that a server may be silent, at each step
 
@@ -73,7 +74,7 @@ def _folded(name: str) -> str:
 def data_root() -> Path:
     """Where downloaded sets lie: SNAPVIT_DATA, or a folder in the user's cache."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SNAPVIT_DATA") or caches / "snapvit" / "data")
+    return absolute(os.environ.get("SNAPVIT_DATA") or caches / "snapvit" / "data")
 
 
 def open_set(set_name: str, name: str, cache: Path | None = None, check: Check = go_on) -> ImageFiles | ImageArray:

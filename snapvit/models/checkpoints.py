@@ -1,128 +1,106 @@
-"""Checkpoint files: read without running anything in them, peeled out of what training scripts wrap around the
-weights, and fitted to a model with every misfit named."""
+"""Fitting a checkpoint to a model: the place that fits best is taken, what was adapted told, every misfit named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
 from torch import Tensor, nn
 
 from snapvit.errors import InputError
-from snapvit.models.catalogue import SUFFIXES
-from snapvit.torch_files import read_torch_file
+from snapvit.models.likeness import architectures_like, describe_weights
+from snapvit.models.tensor_search import Place, Weights, places
 
-Weights = dict[str, Tensor]
 Adapt = Callable[[Weights, nn.Module], Weights]  # timm's checkpoint filter of an architecture
 
-# Where training scripts put the weights, the better ones first: averaged weights, DINO's teacher.
-WRAPPERS = (
-    "state_dict_ema",
-    "model_ema",
-    "teacher",
-    "model",
-    "state_dict",
-    "module",
-    "backbone",
-    "encoder",
-    "target_encoder",
-    "student",
-)
-# What they put before the names: data parallel, compiled, a wrapping module.
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "teacher.", "student.")
-DEPTH = 3  # of wrappers, and of prefixes
 NAMED = 3  # misfits of each kind that a message names
+# Parts of training that no embedding is made of, by the first word of their names.
+TRAINING_ONLY = re.compile(r"(\w+_)?(head|decoder|projector|predictor|mask_token|pre_logits|pooler|queue)\w*")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Tensors of one place in a file, adapted to the model's names, and how they fit."""
+    """A place's tensors, adapted to the model's names, and how they fit."""
 
-    place: str  # such as `teacher, backbone.`; empty at the top level
+    place: Place
     weights: Weights
-    left_out: tuple[str, ...]  # tensors beside the prefix
     fitting: int  # of the model's tensors, by name and shape
     known: int  # by name
 
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Content of a `.safetensors`, or of a `.pth`, `.pt` or `.bin` file that holds nothing but tensors and plain
-    values. Raises InputError for a missing, damaged, foreign or code-carrying file."""
-    if not path.is_file():
-        raise InputError(f"The checkpoint {path} does not exist.")
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"The checkpoint {path.name} ends in none of {', '.join(SUFFIXES)}, which the explorer reads.")
-    try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = read_torch_file(path, f"The checkpoint {path.name}")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"The checkpoint {path.name} cannot be read as safetensors ({error}).") from error
-    if not isinstance(content, dict) or not any(_tensor_tables(content)):
-        raise InputError(f"The checkpoint {path.name} holds no named tensors.")
-    return content
+    @property
+    def rank(self) -> tuple[int, int, bool, int]:
+        """The better of two places has the higher one."""
+        return self.fitting, self.known, self.place.averaged, len(self.place.prefix)
 
 
 def load_checkpoint(model: nn.Module, content: Mapping[str, Any], adapt: Adapt, file: str) -> tuple[str, ...]:
     """Put the weights of a checkpoint's content into `model` and return sentences worth telling.
 
     Of all places in the file, the one that fits best is taken. The classifier becomes the file's, or goes where it has
-    none: embeddings are taken before it. Raises InputError naming what is missing, unexpected or wrongly shaped.
+    none: embeddings are taken before it. Positions of another image size are resampled, which is told. Raises
+    InputError naming what is missing, unexpected, wrongly shaped, or no number that a weight can be.
     """
-    best = max(_candidates(model, content, adapt), key=lambda c: (c.fitting, c.known))
+    own = model.state_dict()
+    found = [_candidate(place, own, adapt, model) for place in places(content, own.keys(), file)]
+    best = max(found, key=lambda candidate: candidate.rank)
+    weights, beside = _without_training(best.weights, own.keys())
     notes = []
-    if best.place:
-        notes.append(f"{file}: the weights are those under '{best.place}'.")
-    if best.left_out:
-        notes.append(f"{file}: {_listed(best.left_out)} left out, being no part of the model.")
-    weights, note = _with_its_classifier(model, best.weights)
+    if best.place.prefix:
+        alike = [c.place.prefix for c in found if c.fitting == best.fitting and not _nested(c, best)]
+        also = f", not those that fit as well under {', '.join(map(repr, alike[:NAMED]))}" if alike else ""
+        notes.append(f"{file}: the weights are those under {best.place.prefix!r}{also}.")
+    left_out = [*best.place.beside, *beside]
+    if left_out:
+        notes.append(f"{file}: {_listed(left_out)} left out, being no part of the model.")
+    weights, note = _with_its_classifier(model, weights)
     notes += [f"{file}: {note}"] if note else []
-    _check_fit(model, weights, file)
-    _check_finite(weights, file)
+    _check_fit(model, best.place.weights, weights, file)
+    _check_kind(weights, own, file)
+    weights = {name: _single(name, tensor, file) for name, tensor in weights.items()}
+    resampled = _resampled(best.place.weights, weights, model)
+    notes += [f"{file}: {resampled}"] if resampled else []
     model.load_state_dict(weights)
     return tuple(notes)
 
 
-def _candidates(model: nn.Module, content: Mapping[str, Any], adapt: Adapt) -> Iterator[Candidate]:
-    own = model.state_dict()
-    for place, table in _tensor_tables(content):
-        for prefix in _prefixes(table):
-            inner = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
-            left_out = tuple(name for name in table if not name.startswith(prefix))
-            try:
-                weights = adapt(dict(inner), model)
-            except Exception:  # timm's converters assume the model they are made for; then the names stay as they are
-                weights = inner
-            known = own.keys() & weights.keys()
-            fitting = sum(own[name].shape == weights[name].shape for name in known)
-            place_name = ", ".join(part for part in (place, prefix) if part)
-            yield Candidate(place_name, weights, left_out, fitting, len(known))
+def _candidate(place: Place, own: Mapping[str, Tensor], adapt: Adapt, model: nn.Module) -> Candidate:
+    given = {name: _plain(tensor) for name, tensor in place.weights.items()}
+    idle = _biases_without_a_place(given, own)
+    try:
+        weights = adapt({name: tensor for name, tensor in given.items() if name not in idle}, model)
+        weights |= {name: given[name] for name in idle if given[name].count_nonzero()}
+    except Exception:  # timm's converters assume the model they are made for; then the names stay as they are
+        weights = given
+    known = own.keys() & weights.keys()
+    fitting = sum(own[name].shape == weights[name].shape for name in known)
+    return Candidate(place, weights, fitting, len(known))
 
 
-def _tensor_tables(content: Mapping[str, Any], depth: int = DEPTH) -> Iterator[tuple[str, Weights]]:
-    """Every place in the file that holds named tensors: the top level and what lies under the known wrappers."""
-    table = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if table:
-        yield "", table
-    for name in WRAPPERS if depth else ():
-        if isinstance(content.get(name), Mapping):
-            for place, inner in _tensor_tables(content[name], depth - 1):
-                yield ", ".join(part for part in (name, place) if part), inner
+def _biases_without_a_place(weights: Weights, own: Mapping[str, Tensor]) -> list[str]:
+    """DINOv3's biases of query, key and value where the architecture has none; timm drops them, whatever they are."""
+    if "storage_tokens" not in weights or "blocks.0.attn.q_bias" in own:
+        return []
+    return [name for name in weights if name.endswith(".attn.qkv.bias")]
 
 
-def _prefixes(table: Weights) -> list[str]:
-    """The empty prefix and every chain of known ones that names in the table begin with."""
-    found = [""]
-    for prefix in found:  # grows while it is walked
-        if prefix.count(".") < DEPTH:
-            longer = [prefix + word for word in PREFIXES]
-            found += [p for p in longer if any(name.startswith(p) for name in table)]
-    return found
+def _nested(one: Candidate, other: Candidate) -> bool:
+    """Whether one holds the other: timm's converters find some prefixes themselves."""
+    prefixes = (one.place.prefix, other.place.prefix)
+    return prefixes[0].startswith(prefixes[1]) or prefixes[1].startswith(prefixes[0])
+
+
+def _without_training(weights: Weights, own: Collection[str]) -> tuple[Weights, list[str]]:
+    """The weights without what only training needs, and the names of that; classifiers are seen to elsewhere."""
+    firsts = {name.partition(".")[0] for name in own}
+    gone = [name for name in weights if (first := name.partition(".")[0]) not in firsts and _is_training(first)]
+    return {name: tensor for name, tensor in weights.items() if name not in gone}, gone
+
+
+def _is_training(first: str) -> bool:
+    return first not in ("head", "head_dist") and TRAINING_ONLY.fullmatch(first) is not None
 
 
 def _with_its_classifier(model: nn.Module, weights: Weights) -> tuple[Weights, str]:
@@ -145,7 +123,8 @@ def _with_its_classifier(model: nn.Module, weights: Weights) -> tuple[Weights, s
     return kept, f"it {has} where the architecture's own has {made}; embeddings are taken before it."
 
 
-def _check_fit(model: nn.Module, weights: Weights, file: str) -> None:
+def _check_fit(model: nn.Module, given: Weights, weights: Weights, file: str) -> None:
+    """given: before timm's converters, which resample patch weights without a word; that would be another model."""
     own = model.state_dict()
     missing = sorted(own.keys() - weights.keys())
     unexpected = sorted(weights.keys() - own.keys())
@@ -156,14 +135,85 @@ def _check_fit(model: nn.Module, weights: Weights, file: str) -> None:
     ]
     kinds = ((missing, "missing"), (unexpected, "unexpected"), (misshapen, "of another shape"))
     problems = [f"{len(names)} {what} ({_first(names)})" for names, what in kinds if names]
-    if problems:
-        raise InputError(f"{file} does not fit the model: {'; '.join(problems)}.")
+    patches, fits = given.get("patch_embed.proj.weight"), own["patch_embed.proj.weight"]
+    if patches is not None and patches.ndim == 4 and patches.shape[2:] != fits.shape[2:]:
+        problems.insert(0, f"its patches are of {patches.shape[-1]} pixels, the model's of {fits.shape[-1]}")
+    if not problems:
+        return
+    if any(".lora_" in name for name in given):
+        problems.append("it holds LoRA adapters apart from the weights: merge them first (merge_and_unload in peft)")
+    raise InputError(f"{file} does not fit the model: {'; '.join(problems)}.{_advice(given)}")
 
 
-def _check_finite(weights: Weights, file: str) -> None:
-    broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
-    if broken:
-        raise InputError(f"{file} holds numbers that are not finite, in {_listed(broken)}; it cannot be used.")
+def suggested_names(content: Mapping[str, Any], file: str) -> list[str]:
+    """timm names of the architectures that a checkpoint of unknown architecture may be of, as far as they are known."""
+    return next((names for place in places(content, (), file) if (names := architectures_like(place.weights))), [])
+
+
+def _advice(given: Weights) -> str:
+    described, names = describe_weights(given), architectures_like(given)
+    if names:
+        return f" It holds {described}, as {' or '.join(names)} would have."
+    return f" It holds {described}." if described else ""
+
+
+def _check_kind(weights: Weights, own: Mapping[str, Tensor], file: str) -> None:
+    """Refuse tensors whose numbers are none that a weight can be."""
+    bad: dict[str, list[str]] = {}
+    for name, tensor in weights.items():
+        what = _unusable(tensor, name in own and not own[name].is_floating_point())
+        if what:
+            bad.setdefault(what, []).append(name)
+    if bad:
+        reasons = "; ".join(f"{_listed(names)} {what}" for what, names in bad.items())
+        raise InputError(f"{file} cannot be used: it holds {reasons}.")
+
+
+def _unusable(tensor: Tensor, whole_numbers: bool) -> str:
+    """Why a tensor can be no weight; empty where it can."""
+    if tensor.is_meta:
+        return "without numbers (meta)"
+    if tensor.is_complex():
+        return "of complex numbers"
+    if tensor.is_floating_point() or whole_numbers:
+        return ""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return f"of whole numbers ({dtype}), which are no weights without the scale that they were divided by"
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Quantised, sparse and 8-bit numbers, all of which float32 holds exactly, as timm's converters can take them."""
+    if tensor.is_meta:
+        return tensor
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
+
+
+def _single(name: str, tensor: Tensor, file: str) -> Tensor:
+    """The tensor in float32, where all its numbers are finite."""
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.float()
+    if not tensor.isfinite().all():
+        raise InputError(f"{file} holds numbers that are not finite in float32, in {name}; it cannot be used.")
+    return tensor
+
+
+def _resampled(given: Weights, weights: Weights, model: nn.Module) -> str:
+    before, after = given.get("pos_embed"), weights.get("pos_embed")
+    if before is None or after is None or before.ndim != 3:
+        return ""
+    patches = model.patch_embed.num_patches
+    prefix = after.shape[1] - patches + ("register_tokens" in given)  # DINOv2 has a position for the class token more
+    if before.shape[1] - prefix == patches:
+        return ""
+    return (
+        f"its positions of {before.shape[1] - prefix} patches were resampled to the {patches} of this image size, as "
+        "timm does."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ weights. Files are read as safetensors or with `weights_only=True`; nothing is e
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,19 +18,21 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import constants
-from safetensors import safe_open
 from timm.data import resolve_model_data_config
 from timm.models import vision_transformer
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from snapvit.artifacts import Preprocess
 from snapvit.errors import Cancelled, InputError
 from snapvit.models.anatomy import Anatomy, describe
-from snapvit.models.checkpoints import Adapt, load_checkpoint, read_checkpoint
+from snapvit.models.catalogue import settled
+from snapvit.models.checkpoint_files import read_checkpoint
+from snapvit.models.checkpoints import Adapt, load_checkpoint, suggested_names
 from snapvit.models.hub import Fetched, fetch_weights, hub_or_its_cache
+from snapvit.models.hub_config import stated_arguments
 from snapvit.models.identity import architecture_of
 from snapvit.models.pooling import set_pool
+from snapvit.models.self_described import KEYS, build_described
 from snapvit.models.spec import BUNDLED, ModelSpec
 
 BUNDLED_CHECKPOINT = Path(__file__).parents[1] / "assets" / "fashion_vit.safetensors"
@@ -57,6 +59,7 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu", fetched: Fet
     """
     notes: tuple[str, ...] = ()
     config: dict[str, Any] | None = None
+    spec = settled(spec)
     if spec.name == BUNDLED:
         model, preprocess, notes, config = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
         if spec.image_size not in (None, preprocess.size[0]):
@@ -68,11 +71,12 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu", fetched: Fet
         _check_plan(spec)
         if spec.checkpoint is not None:
             path = Path(spec.checkpoint)
-            content = read_checkpoint(path)
-            model = _create(spec)
-            notes = load_checkpoint(model, content, _timm_filter(spec.name), path.name)
+            found = read_checkpoint(path)
+            model = _create(spec, **stated_arguments(path, spec.name))
+            notes = found.notes + load_checkpoint(model, found.content, _timm_filter(spec.name), path.name)
         else:
             model = _pretrained(spec, fetched)
+            notes = _resampled(model, spec)
         preprocess = _preprocess_of(model, spec.image_size)
     set_pool(model, spec.pool, spec.name)
     anatomy = describe(model)
@@ -106,39 +110,38 @@ def weights_digest(model: nn.Module) -> str:
 
 def _self_describing(path: Path) -> tuple[nn.Module, Preprocess, tuple[str, ...], dict[str, Any]]:
     """A plain VisionTransformer whose safetensors metadata holds its `config`, `mean` and `std`; and its config."""
-    content = read_checkpoint(path)
-    metadata: dict[str, str] = {}
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    missing = [key for key in ("config", "mean", "std") if key not in metadata]
+    found = read_checkpoint(path)
+    missing = [key for key in KEYS if key not in found.metadata]
     if missing:
+        names = suggested_names(found.content, path.name)
+        such_as = f", such as {' or '.join(names)}" if names else ""
         raise InputError(
             f"{path.name} does not say what model it holds (no {', '.join(missing)} in its metadata); name a timm "
-            "model together with the checkpoint."
+            f"model together with the checkpoint{such_as}."
         )
-    try:
-        config = json.loads(metadata["config"])
-        model = VisionTransformer(**config)
-        mean, std = float(metadata["mean"]), float(metadata["std"])
-    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"The metadata of {path.name} describe no model that can be built ({error}).") from error
-    notes = load_checkpoint(model, content, vision_transformer.checkpoint_filter_fn, path.name)
-    return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3), notes, config
+    held = sum(tensor.numel() for tensor in found.content.values() if isinstance(tensor, torch.Tensor))
+    model, preprocess, config = build_described(found.metadata, held, path.name)
+    notes = found.notes + load_checkpoint(model, found.content, vision_transformer.checkpoint_filter_fn, path.name)
+    return model, preprocess, notes, config
 
 
 def _check_plan(spec: ModelSpec) -> None:
     """Refuse what cannot work before anything large is read or fetched: name, architecture, pool, size."""
-    if not timm.is_model(spec.name):
-        near = ", ".join(timm.list_models(f"*{spec.name.split('.')[0][:12]}*")[:3])
-        hint = f" Did you mean {near}?" if near else " Try for example vit_small_patch16_224 or bundled."
-        raise InputError(f"timm has no model named {spec.name!r}.{hint}")
     with torch.device("meta"):  # shapes alone
         model = _create(ModelSpec(spec.name))
     describe(model)
     set_pool(model, spec.pool, spec.name)
     if spec.image_size is not None:
         _check_size(spec.image_size, max(model.patch_embed.patch_size), spec.name)
+
+
+def _check_name(name: str) -> None:
+    names = {BUNDLED, *timm.list_models(), *timm.list_pretrained()}
+    if name in names or (timm.is_model(name) and "." not in name):
+        return
+    near = ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.7))
+    hint = f" Did you mean {near}?" if near else " Try for example vit_small_patch16_224 or bundled."
+    raise InputError(f"timm has no model named {name!r}.{hint}")
 
 
 def _check_size(size: int, patch: int, name: str) -> None:
@@ -152,10 +155,14 @@ def _check_size(size: int, patch: int, name: str) -> None:
     )
 
 
-def _create(spec: ModelSpec, pretrained: bool = False) -> nn.Module:
-    size = {} if spec.image_size is None else {"img_size": spec.image_size}
+def _create(spec: ModelSpec, pretrained: bool = False, **settings: Any) -> nn.Module:
+    """The architecture; `settings` are those that its checkpoint states. The name must be one that timm knows: others
+    would have timm ask a hub or read a folder."""
+    _check_name(spec.name)
+    if spec.image_size is not None:
+        settings["img_size"] = spec.image_size
     try:
-        return timm.create_model(spec.name, pretrained=pretrained, **size)
+        return timm.create_model(spec.name, pretrained=pretrained, **settings)
     except (AssertionError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
         raise InputError(f"timm cannot build {spec.name} with these settings ({reason}).") from error
@@ -180,6 +187,14 @@ def _pretrained(spec: ModelSpec, fetched: Fetched | None) -> nn.Module:
                 f"Pretrained weights of {spec.name} could not be fetched ({reason}); check the network, or give a "
                 "checkpoint file of it."
             ) from error
+
+
+def _resampled(model: nn.Module, spec: ModelSpec) -> tuple[str, ...]:
+    """A sentence where timm fitted the positions of pretrained weights to another image size."""
+    trained = timm.get_pretrained_cfg(spec.name).input_size[-1]
+    if spec.image_size in (None, trained) or getattr(model, "pos_embed", None) is None:
+        return ()
+    return (f"The positions of {spec.name} are of {trained} pixels and were resampled to {spec.image_size}.",)
 
 
 def _timm_filter(name: str) -> Adapt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,16 @@ from snapvit.errors import InputError
 BUNDLED = "bundled"
 Pool = Literal["model", "token", "mean"]
 POOLS: dict[str, str] = {"model": "the model's own pooling", "token": "class token", "mean": "mean of patches"}
+
+
+# Where people copy names from: the hub's addresses of timm's models.
+HUB = re.compile(r"(https?://huggingface\.co/|hf[-_]hub:)?(timm/)?")
+
+
+def canonical_model(name: str) -> str:
+    """`name` as timm spells it: no quotes, capitals, blanks or hub in front (`timm/NAME`, `hf-hub:timm/NAME`)."""
+    plain = name.strip().strip("'\"").strip().lower()
+    return re.sub(r"\s+", "_", re.sub(r"\s*([._])\s*", r"\1", plain[HUB.match(plain).end() :]))
 
 
 @dataclass(frozen=True)

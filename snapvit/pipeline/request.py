@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from snapvit.data.sources import canonical_name
+from snapvit.models.catalogue import settled
 from snapvit.models.spec import BUNDLED, ModelSpec
-from snapvit.paths import absolute
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.published.scores import PublishedScores
 
@@ -28,9 +28,7 @@ def make_request(
     settings: such as `search.generations=20`, after the preset's. scores: published ones that take the place of
     curvature and search. Raises InputError naming the first thing that cannot be meant.
     """
-    spec = model or ModelSpec()
-    if spec.checkpoint is not None:
-        spec = replace(spec, checkpoint=str(absolute(spec.checkpoint)))
+    spec = settled(model or ModelSpec())
     config = PRESETS[preset]
     if scores is not None:
         config = replace(config, floors=scores.floors)

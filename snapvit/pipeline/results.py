@@ -12,6 +12,7 @@ from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.overflow import not_finite
 from snapvit.pipeline.stage import Arg, Args, Stage, Want
 from snapvit.pipeline.stages.cka import CKA
 from snapvit.pipeline.stages.curvature import CURVATURE
@@ -22,7 +23,7 @@ from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import is_whole, key_of, main_stages, of_cut
 from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
-from snapvit.store.manifest import FormerRun, Manifest
+from snapvit.store.manifest import MANIFEST, FormerRun, Manifest
 from snapvit.store.store import Store
 from snapvit.tables import Latencies, Measurement, Measurements
 
@@ -44,7 +45,7 @@ class StoredRun:
     def open(cls, store: Store, run: str) -> StoredRun:
         """Raises InputError where there is no such run, naming those there are."""
         manifest = store.manifest(run)
-        request = _request_of(store, run, manifest.request) if manifest else None
+        request = _own_request(store, manifest) if manifest else None
         if request is None:
             known = [found.run for found in store.manifests()]
             hint = f"there are {', '.join(known[:5])}" if known else "the cache is empty; make one with `run`"
@@ -60,7 +61,10 @@ class StoredRun:
         if key is None:
             return None
         topology = self.manifest.facts.topology if self.manifest.facts else None
-        fits = None if topology is None else lambda artifact: stage.fits(artifact, topology)
+
+        def fits(artifact: A) -> bool:
+            return (topology is None or stage.fits(artifact, topology)) and not not_finite(stage.name, artifact)[0]
+
         return self.store.load(self.manifest.run, stage.entry_name(args), stage.kind, key, fits)
 
     def need(self, stage: Stage[A], *args: Arg) -> A:
@@ -208,11 +212,12 @@ _SUMMARIES: WeakKeyDictionary[Store, dict[str, tuple[Manifest | FormerRun, RunSu
 
 
 def _summary_of(store: Store, manifest: Manifest | FormerRun) -> RunSummary | None:
+    if isinstance(manifest, Manifest):
+        request = _own_request(store, manifest)
+        return None if request is None else StoredRun(store, manifest, request).summary()
     request = _request_of(store, manifest.run, manifest.request)
     if request is None:
         return None
-    if isinstance(manifest, Manifest):
-        return StoredRun(store, manifest, request).summary()
     seed = request.config.search.seed if request.scores is None else None
     return RunSummary(
         manifest.run, request.model.label, request.data, request.kind, seed, FORMER, manifest.created, 0.0, ()
@@ -253,10 +258,20 @@ def _latencies(stored: StoredRun) -> Latencies | None:
     return max(found, key=len, default=None)
 
 
+def _own_request(store: Store, manifest: Manifest) -> RunRequest | None:
+    """What the run was asked for; None, then reported, where its settings are not those that its name stands for."""
+    request = _request_of(store, manifest.run, manifest.request)
+    if request is not None and request.run != manifest.run:
+        where = f"{manifest.run}/{MANIFEST}"
+        store.report(where, f"{where} cannot be used: its settings are those of another run, {request.run}.")
+        return None
+    return request
+
+
 def _request_of(store: Store, run: str, content: Mapping[str, Any]) -> RunRequest | None:
     try:
         return decode(RunRequest, {}, dict(content))
     except (KeyError, TypeError, ValueError) as error:
-        where = f"{run}/manifest.json"
+        where = f"{run}/{MANIFEST}"
         store.report(where, f"{where} cannot be used: its settings are not of this version ({error}).")
         return None

@@ -16,6 +16,7 @@ from snapvit.elastic.ranking import check_ratio
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.overflow import check_overflow, not_finite
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.results import StoredRun
@@ -181,6 +182,7 @@ def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want,
     last = None
     for piece in stage.compute(context):
         last = piece
+        check_overflow(stage.name, stage.within(want.args), workspace.loaded.label, piece)
         keep(piece, not stage.grows)
     if stage.grows and last is not None:
         keep(last, True)
@@ -201,7 +203,7 @@ def _load(workspace: Workspace, store: Store, want: Want) -> Any | None:
     key = key_of(stage, workspace.request, _all_nodes(workspace, want), want.args)
 
     def fits(artifact: Any) -> bool:
-        return stage.fits(artifact, topology)
+        return stage.fits(artifact, topology) and not not_finite(stage.name, artifact)[0]
 
     return store.load(workspace.request.run, want.entry, stage.kind, key, fits)
 

@@ -5,29 +5,28 @@ A file holds one dict (design section 4). Reading runs nothing of the file, and 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from snapvit.artifacts import Floors, Scores, Topology
 from snapvit.errors import InputError
+from snapvit.outputs import write_output
 from snapvit.torch_files import Bounds, read_torch_file
 
 MOST_BYTES = 64 * 2**20  # of a whole file; the scores of a 7 B ViT take 1.3 MB
-BOUNDS = Bounds(MOST_BYTES, most_description=256 * 2**10, most_tuples=1_000)  # of the authors: 1.3 kB, 8
+BOUNDS = Bounds(MOST_BYTES, most_description=256 * 2**10)  # of the authors: 1.3 kB
 ENUMS = "src.models.enums"  # the authors' module whose string enums their files name
 COUNTS = ("num_blocks", "hidden_dim", "embed_dim", "num_heads", "head_dim")
 FLOORS = ("min_hidden_dim_keep_ratio", "min_head_keep_ratio")
 TEXTS = ("model_type", "mlp_architecture")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,99}")  # pages show it, so it may hold no markup
 MLP_KINDS = ("standard", "swiglu")
+MOST_SCORES = 4_000_000  # ranking takes about 100 bytes each; the largest ViT has 330,000 neurons
 MOST_COUNT = 1_000_000  # of blocks, neurons or widths; the largest ViT has 40 blocks of 8,192 neurons
 MOST_ITEMS, MOST_DEPTH = 1_000, 4  # of metadata
 
@@ -141,8 +140,10 @@ def _table(content: dict[str, Any], key: str, shape: tuple[int, int], counts: st
         raise InputError(f"has {key} that are no tensor.")
     if tuple(tensor.shape) != shape:
         raise InputError(f"contradicts itself: {key} is {tuple(tensor.shape)}, but {counts} say {shape}.")
-    if tensor.numel() * 8 > MOST_BYTES:  # one number can be shown any number of times; a copy has them all
-        raise InputError(f"has {key} of more than {MOST_BYTES // 2**20} MB.")
+    if tensor.numel() > MOST_SCORES:
+        raise InputError(f"has {tensor.numel():,} {key}; no model has more than {MOST_SCORES:,} structures to rank.")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+        raise InputError(f"has {key} that show a few numbers many times.")
     table = tensor.numpy()
     bad = int((~np.isfinite(table)).sum())
     if bad:
@@ -176,13 +177,11 @@ def _short(value: Any) -> str:
 def write_scores(published: PublishedScores, path: Path, force: bool = False) -> None:
     """Write the dict that the authors' code reads, with plain text for its enums. Whole or not at all.
 
-    The numbers stay in double precision, so that reading them gives the same ranking. Raises InputError where the
-    file exists, unless `force`, or where it cannot be written.
+    The numbers stay in double precision, so that reading them gives the same ranking. Raises InputError as
+    `write_output` does.
     """
     import torch  # heavy, and only needed here: reading does without
 
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; name another file, or replace it with --force.")
     topology = published.topology
     counts = (topology.blocks, topology.hidden, topology.width, topology.heads, topology.head_width)
     content = {
@@ -194,12 +193,4 @@ def write_scores(published: PublishedScores, path: Path, force: bool = False) ->
         **dict(zip(FLOORS, (published.floors.neurons, published.floors.heads), strict=True)),
         "metadata": published.metadata,
     }
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        torch.save(content, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise InputError(f"The scores cannot be written to {path} ({reason}).") from error
+    write_output(path, lambda part: torch.save(content, part), "the scores", force)

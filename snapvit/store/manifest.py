@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 from snapvit.artifacts import RunFacts
 from snapvit.store.codec import decode, encode
 
-MANIFEST, SCHEMA, FORMER_SCHEMA = "manifest.json", 2, 1
+MANIFEST, SCHEMA, UNSEALED_SCHEMA, FORMER_SCHEMA = "manifest.json", 3, 2, 1
+SEAL = re.compile(rb'\{"digest": "([0-9a-f]{64})",')  # how a sealed file begins; the digest is of all that follows
 SUFFIX = ".safetensors"  # of every file that a manifest may name
 
 
@@ -59,9 +62,9 @@ class FormerRun:
 def parse(raw: bytes, run: str) -> Manifest | FormerRun:
     """The manifest in a file's bytes. Raises ValueError, KeyError, TypeError or AttributeError where it is none of
     `run` that this version can read, RecursionError where it is nested too deeply."""
-    content = json.loads(raw)
+    content = _opened(raw)
     schema = content["schema"]
-    if schema not in (SCHEMA, FORMER_SCHEMA) or content["run"] != run:
+    if content["run"] != run:
         raise ValueError(f"it is of run {content['run']!r}, schema {schema!r}")
     created, request = float(content["created"]), _mapping(content, "request")
     if not math.isfinite(created):
@@ -93,7 +96,27 @@ def serialise(manifest: Manifest) -> bytes:
         "nodes": manifest.nodes,
         "entries": {name: dataclasses.asdict(entry) for name, entry in manifest.entries.items()},
     }
-    return json.dumps(content, indent=1, sort_keys=True).encode()
+    return sealed(content)
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """The bytes of a manifest's content behind the digest of themselves, so that no change of a bit goes unseen."""
+    body = json.dumps(content, indent=1, sort_keys=True).encode()
+    return b'{"digest": "' + hashlib.sha256(body).hexdigest().encode() + b'",' + body[1:]
+
+
+def _opened(raw: bytes) -> dict[str, Any]:
+    """The content of a manifest whose seal is whole, or of one that was written before there were seals."""
+    seal = SEAL.match(raw)
+    if seal is not None and hashlib.sha256(b"{" + raw[seal.end() :]).hexdigest().encode() != seal[1]:
+        raise ValueError("its content does not match its own digest")
+    content = json.loads(raw)
+    schemas = (UNSEALED_SCHEMA, FORMER_SCHEMA) if seal is None and "digest" not in content else (SCHEMA,)
+    if seal is None and schemas == (SCHEMA,):
+        raise ValueError("its own digest is damaged")
+    if content["schema"] not in schemas:
+        raise ValueError(f"its schema is {content['schema']!r}")
+    return content
 
 
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.paths import absolute
+from snapvit.paths import absolute, unquoted
 from snapvit.store.files import (
     STALE_SECONDS,
     StoreError,
@@ -82,6 +82,20 @@ class Store:
         found = self._manifests.get(run)
         return found if isinstance(found, Manifest) else None
 
+    def run_named(self, text: str) -> str:
+        """The name of the run that a person means by its name or by the path of its folder in this cache.
+
+        Raises InputError for the path of a run in another cache; whether there is such a run is seen when it is read.
+        """
+        plain, path = unquoted(text), absolute(text)
+        if os.sep not in plain.rstrip(os.sep):
+            return plain.rstrip(os.sep)
+        if path.parent.resolve() == self.root.resolve():
+            return path.name
+        if (path / MANIFEST).is_file():
+            raise InputError(f"{path} is no run of the cache {self.root}; name its own with --cache {path.parent}.")
+        return plain
+
     def create(self, run: str, request: Mapping[str, Any], facts: RunFacts | None, nodes: Mapping[str, str]) -> None:
         """Make the run's folder and manifest, or bring request, facts and nodes of an existing one up to date.
 
@@ -101,6 +115,11 @@ class Store:
         Raises InputError for no run, or one that is being computed.
         """
         folder = self.root / run
+        if is_plain_name(run) and folder.is_dir() and not (folder / MANIFEST).exists():
+            with self.computing(run):  # leaving it takes away what a change that came too late may have left
+                remove(temporary_files(folder))
+            if not folder.exists():
+                return
         if not is_plain_name(run) or not (folder / MANIFEST).is_file():
             raise InputError(f"There is no run named {run!r} in the cache.")
         locks = [folder / COMPUTING_LOCK, folder / MANIFEST_LOCK]
@@ -282,7 +301,19 @@ class Store:
         try:
             yield
         finally:
+            self._leave_nothing(run, lock_file)
             lock.release()
+
+    def _leave_nothing(self, run: str, held: str) -> None:
+        """Take away the locks, and the folder, of a run that was deleted while a change waited, or never came to be."""
+        folder = self.root / run
+        if not folder.is_dir() or (folder / MANIFEST).exists():
+            return
+        other = FileLock(folder / (MANIFEST_LOCK if held == COMPUTING_LOCK else COMPUTING_LOCK), timeout=0)
+        with contextlib.suppress(OSError, Timeout), other:  # somebody else may be making the run just now
+            if not (folder / MANIFEST).exists():
+                remove([folder / COMPUTING_LOCK, folder / MANIFEST_LOCK])
+                folder.rmdir()
 
     # Files
 
@@ -299,7 +330,7 @@ class Store:
         """Raises OSError or DamagedError."""
         artifact = unpack(kind, self._read(run, entry))
         if fits is not None and not _fits(fits, artifact):
-            raise DamagedError("its shapes do not fit the run")
+            raise DamagedError("it does not fit the run: it has other shapes, or numbers that are not finite")
         return artifact
 
     def _newest_entry(self, run: str, name: str) -> Entry | None:

@@ -25,7 +25,8 @@ def controlled(name: str, value: object, chosen: Callable[[Any], object]) -> dic
         st.session_state[key] = value
 
     def changed() -> None:
-        if shown[name][0] != version:  # such a rerun may also bring a widget that is no longer there
+        # Such a rerun may also bring a widget that is no longer there, or was on the page before this one.
+        if shown[name][0] != version or key not in st.session_state:
             return
         shown[name] = (version, st.session_state[key])
         chosen(st.session_state[key])

@@ -58,11 +58,12 @@ class Structure:
     def parse(cls, text: str) -> Structure | None:
         """What `text` wrote; None for anything else."""
         block, _, head = text.partition("-")
-        if not (block.isdecimal() and int(block) > 0):
+        number, unit = _number(block), _number(head)
+        if not number:
             return None
         if head == "mlp":
-            return cls(int(block) - 1)
-        return cls(int(block) - 1, int(head) - 1) if head.isdecimal() and int(head) > 0 else None
+            return cls(number - 1)
+        return cls(number - 1, unit - 1) if unit else None
 
 
 @dataclass(frozen=True)

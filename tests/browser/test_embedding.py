@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from stage_samples import put
+from store_samples import edit_manifest
 
 from scripts.bundled_run import REQUEST
 from snapvit.artifacts import EmbeddingProjection
@@ -344,10 +345,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EmbeddingPr
         cut_cosines=sides[1][1].astype(np.float32),
     )
     put(Store(cache), RUN, EMBEDDING_PROJECTION, artifact, *PAIR)
-    path = cache / RUN / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["facts"]["classes"] = [f"kind {i}" for i in range(classes)]
-    path.write_text(json.dumps(manifest))
+    kinds = [f"kind {i}" for i in range(classes)]
+    edit_manifest(Store(cache), RUN, lambda manifest: manifest["facts"].update(classes=kinds))
     return cache, artifact
 
 

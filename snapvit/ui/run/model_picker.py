@@ -8,13 +8,13 @@ import streamlit as st
 
 from snapvit.errors import InputError
 from snapvit.models.catalogue import (
-    SUFFIXES,
     CheckpointFile,
     list_checkpoints,
     models_folder,
     timm_names,
 )
-from snapvit.models.spec import BUNDLED, POOLS, ModelSpec, Pool
+from snapvit.models.checkpoint_kind import check_is_checkpoint
+from snapvit.models.spec import BUNDLED, POOLS, ModelSpec, Pool, canonical_model
 from snapvit.paths import absolute
 
 NAMED = "timm"  # the choice of a timm name
@@ -75,10 +75,11 @@ def _file_spec(file: CheckpointFile) -> ModelSpec:
 def _named_spec() -> ModelSpec:
     name = _name(FIRST_NAME)
     text = st.text_input(
-        "Checkpoint file (optional)",
+        "Checkpoint file or folder (optional)",
         "",
         key="checkpoint",
-        help=f"A path on this computer, ending in {', '.join(SUFFIXES)}; without it, weights come from the hub.",
+        help="A path on this computer: safetensors, what torch.save wrote, or a model hub's folder; without it, "
+        "weights come from the hub.",
     )
     size = _image_size(name)
     return ModelSpec(name, _checkpoint(text), size, _pool())
@@ -97,7 +98,7 @@ def _name(preset: str) -> str:
     )
     if not name or not name.strip():
         raise InputError("No architecture is named; choose one from the list or enter a timm name.")
-    return name.strip()
+    return canonical_model(name)
 
 
 def _with_family(name: str) -> str:
@@ -110,10 +111,7 @@ def _checkpoint(text: str) -> str | None:
     if not text:
         return None
     path = absolute(text)
-    if not path.is_file():
-        raise InputError(f"The checkpoint {text} does not exist on this computer.")
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"The checkpoint {path.name} ends in none of {', '.join(SUFFIXES)}.")
+    check_is_checkpoint(path)
     return str(path)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import streamlit as st
 
 from snapvit.errors import InputError
+from snapvit.paths import absolute
 from snapvit.pipeline.published_runs import import_scores
 from snapvit.published.scores import MOST_BYTES, PublishedScores, read_scores
 from snapvit.ui.flow import flowing_columns
@@ -52,4 +50,4 @@ def _read(upload: object | None, path: str) -> PublishedScores:
     """The upload, or else the file at `path`."""
     if upload is not None:
         return read_scores(upload.getvalue(), upload.name)
-    return read_scores(Path(os.path.expanduser(path)))  # Path's own raises for an unknown user
+    return read_scores(absolute(path))
