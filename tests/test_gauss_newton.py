@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snapvit.errors import Cancelled
 from snapvit.method.gauss_newton import estimate_gauss_newton
+from snapvit.method.interactions import Directions
 from snapvit.models.anatomy import Anatomy, describe
 from snapvit.models.embedding import embed
 
@@ -54,7 +55,11 @@ def jacobians(model: nn.Module, anatomy: Anatomy, images: Tensor) -> tuple[Tenso
 
 
 def estimated(model: nn.Module, images: Tensor, probes: int = PROBES, batch: int = 3, seed: int = SEED):
-    return estimate_gauss_newton(model, describe(model), lambda: images.split(batch), COMPONENTS, probes, seed)
+    def batches() -> tuple[Tensor, ...]:
+        return images.split(batch)
+
+    directions = Directions(model, batches, COMPONENTS)
+    return estimate_gauss_newton(model, describe(model), batches, directions, probes, seed)
 
 
 @pytest.mark.parametrize("batch", [3, 7])
@@ -96,10 +101,11 @@ def test_the_model_is_left_as_it_was(make_vit, photos):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        estimate_gauss_newton(model, describe(model), lambda: photos.split(7), COMPONENTS, 2, 0, stop)
+        directions = Directions(model, lambda: photos.split(7), COMPONENTS)
+        estimate_gauss_newton(model, describe(model), lambda: photos.split(7), directions, 2, 0, stop)
     estimated(model, photos)
     assert torch.equal(embed(model, photos), want)
     assert not any(m._forward_pre_hooks for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
     with pytest.raises(ValueError):
-        estimated(model, photos[:0])
+        estimate_gauss_newton(model, describe(model), lambda: (), Directions(model, lambda: [photos], 5), 2, 0)

@@ -29,18 +29,16 @@ def estimate_gauss_newton(
     model: nn.Module,
     anatomy: Anatomy,
     batches: Batches,
-    components: int,
+    directions: Directions,
     probes: int,
     seed: int,
     done: Done = lambda _: None,
-    directions: Directions | None = None,
 ) -> GaussNewton:
     """Scores of every neuron and head, and the interactions of all structures, from so many probes an image.
 
-    An image's probes depend on `seed` and its place alone, not on the batches. The model must be frozen and in
-    evaluation mode. directions: where the caller has them already.
+    directions: of the same images. `done` hears of the images of each probe. An image's probes depend on `seed` and its
+    place alone, not on the batches. The model must be frozen and in evaluation mode.
     """
-    directions = directions or Directions(model, batches, components, done)
     totals, rng = _Totals(anatomy, directions.full.device), np.random.default_rng(seed)
     images = 0
     for batch in batches():

@@ -47,8 +47,17 @@ class SearchConfig:
     images: int = 1000
     pairs: Pairs = PAPER_PAIRS
     components: int = 192  # of the PCA; at most the embedding width
-    start: Literal["identity", "cka"] = "identity"  # covariance before the first generation
+    start: Literal["identity", "cka", "displacement"] = "identity"  # covariance before the first generation
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class InteractionsConfig:
+    """How structures depend on one another, estimated without the search."""
+
+    images: int = 128
+    probes: int = 8  # of Gauss-Newton, an image
+    seed: int = 0  # of the probes, and of a sample of pairs that are measured
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class RunConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     floors: Floors = field(default_factory=Floors)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     split_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -187,13 +197,16 @@ _WHOLE = {
     "search.images": (2, None),
     "search.components": (1, None),
     "search.seed": (0, None),
+    "interactions.images": (2, None),
+    "interactions.probes": (1, 10_000),
+    "interactions.seed": (0, 2**32 - 1),
     "evaluation.k": (1, None),
     "evaluation.gallery": (1, None),
     "evaluation.queries": (1, None),
     "evaluation.points": (2, 1001),
     "split_seed": (0, 2**32 - 1),
 }
-_CHOICES = {"curvature.criterion": ("fisher", "accumulated"), "search.start": ("identity", "cka")}
+_CHOICES = {"curvature.criterion": ("fisher", "accumulated"), "search.start": ("identity", "cka", "displacement")}
 
 
 def _check(config: RunConfig) -> None:
