@@ -37,13 +37,18 @@ def agreement(estimate: np.ndarray, measured: np.ndarray, seed: int = 0, permuta
     place[left] = np.arange(len(left))
     inside, first, second = estimate[np.ix_(left, left)], place[first], place[second]
     ranked = _standard_ranks(measured[left[first], left[second]][None])[0]
+    whole = len(first) == len(left) * (len(left) - 1) // 2
+    if whole:  # every relabelling has the same values, so they are ranked once
+        inside = np.zeros_like(inside, dtype=np.float64)
+        inside[first, second] = inside[second, first] = _standard_ranks(estimate[left[first], left[second]][None])[0]
     rng, as_good, done = np.random.default_rng(seed), 1, 0
     while done < permutations:
         count = min(permutations - done, max(1, AT_ONCE // len(first)))
         shuffled = np.stack([rng.permutation(len(left)) for _ in range(count)])
         values = inside[shuffled[:, first], shuffled[:, second]]
-        with np.errstate(invalid="ignore"):
-            rhos = _standard_ranks(np.where(np.isfinite(values), values, np.nanmedian(inside))) @ ranked
+        if not whole:
+            values = _standard_ranks(np.where(np.isfinite(values), values, np.nanmedian(inside)))
+        rhos = values @ ranked
         as_good += int((rhos >= rho - 1e-12).sum())
         done += count
     return Agreement(rho, as_good / (permutations + 1), len(first))

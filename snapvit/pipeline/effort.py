@@ -159,6 +159,13 @@ def row_passes(topology: Topology, pairs: Ints) -> float:
     return 1 + len(np.unique(pairs)) + float((topology.blocks - later).sum()) / topology.blocks if len(pairs) else 0.0
 
 
+def sample_passes(topology: Topology, count: int) -> float:
+    """About the same of a sample of so many pairs, which meets every structure."""
+    every = np.column_stack(np.triu_indices(topology.structures, 1))
+    alone = 1 + topology.structures
+    return alone + (row_passes(topology, every) - alone) * count / len(every)
+
+
 def forward_batch(topology: Topology) -> int:
     """Images in one batch of a forward pass."""
     image_bytes = topology.tokens * forward_token_bytes(topology)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snapvit.artifacts import Displacement, GaussNewton, Ints, MeasuredInteractions, Topology
+from snapvit.errors import Cancelled
 from snapvit.pipeline.effort import PROBE_COST, Effort, Units, removal_passes, row_passes
 from snapvit.pipeline.stage import Arg, Context, Stage
 
 if TYPE_CHECKING:
     from snapvit.method.interactions import Batches
 
+KEEP_SECONDS = 10.0  # of measuring, between two pieces that are stored
 NAME = "interactions"  # of the images that the estimates are made on
 
 
@@ -84,7 +87,24 @@ def _compute_measured(context: Context[MeasuredInteractions]) -> Iterator[Measur
 
         loaded, components = workspace.loaded, context.request.config.search.components
         advance, batches = context.reporter.advance, _batches(context, name)
-        yield from measured_rows(loaded.model, loaded.anatomy, batches, components, pairs, advance)
+        yield from _gathered(measured_rows(loaded.model, loaded.anatomy, batches, components, pairs, advance))
+
+
+def _gathered(rows: Iterator[MeasuredInteractions]) -> Iterator[MeasuredInteractions]:
+    """Rows of some seconds together, so that whoever follows is not told of every one; also those before a stop."""
+    held, since = None, time.monotonic()
+    try:
+        for row in rows:
+            held = row if held is None else held.filled(row)
+            if time.monotonic() - since > KEEP_SECONDS:
+                yield held
+                held, since = None, time.monotonic()
+    except Cancelled:
+        if held is not None:
+            yield held
+        raise
+    if held is not None:
+        yield held
 
 
 def _missing(effort: Effort, args: Mapping[str, Arg], known: MeasuredInteractions | None) -> Ints:
