@@ -165,7 +165,7 @@ CHANGES = (
         "/correlation",
         ".st-key-chance_curve .main-svg",
         row=tuple(_row("pair_table", row) for row in (2, 5, 8)),
-        generation=3 * (button("Decrement"),),
+        generation=3 * (button("Decrement", ".st-key-generation_box"),),
         scrubber=tuple(_scrub(share) for share in (0.4, 0.8, 0.6)),
         show=(radio("Since the start"), radio("Less CKA")),
         structures=(radio("Heads"), radio("MLPs")),

@@ -13,8 +13,8 @@ selection = ui.open_page("Correlation")
 ui.page_title(
     "How do structures interact?",
     terms=(
-        *("block", "CKA", "covariance", "factor", "fitness", "generation", "head", "Hessian", "individual", "MLP"),
-        *("structure", "xNES"),
+        *("block", "CKA", "covariance", "displacement", "factor", "fitness", "Gauss-Newton", "generation", "head"),
+        *("Hessian", "individual", "interaction", "Mantel test", "MLP", "structure", "xNES"),
     ),
 )
 

@@ -125,7 +125,7 @@ def test_the_command_answers_for_every_estimate(command, small_request):
     assert "interactions-measured begins" in err
     assert (content["run"], content["images"]) == (run, 4)
     assert tuple(content["agreement"]) == ESTIMATES
-    stored = StoredRun.open(bench_store(command), run)
+    stored = StoredRun.open(_store_of(command), run)
     measured = stored.need(MEASURED, 4, 25)
     for name, found in content["agreement"].items():
         assert found.keys() == {"rho", "mantel_p", "pairs"} and found["pairs"] == 25
@@ -136,7 +136,7 @@ def test_the_command_answers_for_every_estimate(command, small_request):
     assert {a.pairs for a in agreements(stored, measured).values()} == {25}
 
 
-def bench_store(command):
+def _store_of(command):
     from snapvit.store.store import Store
 
     return Store(command.cache)

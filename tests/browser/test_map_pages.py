@@ -134,7 +134,7 @@ def test_play_runs_to_the_last_generation_and_step_goes_back(url: str, open_page
     page.locator(PLOT.format("correlation_player")).wait_for()
     page.locator(".st-key-correlation_player .updatemenu-button", has_text="Play").click()
     page.get_by_role("heading", name="Strongest pairs at generation 30").wait_for(timeout=60_000)
-    page.get_by_role("button", name="Decrement").click()
+    page.locator(".st-key-generation_box").get_by_role("button", name="Decrement").click()
     page.get_by_role("heading", name="Strongest pairs at generation 29").wait_for()
     page.wait_for_url(re.compile(r"g=29"))
     assert_calm(page)

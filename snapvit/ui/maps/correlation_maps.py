@@ -55,22 +55,12 @@ class Shown:
 
 
 def search_controls(results: RunResults, order: StructureOrder) -> Shown:
-    """The choices that only the search's estimate has: what is shown of it, at which generation."""
+    """What is shown of the search's estimate, which one may choose, and at which generation."""
     total = results.search.generations
     setting("view_g", tuple(VIEWS), "estimate")
     views = [name for name in VIEWS if name != "cka" or results.cka is not None]
     view = st.segmented_control("Show", views, format_func=VIEWS.get, key="view_g", required=True)
-    generation = _generation(results)
-    st.number_input(
-        "Generation",
-        0,
-        total,
-        step=1,
-        help="0 is the start. Step with − and +, or scrub and play in the figure",
-        **controlled("generation_box", generation, lambda chosen: _step(chosen, total)),
-    )
-    null = results.stored.load(NULL_SEARCH, total)
-    return Shown(view, generation, order, null)
+    return Shown(view, _generation(results), order, results.stored.load(NULL_SEARCH, total))
 
 
 def _generation(results: RunResults) -> int:
@@ -187,6 +177,14 @@ def _values(results: RunResults, view: View, generation: int) -> Floats:
 def search_pairs(results: RunResults, shown: Shown) -> None:
     """The strongest pairs of the generation shown, and how unusual they would be by chance."""
     history, label = results.search, LABELS[shown.view].capitalize()
+    st.number_input(
+        "Generation",
+        0,
+        history.generations,
+        step=1,
+        help="0 is the start. Step with − and +, or scrub and play in the figure",
+        **controlled("generation_box", shown.generation, lambda chosen: _step(chosen, history.generations)),
+    )
     values = _values(results, shown.view, shown.generation)
     change = np.abs(history.correlation(shown.generation) - history.correlation(0))
     extra, words = None, ""
