@@ -102,6 +102,59 @@ class MainDirections:
 
 
 @dataclass(frozen=True)
+class MeasuredInteractions:
+    """What taking structures out of the full model costs, one by one and in pairs, as far as it is measured.
+
+    A loss is the mean over images of 1 - cos between the projected embedding without the structures and with them.
+    """
+
+    singles: Doubles  # (S,) loss without each structure; NaN where not measured
+    pairs: Doubles  # (S, S) loss without two, symmetric; NaN where not measured, and on the diagonal
+    images: int
+
+    @classmethod
+    def empty(cls, structures: int, images: int) -> MeasuredInteractions:
+        """Nothing measured yet."""
+        return cls(np.full(structures, np.nan), np.full((structures, structures), np.nan), images)
+
+    @property
+    def interactions(self) -> Doubles:
+        """(S, S) I_ij, how much more two structures cost together than one by one; NaN where not measured."""
+        return self.pairs - self.singles[:, None] - self.singles
+
+    def filled(self, other: MeasuredInteractions) -> MeasuredInteractions:
+        """With what `other` adds to it, of the same images; where both measured, `other` counts."""
+        return MeasuredInteractions(
+            np.where(np.isnan(other.singles), self.singles, other.singles),
+            np.where(np.isnan(other.pairs), self.pairs, other.pairs),
+            other.images,
+        )
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far and in which direction the embedding moves when a structure is taken out, compared over structures.
+
+    d_i is the change of an image's projected, normalised embedding.
+    """
+
+    inner: Doubles  # (S, S) mean over images of <d_i, d_j>
+    singles: Doubles  # (S,) loss without each structure, as in MeasuredInteractions
+    images: int
+
+
+@dataclass(frozen=True)
+class GaussNewton:
+    """Mean squared slopes of the embedding by masks at 1, neurons, heads and structures in the same unit."""
+
+    mlp: Doubles  # (L, F) of each neuron
+    head: Doubles  # (L, H)
+    interactions: Doubles  # (S, S) mean product of two structures' slopes; an MLP's mask is on the whole of it
+    images: int
+    probes: int  # an image
+
+
+@dataclass(frozen=True)
 class SearchHistory:
     """The evolution strategy's path. Entry 0 of means and covariances is the start, before any evaluation.
 

@@ -21,9 +21,11 @@ from snapvit.errors import Cancelled, InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
+from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import POOLS, ModelSpec
 from snapvit.paths import absolute, share
+from snapvit.pipeline.agreements import MAPS, agreements, wants_of
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -143,6 +145,15 @@ def _parser() -> argparse.ArgumentParser:
     latency = add("latency", _latency, "time the cuts of a run on this machine, each beside the full model")
     latency.add_argument("run", metavar="RUN", help=RUN_HELP)
 
+    interactions = add(
+        "interactions", _interactions, "measure how structures depend on one another, and check estimates"
+    )
+    interactions.add_argument("run", metavar="RUN", help=RUN_HELP)
+    interactions.add_argument("--pairs", type=int, metavar="N", help="a seeded sample of so many pairs (all)")
+    interactions.add_argument(
+        "--images", type=int, metavar="N", help="images to measure on (the run's interactions.images)"
+    )
+
     scores = add("scores", _scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
     scores.add_argument(
@@ -162,8 +173,8 @@ def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     """`export` and `finetune`."""
     export = add("export", _export, "write a cut of a run as a model of its own, proven by a fresh process")
     export.add_argument("run", metavar="RUN", help=RUN_HELP)
-    export.add_argument("--mlp", type=float, metavar="R", help="share of MLP neurons to remove")
-    export.add_argument("--heads", type=float, metavar="R", help="share of heads to remove")
+    export.add_argument("--mlp", type=share, metavar="R", help="share of MLP neurons to remove")
+    export.add_argument("--heads", type=share, metavar="R", help="share of heads to remove")
     for name, what in (("macs", "multiply-accumulates an image"), ("params", "parameters"), ("ms", "ms an image here")):
         export.add_argument(
             f"--max-{name}",
@@ -288,6 +299,37 @@ def _latency(args: argparse.Namespace, store: Store) -> Answer:
     lines = [f"{row.mlp:6.1%} of neurons, {row.heads:6.1%} of heads removed: {_took(row)}" for row in rows]
     content = {"run": args.run, "machine": asdict(table.machine), "cuts": [asdict(row) for row in rows]}
     return content, "\n".join([f"One image at a time on {table.machine.label}:", *lines])
+
+
+def _interactions(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.running import check_unchanged, open_workspace, run_wants
+
+    wants = wants_of(StoredRun.open(store, args.run), args.pairs, args.images)
+    workspace = open_workspace(store, args.run)
+    check_unchanged(store, args.run, workspace)
+    run_wants(workspace, store, Reporter(_ProgressLine()), wants)
+    stored = StoredRun.open(store, args.run)
+    measured = stored.need(wants[-1].stage, *wants[-1].args)
+    found = agreements(stored, measured)
+    content = {
+        "run": args.run,
+        "images": measured.images,
+        "agreement": {name: {key: _finite(value) for key, value in asdict(one).items()} for name, one in found.items()},
+    }
+    lines = [f"{MAPS[name]:18} {_agreed(one)}" for name, one in found.items()]
+    pairs = max(one.pairs for one in found.values())
+    return content, "\n".join([f"Against {pairs:,} pairs, measured on {measured.images:,} images:", *lines])
+
+
+def _agreed(one: Agreement) -> str:
+    if _finite(one.rho) is None:
+        return "says nothing of these pairs: all are alike to it"
+    return f"rank correlation {one.rho:5.2f}, Mantel p {one.mantel_p:.3f}"
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return value if np.isfinite(value) else None
 
 
 def _took(row: Latency) -> str:

@@ -257,6 +257,8 @@ SMALL = (
     "evaluation.gallery=60",
     "evaluation.queries=20",
     "evaluation.points=3",
+    "interactions.images=6",
+    "interactions.probes=2",
 )
 
 

@@ -46,6 +46,9 @@ SETTINGS = {
     "evaluation.gallery": ("300", 300),
     "evaluation.queries": ("40", 40),
     "evaluation.points": ("5", 5),
+    "interactions.images": ("48", 48),
+    "interactions.probes": ("2", 2),
+    "interactions.seed": ("6", 6),
     "split_seed": ("3", 3),
 }
 LEAST = {
@@ -64,6 +67,9 @@ LEAST = {
     "evaluation.gallery": 1,
     "evaluation.queries": 1,
     "evaluation.points": 2,
+    "interactions.images": 2,
+    "interactions.probes": 1,
+    "interactions.seed": 0,
     "split_seed": 0,
 }
 MOST = {
@@ -73,6 +79,8 @@ MOST = {
     "search.generations": 10_000,
     "search.population": 10_000,
     "evaluation.points": 1001,
+    "interactions.probes": 10_000,
+    "interactions.seed": 2**32 - 1,
     "split_seed": 2**32 - 1,
 }
 

@@ -38,8 +38,9 @@ GIANT = Topology(blocks=40, heads=24, hidden=4096, width=1536, head_width=64, to
 
 
 def effort_of(topology: Topology) -> Effort:
+    counts = {"queries": 2000, "knn_images": 8000, "gallery": 6000, "examples": 8}
     return Effort(
-        topology, PRESETS["paper"], 1000, 1000, 1000, 1000, queries=2000, knn_images=8000, gallery=6000, examples=8
+        topology, PRESETS["paper"], 1000, 1000, 1000, 1000, **counts, interaction_images=128, calibration_images=2000
     )
 
 

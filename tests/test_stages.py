@@ -22,6 +22,7 @@ from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
 
 STAGES = ("curvature", "cka", "search", "ranking", "evaluation", "evaluation-corrected")
+KEYED = (*STAGES, "displacement", "gauss-newton")
 
 
 def changed(request: RunRequest, *settings: str) -> RunRequest:
@@ -79,8 +80,9 @@ DEPENDENTS = {
     "search.population=5": AFTER_SEARCH,
     "search.images=7": AFTER_SEARCH,
     "search.pairs=[[0.35, 0.2]]": AFTER_SEARCH,
-    "search.components=20": AFTER_SEARCH,
+    "search.components=20": AFTER_SEARCH | {"displacement", "gauss-newton"},
     "search.start=cka": AFTER_SEARCH,
+    "search.start=displacement": AFTER_SEARCH,
     "search.seed=1": AFTER_SEARCH,
     "floors.neurons=0.1": AFTER_SEARCH,
     "floors.heads=0.4": AFTER_SEARCH,
@@ -92,16 +94,19 @@ DEPENDENTS = {
     "evaluation.gallery=59": EVALUATIONS,
     "evaluation.queries=19": EVALUATIONS,
     "evaluation.points=5": EVALUATIONS,
-    "split_seed=1": set(STAGES),
+    "interactions.images=9": {"displacement", "gauss-newton"},
+    "interactions.probes=3": {"gauss-newton"},
+    "interactions.seed=1": {"gauss-newton"},
+    "split_seed=1": set(KEYED),
 }
 
 
 def keys(workspace: Workspace) -> dict[str, str]:
-    return {name: key_of(TABLE[name], workspace.request, workspace.nodes) for name in STAGES}
+    return {name: key_of(TABLE[name], workspace.request, workspace.nodes) for name in KEYED}
 
 
 def differing(a: dict[str, str], b: dict[str, str]) -> set[str]:
-    return {stage for stage in STAGES if a[stage] != b[stage]}
+    return {stage for stage in KEYED if a[stage] != b[stage]}
 
 
 @pytest.mark.parametrize("setting", DEPENDENTS)
@@ -128,7 +133,7 @@ def test_weights_images_and_preprocessing_change_every_key(opened):
     digests = SimpleNamespace(digest_of=lambda ids: "1" * 64, labels=opened.source.labels)
     images = replace(opened, source=digests)
     for other in (weights, scaled, images):
-        assert differing(keys(other), keys(opened)) == set(STAGES)
+        assert differing(keys(other), keys(opened)) == set(KEYED)
 
 
 def raised(patch: pytest.MonkeyPatch, stage: str) -> None:

@@ -47,7 +47,7 @@ class SearchConfig:
     images: int = 1000
     pairs: Pairs = PAPER_PAIRS
     components: int = 192  # of the PCA; at most the embedding width
-    start: Literal["identity", "cka"] = "identity"  # covariance before the first generation
+    start: Literal["identity", "cka", "displacement"] = "identity"  # covariance before the first generation
     seed: int = 0
 
 
@@ -59,6 +59,15 @@ class CorrectionConfig:
     images: int = 1000
     damping: Damping = "mean"
     share: float = 0.001  # of it, added to the covariance's diagonal
+
+
+@dataclass(frozen=True)
+class InteractionsConfig:
+    """How structures depend on one another, estimated without the search."""
+
+    images: int = 128
+    probes: int = 8  # of Gauss-Newton, an image
+    seed: int = 0  # of the probes, and of a sample of pairs that are measured
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class RunConfig:
     floors: Floors = field(default_factory=Floors)
     correction: CorrectionConfig = field(default_factory=CorrectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     split_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -200,6 +210,9 @@ _WHOLE = {
     "search.components": (1, None),
     "search.seed": (0, None),
     "correction.images": (1, None),
+    "interactions.images": (2, None),
+    "interactions.probes": (1, 10_000),
+    "interactions.seed": (0, 2**32 - 1),
     "evaluation.k": (1, None),
     "evaluation.gallery": (1, None),
     "evaluation.queries": (1, None),
@@ -208,7 +221,7 @@ _WHOLE = {
 }
 _CHOICES = {
     "curvature.criterion": ("fisher", "accumulated"),
-    "search.start": ("identity", "cka"),
+    "search.start": ("identity", "cka", "displacement"),
     "correction.form": ("elastic", "sequential"),
     "correction.damping": ("mean", "p95", "max"),
 }

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snapvit.artifacts import Topology
+import numpy as np
+
+from snapvit.artifacts import Ints, Topology
 from snapvit.pipeline.config import RunConfig, path_points
 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+PROBE_COST = 2.2  # a backward pass of activations alone costs about this many forward passes in a batch of its own
 SINGLE_COST = 2.0  # an image alone on one thread costs about this many passes of an image in a batch
 FORWARD_BATCH = 64  # images, at most
 VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
@@ -53,6 +56,8 @@ class Effort:
     knn_images: int  # queries, and the gallery where there is an accuracy to measure
     gallery: int
     examples: int  # whose attention is shown
+    interaction_images: int
+    calibration_images: int  # all there are
 
     @property
     def candidate_units(self) -> float:
@@ -171,6 +176,25 @@ class Estimate:
 def pass_share(mlp: float, heads: float) -> float:
     """Rough time of a cut model's forward pass as a share of the full one's: two thirds of a block is MLP."""
     return 1 - 0.6 * mlp - 0.3 * heads
+
+
+def removal_passes(topology: Topology) -> float:
+    """Passes of an image that taking out each structure once is worth: each goes on from its own block."""
+    return (1 + topology.heads) * (topology.blocks + 1) / 2
+
+
+def row_passes(topology: Topology, pairs: Ints) -> float:
+    """The same of measuring pairs (P, 2) row by row: one for the full model, one a structure, and for each pair what is
+    left from the later of its blocks on."""
+    later = topology.structure_depth()[pairs].max(axis=1)
+    return 1 + len(np.unique(pairs)) + float((topology.blocks - later).sum()) / topology.blocks if len(pairs) else 0.0
+
+
+def sample_passes(topology: Topology, count: int) -> float:
+    """About the same of a sample of so many pairs, which meets every structure."""
+    every = np.column_stack(np.triu_indices(topology.structures, 1))
+    alone = 1 + topology.structures
+    return alone + (row_passes(topology, every) - alone) * count / len(every)
 
 
 def forward_batch(topology: Topology) -> int:

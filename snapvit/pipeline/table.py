@@ -13,6 +13,7 @@ from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.pipeline.stages.evaluation import EVALUATION
+from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
@@ -34,6 +35,7 @@ TABLE: dict[str, Stage[Any]] = {
         SCORES,
         CURVATURE,
         CKA,
+        DISPLACEMENT,
         SEARCH,
         RANKING,
         EVALUATION,
@@ -44,6 +46,8 @@ TABLE: dict[str, Stage[Any]] = {
         CUT_CKA,
         MAIN_DIRECTIONS,
         NULL_SEARCH,
+        GAUSS_NEWTON,
+        MEASURED,
         EMBEDDING_PROJECTION,
         HEAD_GRADIENTS,
         IMAGE_LESSON,

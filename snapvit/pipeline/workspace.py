@@ -116,13 +116,15 @@ class Workspace:
 
     @cached_property
     def ids(self) -> dict[str, Ints]:
-        """Image ids by what they are for: curvature, cka, search, correction, gallery, queries, examples."""
+        """Image ids by what they are for: curvature, cka, search, correction, interactions, gallery, queries,
+        examples."""
         config, split = self.request.config, self.split
         return {
             "curvature": split.calibration[: config.curvature.images],
             "cka": split.calibration[: config.cka.images],
             "search": split.calibration[: config.search.images],
             "correction": split.calibration[: config.correction.images],
+            "interactions": split.calibration[: config.interactions.images],
             "gallery": split.gallery[: config.evaluation.gallery],
             "queries": split.query[: config.evaluation.queries],
             "examples": self._examples(),
@@ -139,6 +141,11 @@ class Workspace:
             of_class = classes == name
             turn[of_class] = np.arange(of_class.sum())
         return ids[np.lexsort((classes, turn))[:EXAMPLES]]
+
+    def ids_of(self, name: str) -> Ints:
+        """Image ids of one of these purposes, or of the `first-N` calibration images."""
+        first = name.removeprefix("first-")
+        return self.split.calibration[: int(first)] if first != name else self.ids[name]
 
     def image_id(self, image: str) -> Ints:
         """(1,) the id that a person wrote. Raises InputError where the source has no such image."""
@@ -173,7 +180,7 @@ class Workspace:
     def table(self, name: str) -> PixelTable:
         """The images that are for this, decoded when they are first asked for."""
         if name not in self._tables:
-            self._tables[name] = pixel_table(self.source, self.ids[name], self.loaded.preprocess)
+            self._tables[name] = pixel_table(self.source, self.ids_of(name), self.loaded.preprocess)
         return self._tables[name]
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
@@ -227,6 +234,8 @@ class Workspace:
             gallery=counts["gallery"],
             knn_images=counts["queries"] + (counts["gallery"] if self.accuracy_missing is None else 0),
             examples=counts["examples"],
+            interaction_images=counts["interactions"],
+            calibration_images=len(self.split.calibration),
         )
 
     @property
@@ -258,10 +267,13 @@ class Workspace:
         return {"model": node_key(model)} | images | request_nodes(self.request)
 
     def node(self, name: str) -> str | None:
-        """The node of this name: one of `nodes`, or of a single image by its id; None for what is no longer there."""
+        """The node of this name: one of `nodes`, of a single image by its id, or of the `first-N` calibration images;
+        None for what is no longer there."""
         if name in self.nodes:
             return self.nodes[name]
         image = name.removeprefix("images.")
+        if image.startswith("first-"):
+            return self.source.digest_of(self.ids_of(image))
         known = name.startswith("images.") and image.isdecimal() and int(image) < len(self.source)
         return self.source.digest_of(self.image_id(image)) if known else None
 

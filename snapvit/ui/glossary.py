@@ -70,6 +70,26 @@ TERMS: dict[str, Term] = {
         "L + L·H structures.",
         "Heads, CKA, Correlation",
     ),
+    "interaction": Term(
+        "How much more two structures cost when both are taken out than the two cost one by one. Above 0 each stands "
+        "in for the other; at 0 they do not meet.",
+        "Correlation",
+    ),
+    "displacement": Term(
+        "The way in which an image's embedding moves when a structure is taken out. Where two structures move it "
+        "alike, their interaction is large: an estimate from one forward pass a structure.",
+        "Correlation",
+    ),
+    "Gauss-Newton": Term(
+        "How the embedding begins to move as a mask on a structure or neuron leaves 1, found by backward passes from "
+        "random directions. Two structures' products estimate their interaction.",
+        "Correlation",
+    ),
+    "Mantel test": Term(
+        "Whether two maps between structures agree by more than chance: how often a relabelling of the structures "
+        "agrees at least as well. Pairs share structures, so they cannot be shuffled one by one.",
+        "Correlation",
+    ),
     "embedding": Term(
         "The vector that the model makes of an image, before any classification. Images that look alike to the model "
         "have embeddings that point the same way.",

@@ -27,7 +27,12 @@ PAGES = (
     ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
     ("pages/heads.py", "Heads and neurons", ":material/grid_view:", "What matters, what goes first, where it looks"),
     ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
-    ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
+    (
+        "pages/correlation.py",
+        "Correlation",
+        ":material/timeline:",
+        "How structures depend on one another: estimates, and the truth",
+    ),
     ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
     ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),

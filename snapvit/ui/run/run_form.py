@@ -38,7 +38,12 @@ NUMBERS = (
 )
 CHOICES = (
     ("curvature.criterion", "Curvature", ("fisher", "accumulated"), "Squares of per-image gradients, or of their sum"),
-    ("search.start", "Start of the search", ("identity", "cka"), "Covariance before the first generation"),
+    (
+        "search.start",
+        "Start of the search",
+        ("identity", "cka", "displacement"),
+        "Covariance before the first generation",
+    ),
     (
         "correction.form",
         "Correction",
