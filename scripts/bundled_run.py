@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from snapvit.jobs.tasks import MeasureTask, RunTask, StageTask, Workbench
+from snapvit.pipeline.agreements import wants_of
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
 from snapvit.pipeline.grid import FINE, grid_pairs
 from snapvit.pipeline.results import StoredRun
@@ -44,7 +45,9 @@ def main() -> None:
     ):
         print(task.label, flush=True)
         task.perform(bench)
-    images = StoredRun.open(bench.store, REQUEST.run).need(GRADIENTS.stage, *GRADIENTS.args).ids[:READY_IMAGES]
+    stored = StoredRun.open(bench.store, REQUEST.run)
+    StageTask(REQUEST.run, tuple(wants_of(stored))).perform(bench)  # interactions, measured and estimated
+    images = stored.need(GRADIENTS.stage, *GRADIENTS.args).ids[:READY_IMAGES]
     StageTask(REQUEST.run, tuple(Want(IMAGE_LESSON, (str(image),)) for image in images)).perform(bench)
     # Large, and collected again in a second or two when somebody asks for a cut that is not measured.
     bench.store.forget(REQUEST.run, [CORRECTION.name])
