@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from command_line import Cli, end, settings_of, start
 
-from snapvit import cli
+from snapvit import cli, commands
 from snapvit.elastic.ranking import cut_at
 from snapvit.pipeline import measure as measure_module
 from snapvit.pipeline.results import StoredRun, load_results
@@ -87,7 +87,7 @@ def test_at_most_five_cuts_are_named_from_the_mildest_to_the_hardest(count, name
     table = Measurements.empty(2, 10, 20, 5, labelled=True)
     mlp, heads = rng.permutation(count) / 50, rng.permutation(count) / 60
     table = dataclasses.replace(table, mlp=mlp, heads=heads)
-    rows = cli._some_cuts(table)
+    rows = commands._some_cuts(table)
     assert len(set(rows)) == len(rows) == named
     assert mlp[rows].tolist() == sorted(mlp[rows].tolist())
     if count:

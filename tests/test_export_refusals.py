@@ -17,7 +17,7 @@ from snapvit.artifacts import Floors, Scores
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled, InputError
-from snapvit.export import formats, hand_over, target
+from snapvit.export import extras, formats, hand_over, target
 from snapvit.export.drafts import Draft, Origin, draft_cut, draft_elastic
 from snapvit.export.proof import Proof, ProofFailed
 
@@ -227,7 +227,7 @@ def test_an_elastic_export_is_no_program(drafts, tmp_path):
 
 
 def test_missing_onnx_is_said_with_what_to_install(draft, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
     with pytest.raises(InputError, match=r"onnxruntime is not installed; .*requirements-export\.txt"):
         hand_over.hand_over(draft, tmp_path / "out", ["onnx"])
     assert nothing_but(tmp_path)

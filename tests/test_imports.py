@@ -30,7 +30,8 @@ FLOORS = (
     ("jobs",),
     ("figures",),
     ("notebook",),
-    ("cli", "ui", "server"),
+    ("commands", "ui", "server"),
+    ("cli",),
     ("__main__", "pages", "app"),
 )
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
@@ -46,10 +47,11 @@ CLOSED_ROOMS = {
     "jobs": NUMBERS | {"published"},
     "figures": NUMBERS | {"published", "store", "pipeline", "jobs"},
     "notebook": {"store", "jobs"},
-    "cli": {"figures", "notebook"},
-    "ui": {"notebook"},
-    "pages": NUMBERS | {"published", "store", "pipeline", "jobs", "notebook", "cli"},
-    "app": NUMBERS | {"published", "store", "pipeline", "jobs", "notebook", "cli"},
+    "commands": {"figures", "notebook"},
+    "cli": {"figures", "notebook", "ui", "server"},
+    "ui": {"notebook", "commands"},
+    "pages": NUMBERS | {"published", "store", "pipeline", "jobs", "notebook", "commands", "cli"},
+    "app": NUMBERS | {"published", "store", "pipeline", "jobs", "notebook", "commands", "cli"},
 }
 CLOSED_PACKAGES = {
     "machine": {"torch"},
