@@ -36,15 +36,17 @@ def estimate_gauss_newton(
     probes: int,
     seed: int,
     done: Done = lambda _: None,
+    images_at_once: int | None = None,
 ) -> GaussNewton:
     """Scores of every neuron and head, and the interactions of all structures, from so many probes an image.
 
-    directions: of the same images. `done` hears of the images of each probe. An image's probes depend on `seed` and its
-    place alone, not on the batches. The model must be frozen and in evaluation mode.
+    directions: of the same images. images_at_once: of a batch, whose activations are kept for the backward passes;
+    None: all. `done` hears of the images of each probe. An image's probes depend on `seed` and its place alone, not on the
+    batches. The model must be frozen and in evaluation mode.
     """
     totals, rng = _Totals(anatomy, directions.full), np.random.default_rng(seed)
     images = 0
-    for batch in batches():
+    for batch in (part for whole in batches() for part in whole.split(images_at_once or len(whole))):
         v = rng.standard_normal((len(batch), probes, directions.full.shape[1]))
         v = torch.as_tensor(v, dtype=directions.full.dtype, device=directions.full.device)
         with torch.enable_grad(), _mask_taps(anatomy, totals.collect) as first:
