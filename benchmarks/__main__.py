@@ -17,7 +17,21 @@ from importlib.metadata import version
 
 import torch
 
-from benchmarks import cka, correcting, curvature, fitness, knn, listing, memory, pages, rerun, slicing, slider, start
+from benchmarks import (
+    cka,
+    correcting,
+    curvature,
+    fitness,
+    interactions,
+    knn,
+    listing,
+    memory,
+    pages,
+    rerun,
+    slicing,
+    slider,
+    start,
+)
 from benchmarks.timing import SIZES, Line, Spread, Unavailable
 
 LINES: dict[str, Callable[[], Line]] = {
@@ -30,6 +44,9 @@ LINES: dict[str, Callable[[], Line]] = {
     "curvature-bundled": curvature.bundled_curvature,
     "curvature-vit-s": curvature.vit_s_curvature,
     "cka": cka.vit_s_map,
+    "gauss-newton-bundled": interactions.bundled_gauss_newton,
+    "gauss-newton-vit-s": interactions.vit_s_gauss_newton,
+    "interactions": interactions.measured_pairs,
     "knn": knn.queries,
     "listing": listing.runs,
     "import": start.app_import,

@@ -228,7 +228,7 @@ def test_an_elastic_export_is_no_program(drafts, tmp_path):
 
 def test_missing_onnx_is_said_with_what_to_install(draft, tmp_path, monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
-    with pytest.raises(InputError, match=r"onnxruntime is not installed; .*requirements-export\.txt"):
+    with pytest.raises(InputError, match=r"onnxruntime, which is not installed; .*requirements-export\.txt"):
         hand_over.hand_over(draft, tmp_path / "out", ["onnx"])
     assert nothing_but(tmp_path)
 

@@ -16,6 +16,7 @@ from snapvit.models.embedding import embed
 
 SOME = ("packed MLP, gate first", "split MLP", "Eva, as DINOv3", "Eva, biases apart", "gated attention")
 COMPONENTS, PROBES, SEED = 5, 3, 4
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")  # of torch.func, which is the reference
 
 
 @pytest.fixture
@@ -54,12 +55,12 @@ def jacobians(model: nn.Module, anatomy: Anatomy, images: Tensor) -> tuple[Tenso
     return tuple(torch.stack(parts) for parts in zip(*by_image, strict=True))
 
 
-def estimated(model: nn.Module, images: Tensor, probes: int = PROBES, batch: int = 3, seed: int = SEED):
+def estimated(model: nn.Module, images: Tensor, probes: int = PROBES, batch: int = 3, seed: int = SEED, at_once=None):
     def batches() -> tuple[Tensor, ...]:
         return images.split(batch)
 
     directions = Directions(model, batches, COMPONENTS)
-    return estimate_gauss_newton(model, describe(model), batches, directions, probes, seed)
+    return estimate_gauss_newton(model, describe(model), batches, directions, probes, seed, images_at_once=at_once)
 
 
 @pytest.mark.parametrize("batch", [3, 7])
@@ -89,7 +90,9 @@ def test_many_probes_come_to_the_product_of_the_jacobians(make_vit, photos):
 
 def test_probes_follow_the_seed_and_the_image_alone(make_vit, photos):
     model = make_vit().double()
-    np.testing.assert_allclose(estimated(model, photos).mlp, estimated(model, photos, batch=1).mlp)
+    want = estimated(model, photos)
+    np.testing.assert_allclose(estimated(model, photos, batch=1).mlp, want.mlp)
+    np.testing.assert_allclose(estimated(model, photos, batch=7, at_once=2).interactions, want.interactions)
     assert not np.allclose(estimated(model, photos).mlp, estimated(model, photos, seed=5).mlp, rtol=0.05)
 
 

@@ -48,6 +48,7 @@ def ground_of(model: nn.Module, photos: Tensor, views: Tensor) -> Ground:
         views_at_once=None,
         components=5,
         probes=2,
+        images_at_once=2,
         seed=SEED,
     )
 

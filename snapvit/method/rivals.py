@@ -37,6 +37,7 @@ class Ground:
     views_at_once: int | None  # see `estimate_curvature`
     components: int  # of the embeddings' projection
     probes: int  # of Gauss-Newton
+    images_at_once: int | None  # see `estimate_gauss_newton`
     seed: int
 
 
@@ -108,7 +109,15 @@ def curvature_scores(ground: Ground, criterion: Criterion) -> Scores:
 def gauss_newton_scores(ground: Ground) -> Scores:
     """Mean squared slope of the embedding by the unit's mask."""
     directions = Directions(ground.model, ground.images, ground.components)
-    found = estimate_gauss_newton(ground.model, ground.anatomy, ground.images, directions, ground.probes, ground.seed)
+    found = estimate_gauss_newton(
+        ground.model,
+        ground.anatomy,
+        ground.images,
+        directions,
+        ground.probes,
+        ground.seed,
+        images_at_once=ground.images_at_once,
+    )
     return Scores(found.mlp, found.head)
 
 

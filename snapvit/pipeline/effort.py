@@ -85,6 +85,11 @@ class Effort:
         return self.config.curvature.global_views + self.config.curvature.local_views
 
     @property
+    def images_at_once(self) -> int:
+        """Images whose activations are kept together for backward passes of one view each."""
+        return max(1, int(BACKWARD_BYTES // (self.topology.tokens * backward_token_bytes(self.topology))))
+
+    @property
     def views_at_once(self) -> int:
         """How many views of a curvature batch go through the model together: all where that fits."""
         view_bytes = self.curvature_batch * self.topology.tokens * backward_token_bytes(self.topology)

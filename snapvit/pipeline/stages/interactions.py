@@ -54,6 +54,7 @@ def _compute_gauss_newton(context: Context[GaussNewton]) -> Iterator[GaussNewton
         settings.probes,
         settings.seed,
         lambda images: advance(PROBE_COST * images),
+        context.workspace.effort.images_at_once,
     )
 
 
