@@ -49,8 +49,8 @@ $(VENV)/.app: requirements.txt | $(VENV)/bin/python
 		$(BIN)/python -m pip install --quiet -r requirements.txt && echo "$$sum" > $@; \
 	else touch $@; fi
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
-	@sum=$$(cat requirements.txt requirements-dev.txt | cksum); \
+$(VENV)/.dev: requirements.txt requirements-export.txt requirements-dev.txt | $(VENV)/bin/python
+	@sum=$$(cat requirements.txt requirements-export.txt requirements-dev.txt | cksum); \
 	if [ "$$sum" != "$$(cat $@ 2>/dev/null)" ]; then \
 		$(BIN)/python -m pip install --quiet -r requirements-dev.txt && echo "$$sum" > $@; \
 	else touch $@; fi

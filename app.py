@@ -25,7 +25,7 @@ st.markdown(
 
 job_panel(selection.run)
 
-results = ui.chosen_results(selection.run) if selection.run else None
+results = ui.chosen_results(selection.run, selection.correct) if selection.run else None
 if results is None:
     st.info("There is no run to show yet. Start one below; the quick preset takes about two minutes.")
 else:

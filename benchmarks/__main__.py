@@ -17,11 +17,14 @@ from importlib.metadata import version
 
 import torch
 
-from benchmarks import cka, curvature, fitness, knn, listing, memory, pages, rerun, slicing, slider, start
+from benchmarks import cka, correcting, curvature, fitness, knn, listing, memory, pages, rerun, slicing, slider, start
 from benchmarks.timing import SIZES, Line, Spread, Unavailable
 
 LINES: dict[str, Callable[[], Line]] = {
     "slicing": slicing.changing_sparsity,
+    "correcting-bundled": correcting.bundled_model,
+    "correcting-vit-s": correcting.vit_s,
+    "correcting-vit-b": correcting.vit_b,
     "fitness-bundled": fitness.bundled_evaluation,
     "fitness-vit-s": fitness.vit_s_evaluation,
     "curvature-bundled": curvature.bundled_curvature,

@@ -32,7 +32,7 @@ def vit_s_curvature(images: int = 1, pairs: int = 7) -> Line:
 def _curvature(subject: str, loaded: LoadedModel, images: int, pairs: int) -> Line:
     """All images in one batch, for both; the views in groups as a run would take them, autograd's all at once."""
     model, anatomy = loaded.model, loaded.anatomy
-    together = Effort(anatomy.topology, RunConfig(), *[images] * 7).views_at_once
+    together = Effort(anatomy.topology, RunConfig(), *[images] * 9).views_at_once
     ids = bundled_split().calibration[:images]
     batches = view_batches(open_source("bundled"), ids, VIEWS, loaded.preprocess, 0, images)
     views = normalise_pixels(next(batches), loaded.preprocess)  # (V, n, 3, h, w)

@@ -51,6 +51,16 @@ def _press(role: str, name: str, scope: str = "body") -> Use:
     return lambda page: page.locator(scope).get_by_role(role, name=name, exact=True).first.click()
 
 
+def _in_fold(use: Use) -> Use:
+    """The same in the Correlation page's fold, which is opened first."""
+
+    def opened(page: Page) -> None:
+        _press("button", "What the map shows")(page)
+        use(page)
+
+    return opened
+
+
 def _key(thumb: str, key: str) -> Use:
     """An arrow key on a slider's thumb."""
 
@@ -134,6 +144,7 @@ def _by(page: str, mark: str, **uses: tuple[Use, ...]) -> tuple[Change, ...]:
 
 
 SLIDER = '[data-testid="stMain"] [data-testid="stSlider"] input'
+GENERATION = '[class*="st-key-generation_box"]'
 THUMB = '[data-testid="live-thumb"]'
 slide, live = 3 * (_key(SLIDER, "ArrowRight"),), 5 * (_key(THUMB, "ArrowRight"),)
 button, radio = partial(_press, "button"), partial(_press, "radio")
@@ -165,11 +176,11 @@ CHANGES = (
         "/correlation",
         ".st-key-chance_curve .main-svg",
         row=tuple(_row("pair_table", row) for row in (2, 5, 8)),
-        generation=3 * (button("Decrement"),),
+        generation=3 * (button("Decrement", GENERATION),),
         scrubber=tuple(_scrub(share) for share in (0.4, 0.8, 0.6)),
-        show=(radio("Since the start"), radio("Less CKA")),
-        structures=(radio("Heads"), radio("MLPs")),
-        order=(radio("By similarity"),),
+        show=(_in_fold(radio("Since the start")), radio("Less CKA")),
+        structures=(_in_fold(radio("Heads")), radio("MLPs")),
+        order=(_in_fold(radio("By similarity")),),
     ),
     *_by(
         "/embedding?s=0.65",

@@ -1,34 +1,53 @@
-"""The Hessian correlation estimate by generation, its strongest pairs, and what it is worth."""
+"""How structures depend on one another: the search's estimate by generation, other estimates, and what was measured."""
 
 import streamlit as st
 
 from snapvit import ui
 from snapvit.ui.maps.correlation_chance import chance
-from snapvit.ui.maps.correlation_maps import controls, eigenvalues, pair_table, player
+from snapvit.ui.maps.correlation_maps import eigenvalues, player, search_controls, search_pairs
+from snapvit.ui.maps.interaction_choice import Compared, choose_against, choose_map, choose_scale
+from snapvit.ui.maps.interaction_maps import evidence, interaction_map, map_pairs
+from snapvit.ui.maps.structure_controls import structure_order
 
 selection = ui.open_page("Correlation")
 ui.page_title(
-    "What does the search learn about pairs?",
+    "How do structures interact?",
     terms=(
-        *("block", "CKA", "covariance", "factor", "fitness", "generation", "head", "Hessian", "individual", "MLP"),
-        *("structure", "xNES"),
+        *("block", "CKA", "covariance", "displacement", "factor", "fitness", "Gauss-Newton", "generation", "head"),
+        *("Hessian", "individual", "interaction", "Mantel test", "MLP", "structure", "xNES"),
     ),
 )
 
 results = ui.results_with(
     "search", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
 )
-st.markdown(
-    "The search draws factors for all structures from a normal distribution and learns its covariance from how well "
-    "the cut models do. The correlation of that covariance is the method's estimate of how structures depend on one "
-    "another: the **Hessian correlation**, generation by generation."
-)
-shown = controls(results)
-left, right = ui.flowing_columns(2, 420, key="correlation_figures")
-with left:
-    player(results, selection, shown)
+name = choose_map()
+left, right = ui.flowing_columns(2, 380, key="correlation_figures")
 with right:
-    pair_table(results, shown)
+    against = choose_against(name)
+with left, st.popover("What the map shows", icon=":material/tune:"):
+    order = structure_order(results, st, st, page="_g")
+    compared = Compared(name, against, choose_scale())
+    shown = search_controls(results, order) if name == "search" else None
+generation = shown.generation if shown else results.search.generations
+with left:
+    if shown:
+        player(results, selection, shown, compared)
+    else:
+        interaction_map(results, selection, compared, order)
+with right:
+    evidence(results, compared, generation)
+    if shown:
+        search_pairs(results, shown)
+    else:
+        map_pairs(results, compared, order)
     ui.onward("pages/cka.py", "The selected pair on the CKA page", selection)
-    eigenvalues(results, shown)
-chance(results, shown)
+    if shown:
+        eigenvalues(results, shown)
+if shown:
+    st.markdown(
+        "The search draws factors for all structures from a normal distribution and learns its covariance from how "
+        "well the cut models do. The correlation of that covariance is the method's estimate of how structures depend "
+        "on one another: the **Hessian correlation**, generation by generation."
+    )
+    chance(results, shown)

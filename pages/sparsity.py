@@ -15,7 +15,7 @@ ui.page_title(
     "How far can this model be cut?",
     terms=(
         *("block", "cosine", "cut", "embedding", "floor", "gallery", "head", "k-NN", "latency", "MACs", "MLP"),
-        *("neuron", "parameters", "query", "ranking", "sparsity", "top-1", "Wilson interval"),
+        *("neuron", "parameters", "query", "ranking", "sparsity", "top-1", "weight correction", "Wilson interval"),
     ),
 )
 
@@ -45,3 +45,4 @@ if mode == "budget":
     st.stop()
 st.markdown(ui.how_to_read(results) + " What stays and what goes was decided once, without labels.")
 cut_details(results, ui.live_cut(results, selection))
+ui.onward("pages/export.py", "Export this cut as a smaller model", selection)

@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 Criterion = Literal["fisher", "accumulated"]  # which gradients the local curvature squares
+Damping = Literal["mean", "p95", "max"]  # of a covariance's diagonal, a share of which is added to it
 Pairs = tuple[tuple[float, float], ...]  # (mlp, heads) sparsities
 PAPER_PAIRS: Pairs = ((0.15, 0.0), (0.35, 0.2), (0.55, 0.4), (0.65, 0.5))
 
@@ -98,6 +99,59 @@ class MainDirections:
 
     scores: Floats  # (S, N) mean 0 and variance 1, or 0 where a structure does not vary; the sign means nothing
     shares: Floats  # (S,) of the structure's variance that lies in that direction, in [0, 1]
+
+
+@dataclass(frozen=True)
+class MeasuredInteractions:
+    """What taking structures out of the full model costs, one by one and in pairs, as far as it is measured.
+
+    A loss is the mean over images of 1 - cos between the projected embedding without the structures and with them.
+    """
+
+    singles: Doubles  # (S,) loss without each structure; NaN where not measured
+    pairs: Doubles  # (S, S) loss without two, symmetric; NaN where not measured, and on the diagonal
+    images: int
+
+    @classmethod
+    def empty(cls, structures: int, images: int) -> MeasuredInteractions:
+        """Nothing measured yet."""
+        return cls(np.full(structures, np.nan), np.full((structures, structures), np.nan), images)
+
+    @property
+    def interactions(self) -> Doubles:
+        """(S, S) I_ij, how much more two structures cost together than one by one; NaN where not measured."""
+        return self.pairs - self.singles[:, None] - self.singles
+
+    def filled(self, other: MeasuredInteractions) -> MeasuredInteractions:
+        """With what `other` adds to it, of the same images; where both measured, `other` counts."""
+        return MeasuredInteractions(
+            np.where(np.isnan(other.singles), self.singles, other.singles),
+            np.where(np.isnan(other.pairs), self.pairs, other.pairs),
+            other.images,
+        )
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far and in which direction the embedding moves when a structure is taken out, compared over structures.
+
+    d_i is the change of an image's projected, normalised embedding.
+    """
+
+    inner: Doubles  # (S, S) mean over images of <d_i, d_j>
+    singles: Doubles  # (S,) loss without each structure, as in MeasuredInteractions
+    images: int
+
+
+@dataclass(frozen=True)
+class GaussNewton:
+    """Mean squared slopes of the embedding by masks at 1, neurons, heads and structures in the same unit."""
+
+    mlp: Doubles  # (L, F) of each neuron
+    head: Doubles  # (L, H)
+    interactions: Doubles  # (S, S) mean product of two structures' slopes; an MLP's mask is on the whole of it
+    images: int
+    probes: int  # an image
 
 
 @dataclass(frozen=True)
@@ -232,6 +286,67 @@ class CostModel:
     def macs(self, cut: Cut) -> int:
         """Multiply-accumulates left."""
         return self.base_macs + self.neuron_macs * sum(cut.kept_neurons) + self.head_macs * sum(cut.kept_heads)
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """Mean and covariance of what each block's fc2 and attn.proj read in the full model, over all tokens.
+
+    Covariances are symmetric and held as their lower triangles, row by row: n (n + 1) / 2 numbers.
+    """
+
+    neuron_means: Floats  # (L, F)
+    neuron_covariances: Floats  # (L, F (F + 1) / 2)
+    head_means: Floats  # (L, H d)
+    head_covariances: Floats  # (L, H d (H d + 1) / 2)
+    images: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class BlockSize:
+    """What one block has that a cut can take, and what it costs."""
+
+    neurons: int
+    heads: int
+    attention_width: int  # all heads together
+    mlp_params: int
+    attention_params: int
+    mlp_macs: int  # of one image's forward pass
+    attention_macs: int
+
+    @property
+    def params(self) -> int:
+        """Of its heads and neurons."""
+        return self.mlp_params + self.attention_params
+
+    @property
+    def macs(self) -> int:
+        """Of its heads and neurons."""
+        return self.mlp_macs + self.attention_macs
+
+
+@dataclass(frozen=True)
+class StructureDiff:
+    """Every block before and after a cut; the rest is what no block's heads and neurons own, such as the patches'
+    projection, norms, the biases of the layers that read them, and the classification head."""
+
+    full: tuple[BlockSize, ...]  # (L,)
+    cut: tuple[BlockSize, ...]  # (L,)
+    rest_params: tuple[int, int]  # before, after
+    rest_macs: tuple[int, int]
+
+    @property
+    def params(self) -> tuple[int, int]:
+        """Of the whole model, before and after."""
+        before, after = (sum(block.params for block in blocks) for blocks in (self.full, self.cut))
+        return before + self.rest_params[0], after + self.rest_params[1]
+
+    @property
+    def macs(self) -> tuple[int, int]:
+        """Of the whole model, before and after."""
+        before, after = (sum(block.macs for block in blocks) for blocks in (self.full, self.cut))
+        return before + self.rest_macs[0], after + self.rest_macs[1]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from snapvit.artifacts import RunFacts, SearchHistory
 from snapvit.data.torchvision_sets import SETS
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import Cancelled, InputError
+from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.machine import this_machine
+from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import POOLS, ModelSpec
 from snapvit.paths import absolute, share
+from snapvit.pipeline.agreements import MAPS, agreements, wants_of
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -137,8 +140,19 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--mlp", type=_share, required=True, metavar="R", help="share of MLP neurons to remove")
         sub.add_argument("--heads", type=_share, required=True, metavar="R", help="share of heads to remove")
 
+    evaluate.add_argument("--correct", action="store_true", help="solve what reads the kept structures again")
+
     latency = add("latency", _latency, "time the cuts of a run on this machine, each beside the full model")
     latency.add_argument("run", metavar="RUN", help=RUN_HELP)
+
+    interactions = add(
+        "interactions", _interactions, "measure how structures depend on one another, and check estimates"
+    )
+    interactions.add_argument("run", metavar="RUN", help=RUN_HELP)
+    interactions.add_argument("--pairs", type=int, metavar="N", help="a seeded sample of so many pairs (all)")
+    interactions.add_argument(
+        "--images", type=int, metavar="N", help="images to measure on (the run's interactions.images)"
+    )
 
     scores = add("scores", _scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
@@ -147,10 +161,47 @@ def _parser() -> argparse.ArgumentParser:
     )
     scores.add_argument("--force", action="store_true", help="replace the file where it exists")
 
+    _add_export(add)
+
     imported = add("import", _import, "make a run of published scores alone, to look at without weights or images")
     imported.add_argument("file", type=absolute, metavar="FILE", help="a file of published scores")
     imported.add_argument("--model", metavar="NAME", help="its timm model, where the file names one that is not known")
     return parser
+
+
+def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """`export` and `finetune`."""
+    export = add("export", _export, "write a cut of a run as a model of its own, proven by a fresh process")
+    export.add_argument("run", metavar="RUN", help=RUN_HELP)
+    export.add_argument("--mlp", type=share, metavar="R", help="share of MLP neurons to remove")
+    export.add_argument("--heads", type=share, metavar="R", help="share of heads to remove")
+    for name, what in (("macs", "multiply-accumulates an image"), ("params", "parameters"), ("ms", "ms an image here")):
+        export.add_argument(
+            f"--max-{name}",
+            type=_amount,
+            metavar="X",
+            help=f"instead of the shares: the best measured cut with at most so many {what}, such as 1.5G or 800k",
+        )
+    export.add_argument("--correct", action="store_true", help="with the weights solved again on what is kept")
+    export.add_argument(
+        "--elastic", action="store_true", help="the whole model with its ranking instead, to be cut when it is loaded"
+    )
+    export.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
+    export.add_argument(
+        "--format",
+        type=lambda text: text.split(","),
+        default=["safetensors"],
+        metavar="NAMES",
+        help="of safetensors (always written), onnx and program (torch.export), with commas between",
+    )
+
+    tune = add("finetune", _finetune, "train an exported model towards the whole model's embeddings, without labels")
+    tune.add_argument("export", type=absolute, metavar="EXPORT", help="folder that `export` wrote")
+    tune.add_argument("--data", required=True, metavar="SOURCE", help="images, as for `run`; labels are not read")
+    tune.add_argument("--epochs", type=int, default=1, metavar="N", help="passes over the images (default: 1)")
+    tune.add_argument("--rate", type=float, default=1e-4, metavar="X", help="learning rate at first (default: 1e-4)")
+    tune.add_argument("--batch", type=int, default=64, metavar="N", help="images a step (default: 64)")
+    tune.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
 
 
 def _run(args: argparse.Namespace, store: Store) -> Answer:
@@ -163,14 +214,14 @@ def _run(args: argparse.Namespace, store: Store) -> Answer:
     reporter = Reporter(_ProgressLine())
     run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)
-    table = results.measurements
-    path = [_plain(table.row(i)) for i in range(len(table))]
+    tables = {"measured": results.as_cut, "corrected": results.corrected}
     found, how = _found(results.search) if published is None else ({}, f"cut by the scores in {args.scores.name}")
-    content = (
-        _summary_dict(results.summary) | found | {"measured": sorted(path, key=lambda row: (row["mlp"], row["heads"]))}
-    )
+    content = _summary_dict(results.summary) | found
     lines = [f"Run {request.run} is finished: {how}."]
-    lines += [_sentence(table.row(i), results.facts) for i in _some_cuts(table)]
+    for name, table in tables.items():
+        path = [_plain(table.row(i)) for i in range(len(table))]
+        content[name] = sorted(path, key=lambda row: (row["mlp"], row["heads"]))
+        lines += [_sentence(table.row(i), results.facts, name == "corrected") for i in _some_cuts(table)]
     return content, "\n".join(lines)
 
 
@@ -227,13 +278,14 @@ def _models(args: argparse.Namespace, store: Store) -> Answer:
 def _evaluate(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.measure import measure_cut
 
-    measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter())
+    measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter(), correct=args.correct)
     stored = StoredRun.open(store, args.run)
     table = stored.load(LATENCY, this_machine().id)
     timed = None if table is None else table.find(args.mlp, args.heads)
     took = "" if timed is None else f" {_took(timed)}."
-    content = {"run": args.run, "latency": None if timed is None else asdict(timed)} | _plain(measured)
-    return content, _sentence(measured, stored.manifest.facts) + took
+    times = {"latency": None if timed is None else asdict(timed)}
+    content = {"run": args.run, "correct": args.correct} | times | _plain(measured)
+    return content, _sentence(measured, stored.manifest.facts, args.correct) + took
 
 
 def _latency(args: argparse.Namespace, store: Store) -> Answer:
@@ -247,6 +299,37 @@ def _latency(args: argparse.Namespace, store: Store) -> Answer:
     lines = [f"{row.mlp:6.1%} of neurons, {row.heads:6.1%} of heads removed: {_took(row)}" for row in rows]
     content = {"run": args.run, "machine": asdict(table.machine), "cuts": [asdict(row) for row in rows]}
     return content, "\n".join([f"One image at a time on {table.machine.label}:", *lines])
+
+
+def _interactions(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.running import check_unchanged, open_workspace, run_wants
+
+    wants = wants_of(StoredRun.open(store, args.run), args.pairs, args.images)
+    workspace = open_workspace(store, args.run)
+    check_unchanged(store, args.run, workspace)
+    run_wants(workspace, store, Reporter(_ProgressLine()), wants)
+    stored = StoredRun.open(store, args.run)
+    measured = stored.need(wants[-1].stage, *wants[-1].args)
+    found = agreements(stored, measured)
+    content = {
+        "run": args.run,
+        "images": measured.images,
+        "agreement": {name: {key: _finite(value) for key, value in asdict(one).items()} for name, one in found.items()},
+    }
+    lines = [f"{MAPS[name]:18} {_agreed(one)}" for name, one in found.items()]
+    pairs = max(one.pairs for one in found.values())
+    return content, "\n".join([f"Against {pairs:,} pairs, measured on {measured.images:,} images:", *lines])
+
+
+def _agreed(one: Agreement) -> str:
+    if _finite(one.rho) is None:
+        return "says nothing of these pairs: all are alike to it"
+    return f"rank correlation {one.rho:5.2f}, Mantel p {one.mantel_p:.3f}"
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return value if np.isfinite(value) else None
 
 
 def _took(row: Latency) -> str:
@@ -274,6 +357,50 @@ def _import(args: argparse.Namespace, store: Store) -> Answer:
     return _summary_dict(summary) | {"costs_known": facts.costs is not None}, (
         f"Run {run} holds the scores in {args.file.name}, of {facts.model}: {costs}."
     )
+
+
+def _export(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.budgets import best_cut
+    from snapvit.pipeline.exporting import export_run, exported_dict, exported_sentence
+
+    budget = Budget(args.max_params, args.max_macs, args.max_ms)
+    shares = [args.mlp, args.heads]
+    asked = [shares != [None, None], budget != Budget(), args.elastic]
+    if asked.count(True) != 1 or shares.count(None) == 1:
+        raise InputError(
+            "What to export is not clear; give --mlp and --heads together, or limits (--max-macs, --max-params, "
+            "--max-ms), or --elastic."
+        )
+    said, ratios = "", None if args.elastic else (args.mlp, args.heads)
+    if budget != Budget():
+        best = best_cut(replace(load_results(store, args.run), correct=args.correct), budget)
+        ratios, said = (best.choice.mlp, best.choice.heads), f"{within(best, budget)} "
+    reporter = Reporter(_ProgressLine())
+    exported = export_run(store, args.run, ratios, args.out, args.format, reporter, correct=args.correct)
+    content = {"run": args.run, "mlp": ratios and ratios[0], "heads": ratios and ratios[1], "correct": args.correct}
+    return content | exported_dict(exported), said + exported_sentence(exported)
+
+
+def _amount(text: str) -> float:
+    """`1.5G`, `800k` or a plain number."""
+    size = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1:], 1.0)
+    try:
+        value = float(text[:-1] if size > 1 else text) * size
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount; write it as 1.5G, 800k or 20")
+    return value
+
+
+def _finetune(args: argparse.Namespace, store: Store) -> Answer:
+    from snapvit.pipeline.exporting import exported_dict, exported_sentence
+    from snapvit.pipeline.finetuning import Tuning, finetune
+
+    tuning = Tuning(args.epochs, args.rate, args.batch)
+    tuned, exported = finetune(store, args.export, args.data, args.out, tuning, Reporter(_ProgressLine()))
+    went = f"Cosine to the whole model on {tuned['held_out']} images held out: {tuned['cosine_before']:.4f} before, "
+    return tuned | exported_dict(exported), f"{went}{tuned['cosine_after']:.4f} after. {exported_sentence(exported)}"
 
 
 def _ranking(args: argparse.Namespace, store: Store) -> Answer:
@@ -319,13 +446,14 @@ def _plain(m: Measurement) -> dict[str, Any]:
     }
 
 
-def _sentence(m: Measurement, facts: RunFacts) -> str:
+def _sentence(m: Measurement, facts: RunFacts, correct: bool = False) -> str:
     accuracy = f"no accuracy ({facts.accuracy_missing})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"
     return (
-        f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed: {accuracy}, cosine {m.cosine:.3f}, "
+        f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed{', corrected' if correct else ''}: {accuracy}, "
+        f"cosine {m.cosine:.3f}, "
         f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs."
     )
 

@@ -29,6 +29,7 @@ from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.store.store import Store
 
 # Times are no matter of most tests, so one round of them is enough; test_latency sets its own.
@@ -251,10 +252,13 @@ SMALL = (
     "search.population=4",
     "search.images=8",
     "search.pairs=[[0.35, 0.2], [0.65, 0.5]]",
+    "correction.images=32",
     "evaluation.k=5",
     "evaluation.gallery=60",
     "evaluation.queries=20",
     "evaluation.points=3",
+    "interactions.images=6",
+    "interactions.probes=2",
 )
 
 
@@ -273,7 +277,9 @@ def small_request() -> RunRequest:
 def finished_cache(tmp_path_factory: pytest.TempPathFactory, small_request: RunRequest) -> Path:
     """A cache with the small run in it, computed without a break. Only to be read and copied."""
     root = tmp_path_factory.mktemp("finished")
-    run_pipeline(small_request, Store(root), Reporter())
+    store = Store(root)
+    run_pipeline(small_request, store, Reporter())
+    store.forget(small_request.run, [CORRECTION.name])  # 8 MB in every test's copy; it is collected again on demand
     return root
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["app.py", *(f"pages/{name}.py" for name in ("sparsity", "heads", "cka", "correlation", "embedding", "method"))]
+NAMES = ("sparsity", "heads", "cka", "correlation", "embedding", "export", "method")
+PAGES = ["app.py", *(f"pages/{name}.py" for name in NAMES)]
 
 
 def opened(page: str, **query: str) -> AppTest:
@@ -30,6 +31,11 @@ def words(app: AppTest) -> str:
     texts = (app.title, app.header, app.subheader, app.markdown, app.caption)
     calls = (app.info, app.success, app.warning, app.error)
     return "\n".join(str(element.value) for kind in texts + calls for element in kind)
+
+
+def metric(app: AppTest, label: str) -> str:
+    """Value of the number with this label."""
+    return next(m.value for m in app.metric if m.label == label)
 
 
 def charts(app: AppTest) -> dict[str, dict]:

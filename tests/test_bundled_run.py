@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,20 @@ from scripts.bundled_run import GRADIENTS, REQUEST
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import FINE, grid_pairs
 from snapvit.pipeline.progress import Reporter
-from snapvit.pipeline.results import StoredRun, list_runs, load_results
+from snapvit.pipeline.results import RunResults, StoredRun, list_runs, load_results
 from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import IMAGE_LESSON, READY_IMAGES
 from snapvit.pipeline.table import key_of, main_stages, want_of
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
+from snapvit.tables import Measurements
 from snapvit.ui.embedding.neighbours import predictions
 
 CACHE = Path(__file__).parents[1] / "cache"
-MAIN = tuple(stage.name for stage in main_stages(REQUEST))
+MAIN = tuple(stage.name for stage in main_stages(REQUEST) if not stage.passing)
 
 
 def manifest() -> dict:
@@ -66,16 +69,26 @@ def test_keys_are_those_of_this_code_weights_and_images(copy):
         assert entry["key"] == key_of(want.stage, REQUEST, stored.manifest.nodes, want.args), name
 
 
+def both_ways(copy: Store) -> list[RunResults]:
+    """As cut, and with corrected weights."""
+    results = load_results(copy, REQUEST.run)
+    return [replace(results, correct=correct) for correct in (False, True)]
+
+
+def test_the_large_statistics_do_not_ship(copy):
+    assert StoredRun.open(copy, REQUEST.run).load(CORRECTION) is None
+
+
 def test_what_pages_show_at_first_sight_belongs_to_these_stages(copy):
     gradients = StoredRun.open(copy, REQUEST.run).load(GRADIENTS.stage, *GRADIENTS.args)
     assert len(gradients.ids) == REQUEST.config.curvature.images
     for image in gradients.ids[:READY_IMAGES]:
         assert StoredRun.open(copy, REQUEST.run).load(IMAGE_LESSON, str(image)) is not None
-    table = load_results(copy, REQUEST.run).measurements
-    for pair in SHIPPED:
-        found = StoredRun.open(copy, REQUEST.run).load(EMBEDDING_PROJECTION, *pair)
-        right = predictions(found)[1] == found.labels[found.gallery :]
-        assert right.sum() == table.find(*pair).hits
+    for results in both_ways(copy):
+        for pair in SHIPPED:
+            found = results.load_cut(EMBEDDING_PROJECTION, *pair)
+            right = predictions(found)[1] == found.labels[found.gallery :]
+            assert right.sum() == results.measurements.find(*pair).hits
 
 
 def test_the_run_is_finished_and_rich_enough_for_every_page(copy):
@@ -87,7 +100,11 @@ def test_the_run_is_finished_and_rich_enough_for_every_page(copy):
     assert results.request == REQUEST
     assert results.search.generations >= 30
     assert results.search.non_finite == 0
-    table = results.measurements
+    for way in both_ways(copy):
+        check_measurements(way.measurements)
+
+
+def check_measurements(table: Measurements) -> None:
     path = {path_pair(s)[0] for s in np.linspace(0, 0.95, 39)}
     on_path = [i for i in range(len(table)) if (table.mlp[i], table.heads[i]) == path_pair(table.mlp[i])]
     assert len(on_path) >= 33

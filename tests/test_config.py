@@ -38,10 +38,17 @@ SETTINGS = {
     "search.seed": ("8", 8),
     "floors.neurons": ("0.25", 0.25),
     "floors.heads": ("0", 0.0),
+    "correction.form": ("sequential", "sequential"),
+    "correction.images": ("70", 70),
+    "correction.damping": ("p95", "p95"),
+    "correction.share": ("1", 1.0),
     "evaluation.k": ("7", 7),
     "evaluation.gallery": ("300", 300),
     "evaluation.queries": ("40", 40),
     "evaluation.points": ("5", 5),
+    "interactions.images": ("48", 48),
+    "interactions.probes": ("2", 2),
+    "interactions.seed": ("6", 6),
     "split_seed": ("3", 3),
 }
 LEAST = {
@@ -55,10 +62,14 @@ LEAST = {
     "search.images": 2,
     "search.components": 1,
     "search.seed": 0,
+    "correction.images": 1,
     "evaluation.k": 1,
     "evaluation.gallery": 1,
     "evaluation.queries": 1,
     "evaluation.points": 2,
+    "interactions.images": 2,
+    "interactions.probes": 1,
+    "interactions.seed": 0,
     "split_seed": 0,
 }
 MOST = {
@@ -68,6 +79,8 @@ MOST = {
     "search.generations": 10_000,
     "search.population": 10_000,
     "evaluation.points": 1001,
+    "interactions.probes": 10_000,
+    "interactions.seed": 2**32 - 1,
     "split_seed": 2**32 - 1,
 }
 

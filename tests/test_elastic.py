@@ -331,7 +331,7 @@ def test_a_model_is_given_back_whatever_fails_while_it_is_taken(make_form, image
         "units": (elastic_module.ElasticUnits, "__init__", 4),
         "order": (elastic_module.ElasticUnits, "order", 2),
         "heads": (elastic_module.ElasticUnits, "order", topology.blocks + 2),
-        "show": (ElasticViT, "show", 1),
+        "show": (ElasticViT, "show_all", 1),
     }
     owner, method, turn = failing[step]
     if step == "stack" and not any(units.stacks for block in anatomy.blocks for units in (block.neurons, block.heads)):

@@ -11,7 +11,7 @@ from snapvit.artifacts import Cut
 from snapvit.data.pixels import pixel_table
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import Cancelled
-from snapvit.evaluation.budget import Budget, PathCosts, meet, quality_at
+from snapvit.evaluation.budget import Budget, PathCosts, best_within, meet, quality_at
 from snapvit.evaluation.paired import pack_answers
 from snapvit.jobs.tasks import LoadTask, MeasureTask, Workbench
 from snapvit.machine import this_machine
@@ -87,7 +87,8 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     monkeypatch.setattr(meter, "EARLY_QUERIES", 7)
     monkeypatch.setattr(meter, "EARLY_GALLERY", 16)
     reporter = Reporter()
-    with Meter(workspace, ranking, reporter) as found:
+    with workspace.elastic(ranking) as elastic:
+        found = Meter(workspace, elastic, reporter)
         soon, whole = found.measure_soon(cut), found.measure(cut)
     assert (soon.hits, soon.cosine, soon.queries, soon.gallery) == (whole.hits, whole.cosine, 20, 60)
     (early,) = [e.values for e in reporter.events if e.kind == "early"]
@@ -95,7 +96,8 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     monkeypatch.setitem(workspace._tables, "queries", first_images(workspace, "queries", 8))
     monkeypatch.setitem(workspace._tables, "gallery", first_images(workspace, "gallery", 16))
     workspace.full_queries = None
-    with Meter(workspace, ranking, Reporter()) as found:
+    with workspace.elastic(ranking) as elastic:
+        found = Meter(workspace, elastic, Reporter())
         assert found.measure(cut).hits == early["hits"]
 
 
@@ -135,9 +137,10 @@ PATH = PathCosts(
     np.array([costs_at(*path_pair(float(s)))[0] for s in STEPS]),
     np.array([costs_at(*path_pair(float(s)))[1] for s in STEPS]),
 )
-ON_PATH = [measured(*path_pair(s), round(95 - 40 * s)) for s in LATENCIES]
+ON_PATH = [measured(*path_pair(s), round(95 - 40 * s), *costs_at(*path_pair(s))) for s in LATENCIES]
 OFF_PATH = [measured(0.9, 0.0, 80, *costs_at(0.9, 0.0)), measured(0.0, 0.8, 85, *costs_at(0.0, 0.8))]
 OFF_TIMES = {(0.9, 0.0): 6.0, (0.0, 0.8): 4.0}
+ALL = ON_PATH + OFF_PATH
 TIMED = timed({path_pair(s): ms for s, ms in LATENCIES.items()} | OFF_TIMES)
 
 
@@ -146,7 +149,7 @@ TIMED = timed({path_pair(s): ms for s, ms in LATENCIES.items()} | OFF_TIMES)
     list(itertools.product([None, 1000, 800, 640, 500, 100], [None, 9000, 6000, 5200], [None, 10, 9.2, 7, 5, 1])),
 )
 def test_a_budget_gets_the_first_cut_of_the_path_that_meets_it(params, macs, latency):
-    answer = meet(Budget(params, macs, latency), PATH, ON_PATH, OFF_PATH, TIMED)
+    answer = meet(Budget(params, macs, latency), PATH, ON_PATH, ALL, TIMED)
     known = np.interp(STEPS, list(LATENCIES), list(LATENCIES.values()), right=np.nan)
     fits = [
         i
@@ -156,21 +159,6 @@ def test_a_budget_gets_the_first_cut_of_the_path_that_meets_it(params, macs, lat
         and (latency is None or known[i] <= latency + 1e-9)
     ]
     assert (None if answer.on_path is None else answer.on_path.mlp) == (STEPS[fits[0]] if fits else None)
-    best = None
-    for m in OFF_PATH:
-        inside = (params is None or m.params <= params) and (macs is None or m.macs <= macs)
-        if (
-            inside
-            and (latency is None or OFF_TIMES[m.cut.mlp, m.cut.heads] <= latency)
-            and (best is None or m.top1 > best.top1)
-        ):
-            best = m
-    if best is not None and fits:
-        here = np.interp(STEPS[fits[0]], list(LATENCIES), [m.top1 for m in ON_PATH], right=np.nan)
-        best = best if best.top1 > here else None
-    assert (None if answer.better is None else (answer.better.mlp, answer.better.heads)) == (
-        None if best is None else (best.cut.mlp, best.cut.heads)
-    )
     assert answer.least.params == PATH.params.min()
     assert answer.least_latency_ms == pytest.approx(np.nanmin(known))
 
@@ -186,17 +174,46 @@ def test_quality_says_whether_it_was_measured():
     assert quality_at(0.1, []) is None
 
 
+@pytest.mark.parametrize(
+    ("params", "macs", "latency"),
+    list(itertools.product([None, 1000, 800, 640, 500, 100], [None, 9000, 6000, 5200], [None, 10, 9.2, 7, 5, 1])),
+)
+def test_the_best_within_a_budget_has_the_most_right_answers(params, macs, latency):
+    times = {path_pair(s): ms for s, ms in LATENCIES.items()} | OFF_TIMES
+    inside = [
+        m
+        for m in ALL
+        if (params is None or m.params <= params)
+        and (macs is None or m.macs <= macs)
+        and (latency is None or times[m.cut.mlp, m.cut.heads] <= latency)
+    ]
+    found = best_within(Budget(params, macs, latency), ALL, TIMED)
+    if not inside:
+        assert found is None
+        return
+    assert found.cut.hits == max(m.hits for m in inside)
+    assert found.cut.macs == min(m.macs for m in inside if m.hits == found.cut.hits)
+    others = [m for m in inside if m is not found.cut]
+    assert (found.runner_up is None) is (not others)
+    if others:
+        assert found.runner_up.hits == max(m.hits for m in others)
+        # the made-up answers are nested: each query that only the best names right is a gain
+        assert (found.pair.only_a, found.pair.only_b) == (0, found.cut.hits - found.runner_up.hits)
+
+
 def test_without_labels_the_cosine_decides():
-    bare = [measured(*path_pair(s), None) for s in LATENCIES]
-    answer = meet(Budget(params=640), PATH, bare, [measured(0.0, 0.8, None, 600, 6000)])
+    bare = [measured(*path_pair(s), None, *costs_at(*path_pair(s))) for s in LATENCIES]
+    answer = meet(Budget(params=640), PATH, bare, [*bare, measured(0.0, 0.8, None, 600, 6000)], None)
     assert answer.on_path.quality.top1 is None
-    assert answer.better.quality.cosine == 1.0
+    assert answer.best.cut.cosine == 1.0
+    assert answer.best.runner_up.cut.mlp == 0.5
+    assert answer.best.pair is None
 
 
 @pytest.mark.parametrize("limit", [1000.0, 9.0])
 def test_what_is_not_timed_on_this_machine_meets_no_limit_on_time(limit):
-    answer = meet(Budget(latency_ms=limit), PATH, ON_PATH, OFF_PATH)
-    assert (answer.on_path, answer.better, answer.least_latency_ms) == (None, None, None)
+    answer = meet(Budget(latency_ms=limit), PATH, ON_PATH, ALL, None)
+    assert (answer.on_path, answer.best, answer.least_latency_ms) == (None, None, None)
     only_full = timed({(0.0, 0.0): 10.0})
-    found = meet(Budget(latency_ms=limit), PATH, ON_PATH, OFF_PATH, only_full).on_path
+    found = meet(Budget(latency_ms=limit), PATH, ON_PATH, ALL, only_full).on_path
     assert (None if found is None else found.mlp) == (0.0 if limit >= 10 else None)

@@ -81,7 +81,7 @@ def test_a_budget_in_milliseconds_counts_this_computer_alone(timed_elsewhere):
         this_machine().id,
     )
     app = opened("pages/sparsity.py", mode="budget", max_ms="1000")
-    assert "Cut to 0.0% sparsity" in words(app)
+    assert "The least cut on the path: 0.0%" in words(app)
     assert "time_here" not in [button.key for button in app.button]
 
 

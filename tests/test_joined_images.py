@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Cli, settings_of
+from page_checks import opened, words
 from PIL import Image
 
 from snapvit.data.sources import open_images
@@ -115,7 +117,7 @@ def test_a_run_with_a_gallery_and_queries_of_its_own(sets, tmp_path):
     table = load_results(run.store, run.manifest.run).measurements
     assert (table.gallery, table.queries) == (36, 12)
     assert run.summary().state == "finished"
-    assert len(run.summary().done) == len(main_stages(run.request))
+    assert set(run.summary().done) == {stage.name for stage in main_stages(run.request) if not stage.passing}
     other = finished(tmp_path, sets[0], sets[1], settings=("evaluation.k=5",))
     same = {"curvature", "cka", "search"}  # calibrated on other images, since the data now gives the queries too
     assert not any(run.manifest.entries[n].key == other.manifest.entries[n].key for n in same)
@@ -142,6 +144,30 @@ def test_thin_classes_and_equal_images_are_told_with_the_run(tmp_path):
     (thin,) = [note for note in notes if "fewer gallery images than half the k = 20" in note]
     assert "'emu' (3)" in thin
     assert "at most" in thin
+
+
+@pytest.mark.parametrize("page", ["app.py", "pages/sparsity.py"])
+def test_pages_tell_what_thin_classes_allow(page, tmp_path, monkeypatch, fresh_resources):
+    root = tmp_path / "set"
+    folder_of(root, {"cat": 40, "dog": 40, "emu": 5}, 0)
+    run = finished(tmp_path, f"folder:{root}", settings=("evaluation.k=20",))
+    monkeypatch.setenv("SNAPVIT_CACHE", str(run.store.root))
+    (thin,) = [note for note in run.manifest.facts.notes if "fewer gallery images than half" in note]
+    assert thin in words(opened(page))
+
+
+def test_the_command_line_names_gallery_queries_and_pooling(sets, tmp_path, capsys):
+    data, gallery, queries = sets
+    store = Store(tmp_path / "cache")
+    sources = ("--data", data, "--gallery", gallery, "--queries", queries)
+    content, _ = Cli(capsys, store.root).json(
+        "run", *sources, "--pool", "mean", *settings_of((*SMALL, "evaluation.k=5"))
+    )
+    request = StoredRun.open(store, content["run"]).request
+    assert (request.data, request.gallery, request.queries) == (data, gallery, queries)
+    assert request.model.pool == "mean"
+    assert {(row["gallery"], row["queries"]) for row in content["measured"]} == {(36, 12)}
+    assert [row["mlp"] for row in content["corrected"]] == [row["mlp"] for row in content["measured"]]
 
 
 def test_where_no_query_can_be_named_right_there_is_no_accuracy_and_why(tmp_path):

@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from page_checks import opened, words
+from page_checks import metric, opened, words
 from store_samples import drop_grid
 from streamlit.testing.v1 import AppTest
 
@@ -42,10 +42,6 @@ def without_grid(shipped: Store) -> Store:
     return shipped
 
 
-def metric(app: AppTest, label: str) -> str:
-    return next(m.value for m in app.metric if m.label == label)
-
-
 def plane(app: AppTest) -> dict[str, dict]:
     (chart,) = app.get("plotly_chart")
     return {trace["name"]: trace for trace in json.loads(chart.proto.spec)["data"]}
@@ -77,7 +73,7 @@ def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
     shipped.forget(REQUEST.run, ["evaluation"])
     app = opened("pages/sparsity.py", mode=mode, max_params="1.5")
     if mode == "budget":
-        assert re.search(r"Cut to \d+\.\d% sparsity", words(app))
+        assert re.search(r"The least cut on the path: \d+\.\d%", words(app))
         assert metric(app, "k-NN top-1") == "–"
     if mode == "ratios":
         assert "Nobody measured this cut yet" in words(app)
@@ -144,8 +140,8 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     assert "Set at least one limit" in words(app)
     app.number_input(key="max_params").set_value(1.5).run()
     assert "1.5" in app.query_params["max_params"]
-    title = app.subheader[0].value
-    sparsity = float(re.search(r"Cut to ([\d.]+)% sparsity", title)[1]) / 100
+    title = next(s.value for s in app.subheader if "least cut" in s.value)
+    sparsity = float(re.search(r"on the path: ([\d.]+)%", title)[1]) / 100
     results = load_results(shipped, REQUEST.run)
 
     steps = [round(0.005 * i, 4) for i in range(191)]
@@ -155,6 +151,27 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     assert not app.exception
     assert app.get_by_key("mode-1").value == "path"
     assert f"The cut at {sparsity:.1%}" in words(app)
+
+
+@pytest.mark.parametrize("correct", ["0", "1"])
+def test_the_best_cut_within_a_budget_is_named_beside_the_next_and_taken(correct, shipped):
+    results = dataclasses.replace(load_results(shipped, REQUEST.run), correct=correct == "1")
+    table = results.measurements
+    inside = [row for i in range(len(table)) if (row := table.row(i)).params <= 1.5e6]
+    app = opened("pages/sparsity.py", mode="budget", max_params="1.5", correct=correct)
+    title = next(s.value for s in app.subheader if "best measured" in s.value)
+    mlp, heads = (round(float(share) / 100, 3) for share in re.findall(r"([\d.]+)%", title))
+    row = next(m for m in inside if (round(m.cut.mlp, 3), round(m.cut.heads, 3)) == (mlp, heads))
+    assert row.hits == max(m.hits for m in inside)
+    text = words(app)
+    assert f"{1 - row.params / 1.5e6:.1%} below the limit of 1.5 M parameters" in text
+    assert ("It does better than the next best" in text) != ("It cannot be told apart from the next best" in text)
+    assert "McNemar" in text
+    app.button(key="take_best").click().run()
+    assert not app.exception
+    on_path = path_pair(row.cut.mlp)[1] == row.cut.heads
+    assert f"The cut at {row.cut.mlp:.1%}" in words(app)
+    assert on_path or f"{row.cut.heads:.1%} of heads" in words(app)
 
 
 def test_a_budget_that_cannot_be_met_says_what_the_least_is(shipped):

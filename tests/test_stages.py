@@ -21,7 +21,8 @@ from snapvit.pipeline.table import TABLE, key_of, want_of
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
 
-STAGES = ("curvature", "cka", "search", "ranking", "evaluation")
+STAGES = ("curvature", "cka", "search", "ranking", "evaluation", "evaluation-corrected")
+KEYED = (*STAGES, "displacement", "gauss-newton")
 
 
 def changed(request: RunRequest, *settings: str) -> RunRequest:
@@ -65,7 +66,8 @@ def opened(small_request: RunRequest) -> Workspace:
 
 # Keys
 
-AFTER_SEARCH = {"search", "ranking", "evaluation"}
+EVALUATIONS = {"evaluation", "evaluation-corrected"}
+AFTER_SEARCH = {"search", "ranking"} | EVALUATIONS
 AFTER_CURVATURE = {"curvature"} | AFTER_SEARCH
 DEPENDENTS = {
     "curvature.criterion=accumulated": AFTER_CURVATURE,
@@ -78,25 +80,33 @@ DEPENDENTS = {
     "search.population=5": AFTER_SEARCH,
     "search.images=7": AFTER_SEARCH,
     "search.pairs=[[0.35, 0.2]]": AFTER_SEARCH,
-    "search.components=20": AFTER_SEARCH,
+    "search.components=20": AFTER_SEARCH | {"displacement", "gauss-newton"},
     "search.start=cka": AFTER_SEARCH,
+    "search.start=displacement": AFTER_SEARCH,
     "search.seed=1": AFTER_SEARCH,
     "floors.neurons=0.1": AFTER_SEARCH,
     "floors.heads=0.4": AFTER_SEARCH,
-    "evaluation.k=4": {"evaluation"},
-    "evaluation.gallery=59": {"evaluation"},
-    "evaluation.queries=19": {"evaluation"},
-    "evaluation.points=5": {"evaluation"},
-    "split_seed=1": set(STAGES),
+    "correction.form=sequential": {"evaluation-corrected"},
+    "correction.images=31": {"evaluation-corrected"},
+    "correction.damping=max": {"evaluation-corrected"},
+    "correction.share=0.1": {"evaluation-corrected"},
+    "evaluation.k=4": EVALUATIONS,
+    "evaluation.gallery=59": EVALUATIONS,
+    "evaluation.queries=19": EVALUATIONS,
+    "evaluation.points=5": EVALUATIONS,
+    "interactions.images=9": {"displacement", "gauss-newton"},
+    "interactions.probes=3": {"gauss-newton"},
+    "interactions.seed=1": {"gauss-newton"},
+    "split_seed=1": set(KEYED),
 }
 
 
 def keys(workspace: Workspace) -> dict[str, str]:
-    return {name: key_of(TABLE[name], workspace.request, workspace.nodes) for name in STAGES}
+    return {name: key_of(TABLE[name], workspace.request, workspace.nodes) for name in KEYED}
 
 
 def differing(a: dict[str, str], b: dict[str, str]) -> set[str]:
-    return {stage for stage in STAGES if a[stage] != b[stage]}
+    return {stage for stage in KEYED if a[stage] != b[stage]}
 
 
 @pytest.mark.parametrize("setting", DEPENDENTS)
@@ -123,7 +133,7 @@ def test_weights_images_and_preprocessing_change_every_key(opened):
     digests = SimpleNamespace(digest_of=lambda ids: "1" * 64, labels=opened.source.labels)
     images = replace(opened, source=digests)
     for other in (weights, scaled, images):
-        assert differing(keys(other), keys(opened)) == set(STAGES)
+        assert differing(keys(other), keys(opened)) == set(KEYED)
 
 
 def raised(patch: pytest.MonkeyPatch, stage: str) -> None:
@@ -132,7 +142,7 @@ def raised(patch: pytest.MonkeyPatch, stage: str) -> None:
 
 
 def test_a_schema_changes_its_stage_and_what_follows(opened, monkeypatch):
-    for stage, want in (("curvature", AFTER_CURVATURE), ("cka", {"cka"}), ("ranking", {"ranking", "evaluation"})):
+    for stage, want in (("curvature", AFTER_CURVATURE), ("cka", {"cka"}), ("ranking", {"ranking"} | EVALUATIONS)):
         before = keys(opened)
         with monkeypatch.context() as patch:
             raised(patch, stage)
@@ -158,7 +168,7 @@ def test_another_search_seed_reuses_curvature_and_cka(finished, small_request):
     request = changed(small_request, "search.seed=1")
     events = run(request, finished)
     assert cached(events) == {"curvature", "cka"}
-    assert computed(events) == AFTER_SEARCH | {"latency"}
+    assert computed(events) == AFTER_SEARCH | {"correction", "latency"}
     old, new = entries(finished, small_request.run), entries(finished, request.run)
     for stage in STAGES:
         same = stage in ("curvature", "cka")
@@ -171,7 +181,7 @@ def test_another_search_seed_reuses_curvature_and_cka(finished, small_request):
 
 def test_other_query_images_reuse_all_but_the_evaluation(finished, small_request):
     request = changed(small_request, "evaluation.queries=10", "evaluation.points=2")
-    assert computed(run(request, finished)) == {"evaluation", "latency"}
+    assert computed(run(request, finished)) == EVALUATIONS | {"correction", "latency"}
     table = load_results(finished, request.run).measurements
     assert (table.queries, len(table)) == (10, 2)
 
@@ -179,8 +189,8 @@ def test_other_query_images_reuse_all_but_the_evaluation(finished, small_request
 def test_a_finer_path_keeps_the_points_that_were_measured(finished, small_request):
     request = changed(small_request, "evaluation.points=5")
     events = run(request, finished)
-    assert computed(events) == {"evaluation", "latency"}
-    assert sum(event.kind == "point" for event in events) == 2
+    assert computed(events) == EVALUATIONS | {"correction", "latency"}
+    assert sum(event.kind == "point" for event in events) == 2 * 2
     old, new = (load_results(finished, name).measurements for name in (small_request.run, request.run))
     np.testing.assert_array_equal(new.answers[:3], old.answers)  # rows taken over, not measured again
     assert sorted(new.mlp.tolist()) == sorted(path_points(5))
@@ -205,10 +215,10 @@ def test_a_damaged_stage_is_recomputed_and_named_while_the_rest_is_kept(finished
     load_results(store, small_request.run)
     assert [problem.split()[0] for problem in store.problems] == [f"{small_request.run}/{path.name}"]
     events = run(small_request, store)
-    assert computed(events) == {stage}
+    assert computed(events) == {stage} | ({"correction"} if stage == "evaluation-corrected" else set())
     assert store.problems == ()  # what was named is mended
     after = entries(store, small_request.run)
-    assert {name for name in STAGES if before[name].sha256 != after[name].sha256} <= {stage} & {"evaluation"}
+    assert {name for name in STAGES if before[name].sha256 != after[name].sha256} <= {stage} & EVALUATIONS
     again = load_results(Store(finished.root), small_request.run)
     np.testing.assert_array_equal(again.curvature.mlp, results.curvature.mlp)
     np.testing.assert_array_equal(again.search.covariances, results.search.covariances)

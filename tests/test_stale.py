@@ -287,7 +287,7 @@ def test_more_points_add_rows_to_the_table(tmp_path, pictures):
     file, store = checkpoint(tmp_path / "m.safetensors"), Store(tmp_path / "cache")
     few = finished(store, request_for(file, pictures, "evaluation.points=3")).load(EVALUATION)
     said = events(store, more := request_for(file, pictures, "evaluation.points=5"))
-    assert sum(text.startswith("sparsity ") for text in said) == 2
+    assert sum(text.startswith("sparsity ") for text in said) == 2 * 2  # as cut, and corrected
     table = StoredRun.open(store, more.run).load(EVALUATION)
     assert len(table) == 5
     np.testing.assert_array_equal(table.answers[:3], few.answers)
@@ -352,8 +352,8 @@ def test_the_plan_of_a_run_follows_from_the_table():
         )
     ]
     assert names == [
-        ["curvature", "cka", "search", "ranking", "evaluation"],
-        ["scores", "ranking", "evaluation"],
+        ["curvature", "cka", "search", "ranking", "evaluation", "correction", "evaluation-corrected"],
+        ["scores", "ranking", "evaluation", "correction", "evaluation-corrected"],
         ["scores", "ranking"],
     ]
     assert CKA in main_stages(RunRequest())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Cut, Ints
+from snapvit.elastic.correction import Correction, Factor
 from snapvit.models.anatomy import Anatomy, Stack, Units, hold, let_go, replace_forwards, restore_forwards
 
 
@@ -122,6 +123,12 @@ def _lasting() -> Iterator[None]:
         yield
 
 
+def _read_corrected(layer: nn.Linear, factor: Factor) -> None:
+    if layer.weight.shape[1] < factor.count:
+        solved = factor.solve(layer.weight.data)
+        layer.weight.data, layer.bias.data = (numbers.to(layer.weight.dtype) for numbers in solved)
+
+
 class ElasticViT:
     """A ViT that any cut of one ranking can be taken from, in either direction, without a copy of the model.
 
@@ -130,10 +137,18 @@ class ElasticViT:
         embed(elastic.model, images)
 
     It works on `model` itself, which only one can hold at a time: leaving the block gives every weight back its first
-    place, bit for bit.
+    place, bit for bit. With a `correction`, the layers that read what a cut leaves are shown as that solves them, and
+    one without a bias has one until the release.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy, neuron_order: Ints, head_order: Ints) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        neuron_order: Ints,
+        head_order: Ints,
+        correction: Correction | None = None,
+    ) -> None:
         """neuron_order (L, F) and head_order (L, H): each block's structures, best first."""
         topology = anatomy.topology
         self.model = model
@@ -144,6 +159,9 @@ class ElasticViT:
         self._head_order = np.tile(np.arange(topology.heads), (topology.blocks, 1))
         self._neurons: list[ElasticUnits] = []
         self._heads: list[ElasticUnits] = []
+        self._correction = correction
+        self._readers = [(block.fc2, block.proj) for block in anatomy.blocks]
+        self._biases: list[tuple[nn.Linear, Tensor]] = []  # that a corrected cut takes the place of
         self._way_back: list[Callable[[], None]] = []  # in the order in which it was gone
         hold(model)
         try:
@@ -167,13 +185,20 @@ class ElasticViT:
                 neurons.order(torch.from_numpy(order))
                 self._way_back.append(partial(neurons.order, torch.from_numpy(np.argsort(order))))
         self._way_back.append(lambda: self.order_heads(np.tile(np.arange(self.topology.heads), (len(self._heads), 1))))
+        if self._correction is not None:
+            for layer in (layer for readers in self._readers for layer in readers):
+                if layer.bias is None:
+                    with _lasting():
+                        layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features), requires_grad=False)
+                    self._way_back.append(partial(setattr, layer, "bias", None))
+                self._biases.append((layer, layer.bias.data))
         self._way_back.append(self.show_all)
 
     def _go_back(self) -> None:
         with _lasting():
             while self._way_back:
                 self._way_back.pop()()
-        self._neurons, self._heads = [], []
+        self._neurons, self._heads, self._biases = [], [], []
 
     @property
     def head_order(self) -> Ints:
@@ -195,13 +220,38 @@ class ElasticViT:
 
     def show(self, neurons: Sequence[int], heads: Sequence[int]) -> None:
         """Show the first neurons[b] neurons and heads[b] heads of every block b."""
-        for units, kept in zip((*self._neurons, *self._heads), (*neurons, *heads), strict=True):
-            units.show(kept)
+        if self._correction is None:
+            for units, kept in zip((*self._neurons, *self._heads), (*neurons, *heads), strict=True):
+                units.show(kept)
+            return
+        self.show_all()
+        with _lasting():
+            for b, (fc2, proj) in enumerate(self._readers):
+                if neurons[b] < self.topology.hidden or heads[b] < self.topology.heads:
+                    of_neurons, of_heads = self._correction.factors(b, fc2, proj)
+                    self._neurons[b].show(neurons[b])
+                    self._heads[b].show(heads[b])
+                    _read_corrected(fc2, of_neurons)
+                    _read_corrected(proj, of_heads)
 
     def show_all(self) -> None:
         """Show the whole model."""
-        topology = self.topology
-        self.show([topology.hidden] * topology.blocks, [topology.heads] * topology.blocks)
+        for neurons, heads in zip(self._neurons, self._heads, strict=True):
+            neurons.show(self.topology.hidden)
+            heads.show(self.topology.heads)
+        for layer, bias in self._biases:
+            layer.bias.data = bias
+
+    def factors(self) -> list[tuple[Factor, Factor]]:
+        """Each block's correction, of the layers that read its neurons and its heads; none without a correction.
+
+        Shows the whole model.
+        """
+        self.show_all()
+        if self._correction is None:
+            return []
+        with _lasting():
+            return [self._correction.factors(b, *readers) for b, readers in enumerate(self._readers)]
 
     def release(self) -> None:
         """Put every weight back in its first place and give the model its own layers back. Twice is harmless."""

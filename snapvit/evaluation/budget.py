@@ -8,6 +8,7 @@ import numpy as np
 
 from snapvit.artifacts import Doubles, Ints
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.paired import PairedComparison, answers_of, compare, describe
 from snapvit.tables import Latencies, Measurement
 
 
@@ -62,11 +63,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The measured cut that keeps the most of those within a budget."""
+
+    cut: Measurement
+    choice: Choice
+    runner_up: Measurement | None  # the next of them; None where there is no other
+    pair: PairedComparison | None  # the best beside the runner-up, on the same queries; None without either's answers
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a budget allows."""
 
-    on_path: Choice | None  # the least sparsity of the path that meets it
-    better: Choice | None  # a measured cut off the path that meets it too and keeps more of the quality
+    best: Best | None  # of all measured cuts
+    on_path: Choice | None  # the least sparsity of the path that meets it, measured or not
     least: Choice  # where the path has its least parameters
     least_latency_ms: float | None  # the least on the path, as far as it is measured
 
@@ -104,15 +115,12 @@ def quality_at(sparsity: float, on_path: list[Measurement], timed: Latencies | N
 
 
 def meet(
-    budget: Budget,
-    path: PathCosts,
-    on_path: list[Measurement],
-    off_path: list[Measurement],
-    timed: Latencies | None = None,
+    budget: Budget, path: PathCosts, on_path: list[Measurement], measured: list[Measurement], timed: Latencies | None
 ) -> Answer:
-    """The least sparsity on the path within `budget`, and a better measured cut beside the path if there is one.
+    """The best measured cut within `budget`, and the least sparsity on the path that meets it.
 
-    on_path, by sparsity, and off_path: what is measured of the ranking. timed: on the machine that the budget is for.
+    measured: all of the ranking; on_path: those of them that lie on the path, by sparsity. timed: on the machine that
+    the budget is for.
     """
 
     def choice(i: int) -> Choice:
@@ -122,12 +130,29 @@ def meet(
 
     choices = [choice(i) for i in range(len(path.sparsity))]
     found = next((c for c in choices if _admitted(budget, c)), None)
-    rivals = [Choice(m.cut.mlp, m.cut.heads, m.params, m.macs, quality_of(m, timed)) for m in off_path]
-    best = max((c for c in rivals if _admitted(budget, c)), key=_worth, default=None)
-    if best is not None and found is not None and (found.quality is None or _worth(best) <= _worth(found)):
-        best = None
     latencies = [ms for c in choices if c.quality is not None and (ms := c.quality.latency_ms) is not None]
-    return Answer(found, best, choices[int(np.argmin(path.params))], min(latencies, default=None))
+    least = choices[int(np.argmin(path.params))]
+    return Answer(best_within(budget, measured, timed), found, least, min(latencies, default=None))
+
+
+def best_within(budget: Budget, measured: list[Measurement], timed: Latencies | None = None) -> Best | None:
+    """Of the measured cuts within `budget` the one with the most right answers, else with the largest cosine.
+
+    Of equal ones the smaller model. None where no measured cut meets it.
+    """
+    inside = [(m, c) for m in measured if _admitted(budget, c := _choice_of(m, timed))]
+    inside.sort(key=lambda pair: (-_worth(pair[1]), pair[0].macs, pair[0].params))
+    if not inside:
+        return None
+    (cut, choice), runner_up = inside[0], inside[1][0] if len(inside) > 1 else None
+    pair = None
+    if runner_up is not None and None not in (cut.answers, runner_up.answers):
+        pair = compare(answers_of(runner_up), answers_of(cut))
+    return Best(cut, choice, runner_up, pair)
+
+
+def _choice_of(m: Measurement, timed: Latencies | None) -> Choice:
+    return Choice(m.cut.mlp, m.cut.heads, m.params, m.macs, quality_of(m, timed))
 
 
 def _admitted(budget: Budget, choice: Choice) -> bool:
@@ -138,3 +163,37 @@ def _admitted(budget: Budget, choice: Choice) -> bool:
 def _worth(choice: Choice) -> float:
     quality = choice.quality
     return quality.cosine if quality.top1 is None else quality.top1
+
+
+def within(best: Best, budget: Budget) -> str:
+    """How far below each limit the best cut lies, and how it stands beside the next best; for people."""
+    choice, latency = best.choice, None if best.choice.quality is None else best.choice.quality.latency_ms
+    parts = [
+        f"{1 - cost / limit:.1%} below the limit of {written}" if cost < limit else f"at the limit of {written}"
+        for cost, limit, written in (
+            (choice.params, budget.params, f"{amount(budget.params or 0)} parameters"),
+            (choice.macs, budget.macs, f"{amount(budget.macs or 0)} MACs"),
+            (latency, budget.latency_ms, f"{budget.latency_ms or 0:g} ms"),
+        )
+        if limit is not None
+    ]
+    return f"It lies {' and '.join(parts)}. {_beside(best)}"
+
+
+def _beside(best: Best) -> str:
+    """Better is only what the paired interval says."""
+    if best.runner_up is None:
+        return "No other measured cut meets the budget."
+    other = best.runner_up.cut
+    which = f"the next best, at {other.mlp:.1%} of neurons and {other.heads:.1%} of heads"
+    if best.pair is None:
+        more = f"{best.cut.cosine:.3f} against {best.runner_up.cosine:.3f}"
+        return f"Its cosine to the full model is the largest: {more} of {which}."
+    verdict = "It does better than" if best.pair.decided else "It cannot be told apart from"
+    return f"{verdict} {which}: {describe(best.pair)}, paired by query."
+
+
+def amount(count: float) -> str:
+    """`1.24 M`, `4.61 G`."""
+    size, letter = (1e9, "G") if count >= 1e9 else (1e6, "M")
+    return f"{count / size:.3g} {letter}" if count < 100 * size else f"{count / size:.0f} {letter}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import Bytes, Doubles
 from snapvit.evaluation.knn import Z_95
+from snapvit.tables import Measurement
 
 Answers = NDArray[np.bool_]
 
@@ -38,6 +39,11 @@ class PairedComparison:
         p value is a little larger, so close to the border it can exceed 0.05 where the interval excludes 0.
         """
         return self.low > 0 or self.high < 0
+
+
+def answers_of(m: Measurement) -> Answers:
+    """(Q,) the answers that a measurement keeps; it must have some."""
+    return unpack_answers(np.frombuffer(bytes.fromhex(m.answers), np.uint8), m.queries)
 
 
 def compare(a: Answers, b: Answers) -> PairedComparison:

@@ -3,23 +3,28 @@
 from snapvit.figures.attention import attention_overlay
 from snapvit.figures.cka import TITLES as CKA_TITLES
 from snapvit.figures.cka import block_map, cka_map, pair_scatter
-from snapvit.figures.correlation import chance_curve, correlation_player, frame_generations, spectrum
+from snapvit.figures.correlation import AgreementCurve, chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.embedding import OUTCOMES, kept_neighbours
 from snapvit.figures.heads import MEASURES, head_map, head_marks
+from snapvit.figures.interactions import PairCloud, agreement_scatter, interaction_map
 from snapvit.figures.kept import cost_curves, kept_by_block
 from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
 from snapvit.figures.neurons import kept_share, neuron_profile, share_marks
 from snapvit.figures.published import published_curves
 from snapvit.figures.ratios import CostGrid, ratio_plane
 from snapvit.figures.search import fitness_curve
+from snapvit.figures.structure_diff import structure_figure, structure_rows
 from snapvit.figures.structures import StructureOrder, pair_marks
 
 __all__ = [
     "CKA_TITLES",
     "MEASURES",
     "OUTCOMES",
+    "AgreementCurve",
     "CostGrid",
+    "PairCloud",
     "StructureOrder",
+    "agreement_scatter",
     "attention_overlay",
     "block_map",
     "chance_curve",
@@ -33,6 +38,7 @@ __all__ = [
     "head_map",
     "head_marks",
     "image_gradients",
+    "interaction_map",
     "kept_by_block",
     "kept_map",
     "kept_neighbours",
@@ -46,4 +52,6 @@ __all__ = [
     "share_marks",
     "softmax_pair",
     "spectrum",
+    "structure_figure",
+    "structure_rows",
 ]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from snapvit.artifacts import Doubles, Floats, SearchHistory
+from snapvit.figures.interactions import MAP, with_verdict
 from snapvit.figures.search import fitness_curve
 from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
-from snapvit.figures.style import BLUE, DIVERGING, GREY, ORANGE, beside_upright, finish, upright
+from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, beside_upright, finish, upright
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
+# Panels of the player: pixels of each, and below it.
+MAP_PANEL, FITNESS, AGREEMENT = (MAP, 78), (120, 26), (120, 0)
 BAND = "rgba(140, 140, 140, 0.35)"
 NO_WAIT = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
 PLAY = {"frame": {"duration": 250, "redraw": True}, "fromcurrent": True, "transition": {"duration": 0}}
@@ -24,6 +30,15 @@ def frame_generations(generations: int, structures: int) -> list[int]:
     return sorted({round(g) for g in np.linspace(0, generations, count)})
 
 
+@dataclass(frozen=True)
+class AgreementCurve:
+    """How well each generation's estimate agrees with a map that does not change."""
+
+    against: str  # name of that map
+    rho: Doubles  # (frames,) rank correlation over pairs; NaN where the estimate has none yet
+    others: Mapping[str, float]  # the same of estimates that the search does not make, by name
+
+
 def correlation_player(
     maps: Floats,
     generations: list[int],
@@ -33,13 +48,17 @@ def correlation_player(
     label: str,
     title: str,
     bound: float,
+    verdict: str = "",
+    curve: AgreementCurve | None = None,
 ) -> go.Figure:
-    """The map at every one of `generations` with a scrubber, above the fitness with a marker that moves along.
+    """The map at every one of `generations` with a scrubber, above the fitness with a marker that moves along, and
+    below it how well the estimate agrees with another map, with a point that moves along.
 
     maps: (frames, n, n) in the order of `order`. start: the generation shown first, one of `generations`.
-    bound: the colours end at -bound and bound, in all frames.
+    bound: the colours end at -bound and bound, in all frames. verdict: a sentence under the title.
     """
-    figure = make_subplots(rows=2, cols=1, row_heights=[0.76, 0.24], vertical_spacing=0.13)
+    panels = (MAP_PANEL, FITNESS, AGREEMENT)[: 2 if curve is None else 3]
+    figure = make_subplots(rows=len(panels), cols=1)
     figure.add_trace(
         matrix_trace(
             maps[generations.index(start)],
@@ -53,15 +72,17 @@ def correlation_player(
         row=1,
         col=1,
     )
-    curve = fitness_curve(history)
-    for trace in curve.data:
+    fitness = fitness_curve(history)
+    for trace in fitness.data:
         figure.add_trace(trace, row=2, col=1)
+    moving = {0: [go.Heatmap(z=values.astype(np.float32)) for values in maps]}
+    if curve is not None:
+        moving |= _add_agreement(figure, generations, start, curve)
     finite = history.individual_fitness[np.isfinite(history.individual_fitness)]
-    reach = [float(finite.min()) / 1.1, float(finite.max()) * 1.1]
     figure.add_trace(
         go.Scatter(
             x=[start, start],
-            y=reach,
+            y=[float(finite.min()) / 1.1, float(finite.max()) * 1.1],
             mode="lines",
             line={"color": GREY, "width": 5},
             opacity=0.6,
@@ -71,37 +92,69 @@ def correlation_player(
         row=2,
         col=1,
     )
-    moving = [0, len(figure.data) - 1]
+    moving[len(figure.data) - 1] = [go.Scatter(x=[g, g]) for g in generations]
     figure.frames = [
-        go.Frame(
-            name=str(g),
-            data=[go.Heatmap(z=values.astype(np.float32)), go.Scatter(x=[g, g])],
-            traces=moving,
-        )
-        for g, values in zip(generations, maps, strict=True)
+        go.Frame(name=str(g), data=list(data), traces=list(moving))
+        for g, *data in zip(generations, *moving.values(), strict=True)
     ]
     last = generations[-1]
-    figure.update_xaxes(range=[-0.3, last + 0.3], nticks=min(last + 1, 10), row=2, col=1)
+    for row in range(2, len(panels) + 1):
+        figure.update_xaxes(range=[-0.3, last + 0.3], nticks=min(last + 1, 10), row=row, col=1)
     # The axis' title, as a note: plotly draws that of a lower panel over its numbers when the page is first laid out.
     figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-38)
-    fitness_axis = curve.layout.yaxis
+    axis = fitness.layout.yaxis
     figure.update_yaxes(
-        title="1 − cosine (log)",
-        type="log",
-        tickvals=fitness_axis.tickvals,
-        ticktext=fitness_axis.ticktext,
-        row=2,
-        col=1,
+        title="1 − cosine (log)", type="log", tickvals=axis.tickvals, ticktext=axis.ticktext, row=2, col=1
     )
-    finish(figure, title, height=930)
+    finish(figure, title)
     structure_axes(figure, order)
+    top = plot = sum(height + below for height, below in panels)
+    with_verdict(figure.update_layout(margin=MAP_MARGIN | {"b": 150}), verdict, plot)
+    for row, (height, below) in enumerate(panels, 1):
+        figure.update_yaxes(domain=[(top - height) / plot, top / plot], row=row, col=1)
+        top -= height + below
     figure.update_layout(
-        margin=MAP_MARGIN | {"b": 150},
-        legend={"y": 0.235, "font": {"size": 12}},
+        legend={"y": figure.layout.yaxis2.domain[1] + 4 / plot, "font": {"size": 12}},
         sliders=[_scrubber(generations, start)],
         updatemenus=[_buttons()],
     )
     return figure
+
+
+def _add_agreement(
+    figure: go.Figure, generations: list[int], start: int, curve: AgreementCurve
+) -> dict[int, list[go.Scatter]]:
+    """Draw the third panel; what moves in it, by the number of its trace."""
+    ends = [generations[0], generations[-1]]
+    for name, rho in curve.others.items():
+        figure.add_trace(
+            go.Scatter(
+                x=ends,
+                y=[rho, rho],
+                mode="lines+text",
+                line={"color": GREEN, "width": 2, "dash": "dot"},
+                text=["", f"{name} {rho:.2f}"],
+                textposition="top left",
+                textfont={"color": GREEN, "size": 12},
+                showlegend=False,
+                hovertemplate=f"{name}: {rho:.3f}<extra></extra>",
+            ),
+            row=3,
+            col=1,
+        )
+    hover = f"generation %{{x}}<br>rank correlation with {curve.against} %{{y:.3f}}<extra></extra>"
+    line = go.Scatter(x=generations, y=curve.rho, mode="lines", line={"color": BLUE, "width": 3})
+    figure.add_trace(line.update(showlegend=False, hovertemplate=hover), row=3, col=1)
+    at = float(curve.rho[generations.index(start)])
+    point = go.Scatter(x=[start], y=[at], mode="markers", marker={"color": ORANGE, "size": 11})
+    figure.add_trace(point.update(showlegend=False, hoverinfo="skip"), row=3, col=1)
+    low = min(-0.1, *(float(rho) - 0.1 for rho in curve.rho if np.isfinite(rho)), 0)
+    figure.update_yaxes(title="rank corr.", range=[low, 1.05], zeroline=True, zerolinecolor=GREY, row=3, col=1)
+    return {
+        len(figure.data) - 1: [
+            go.Scatter(x=[g], y=[rho]) for g, rho in zip(generations, curve.rho.tolist(), strict=True)
+        ]
+    }
 
 
 def _scrubber(generations: list[int], start: int) -> dict[str, object]:

@@ -6,6 +6,7 @@ No torch here: a task imports what computes when it is performed, on the worker'
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from snapvit.pipeline.config import RunRequest
@@ -109,6 +110,7 @@ class MeasureTask:
 
     run: str
     pairs: tuple[tuple[float, float], ...]
+    correct: bool = False  # with corrected weights
 
     @property
     def label(self) -> str:
@@ -117,7 +119,7 @@ class MeasureTask:
             f"Measuring the cut at {self.pairs[0][0]:.1%}"
             if len(self.pairs) == 1
             else (f"Measuring {len(self.pairs)} cuts")
-        )
+        ) + (", corrected" if self.correct else "")
 
     def perform(self, bench: Workbench) -> None:
         """Measure them and keep the results."""
@@ -125,9 +127,36 @@ class MeasureTask:
 
         workspace = bench.workspace(self.run)
         if len(self.pairs) == 1:
-            measure_cut(bench.store, self.run, *self.pairs[0], bench.reporter, workspace)
+            measure_cut(bench.store, self.run, *self.pairs[0], bench.reporter, workspace, self.correct)
         else:
-            measure_cuts(bench.store, self.run, self.pairs, bench.reporter, workspace)
+            measure_cuts(bench.store, self.run, self.pairs, bench.reporter, workspace, self.correct)
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    """Write a cut of a run as a model of its own, proven by a fresh process."""
+
+    run: str
+    pair: tuple[float, float] | None  # (mlp, heads); None: the elastic model, for any cut
+    target: str  # folder, absolute
+    formats: tuple[str, ...]
+    correct: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it does, for people."""
+        what = "the elastic model" if self.pair is None else f"the cut at {self.pair[0]:.1%}"
+        return f"Exporting {what}" + (", corrected" if self.correct else "")
+
+    def perform(self, bench: Workbench) -> None:
+        """Write it and prove it; what fails leaves nothing."""
+        from snapvit.pipeline.exporting import export_run, exported_sentence
+
+        workspace, reporter = bench.workspace(self.run), bench.reporter
+        done = export_run(
+            bench.store, self.run, self.pair, Path(self.target), self.formats, reporter, workspace, correct=self.correct
+        )
+        reporter.event("exported", exported_sentence(done))
 
 
 @dataclass(frozen=True)

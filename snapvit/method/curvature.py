@@ -91,11 +91,28 @@ def head_gradients(
     )
 
 
-def _layers(model: nn.Module, anatomy: Anatomy) -> tuple[list[int], int, torch.device]:
-    """Rows of each fc1 and each value projection, what they read, and where they are."""
+def mean_gradients(
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Iterable[Tensor],
+    global_views: int,
+    views_at_once: int | None = None,
+) -> list[Tensor]:
+    """Gradient of the mean loss of all images by the weights that the curvature looks at: (F, D) of each block's fc1,
+    or gate projection, and (H*d, D) of its value projection, block by block. views_at_once: as above."""
+    gathered, images = _Accumulated(*_layers(model, anatomy)), 0
+    for views in batches:
+        images += len(_backward(model, anatomy, views, global_views, views_at_once, gathered.collect))
+    if not images:
+        raise ValueError("no images to take gradients of")
+    return gathered.means(images)
+
+
+def _layers(model: nn.Module, anatomy: Anatomy) -> tuple[list[int], int, Tensor]:
+    """Rows of each fc1 and each value projection, how wide they are, and a tensor of the weights' kind and place."""
     topology = anatomy.topology
     rows = [topology.hidden, topology.heads * topology.head_width] * topology.blocks
-    return rows, topology.width, next(model.parameters()).device
+    return rows, topology.width, next(model.parameters())
 
 
 def _by_head(value_rows: Tensor, anatomy: Anatomy) -> Tensor:
@@ -159,8 +176,8 @@ def _gradient_taps(anatomy: Anatomy, images: int, collect: Callable[[int, Tensor
 class _Fisher:
     """Sums over images of squared per-image gradients, averaged over each row's weights."""
 
-    def __init__(self, rows: list[int], width: int, device: torch.device) -> None:
-        self._sums = [torch.zeros(r, dtype=torch.float64, device=device) for r in rows]
+    def __init__(self, rows: list[int], width: int, like: Tensor) -> None:
+        self._sums = [torch.zeros(r, dtype=torch.float64, device=like.device) for r in rows]
         self._width = width
         self._gradients = _ImageGradients()
 
@@ -203,15 +220,18 @@ class _ImageGradients:
 class _Accumulated:
     """Squares of the mean gradient over all images, averaged over each row's weights."""
 
-    def __init__(self, rows: list[int], width: int, device: torch.device) -> None:
-        self._grads = [torch.zeros(r, width, device=device) for r in rows]
+    def __init__(self, rows: list[int], width: int, like: Tensor) -> None:
+        self._grads = [torch.zeros(r, width, dtype=like.dtype, device=like.device) for r in rows]
         self._width = width
 
     def collect(self, layer: int, x: Tensor, grad: Tensor, last: bool) -> None:
         self._grads[layer].addmm_(grad.flatten(0, 2).mT, x.flatten(0, 2))
 
+    def means(self, images: int) -> list[Tensor]:
+        return [g / images for g in self._grads]
+
     def row_means(self, images: int) -> list[Tensor]:
-        return [(g / images).square_().mean(dim=1, dtype=torch.float64) for g in self._grads]
+        return [g.square_().mean(dim=1, dtype=torch.float64) for g in self.means(images)]
 
 
 def _by_image(tokens: Tensor) -> Tensor:

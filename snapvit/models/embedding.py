@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -26,26 +27,32 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
     return model.forward_head(model.forward_features(images), pre_logits=True)
 
 
-@torch.inference_mode()
 def embed_batch(model: nn.Module, images: Tensor) -> Tensor:
-    """The same without gradients; on the CPU the images are shared out, each core taking its own through all layers.
+    """The same without gradients, by every core of the CPU (`over_cores`)."""
+    return over_cores(lambda share: embed(model, share), images)
+
+
+@torch.inference_mode()
+def over_cores(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """`work` on a batch (B, ...), row by row its own; on the CPU rows are shared out, each core doing all the work on
+    its own.
 
     Torch's way is to share out every single layer, whose pieces are so small in a small model that the cores mostly
     wait for one another. One batch at a time: the number of torch's threads belongs to the process.
     """
     cores = torch.get_num_threads()
-    if images.device.type != "cpu" or cores == 1 or len(images) < LEAST_SHARE * cores:
-        return embed(model, images)
+    if batch.device.type != "cpu" or cores == 1 or len(batch) < LEAST_SHARE * cores:
+        return work(batch)
     torch.set_num_threads(1)
     try:
-        return torch.cat(list(_threads(cores).map(lambda share: _embed_share(model, share), images.chunk(cores))))
+        return torch.cat(list(_threads(cores).map(lambda share: _inferred(work, share), batch.chunk(cores))))
     finally:
         torch.set_num_threads(cores)
 
 
 @torch.inference_mode()  # which a thread has to say for itself
-def _embed_share(model: nn.Module, images: Tensor) -> Tensor:
-    return embed(model, images)
+def _inferred(work: Callable[[Tensor], Tensor], share: Tensor) -> Tensor:
+    return work(share)
 
 
 @cache

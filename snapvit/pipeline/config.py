@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from snapvit.artifacts import PAPER_PAIRS, Criterion, Floors, Pairs
+from snapvit.artifacts import PAPER_PAIRS, Criterion, Damping, Floors, Pairs
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 
@@ -47,8 +47,27 @@ class SearchConfig:
     images: int = 1000
     pairs: Pairs = PAPER_PAIRS
     components: int = 192  # of the PCA; at most the embedding width
-    start: Literal["identity", "cka"] = "identity"  # covariance before the first generation
+    start: Literal["identity", "cka", "displacement"] = "identity"  # covariance before the first generation
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class CorrectionConfig:
+    """The correction of a cut's weights."""
+
+    form: Literal["elastic", "sequential"] = "elastic"  # statistics of the full model, or of each cut block by block
+    images: int = 1000
+    damping: Damping = "mean"
+    share: float = 0.001  # of it, added to the covariance's diagonal
+
+
+@dataclass(frozen=True)
+class InteractionsConfig:
+    """How structures depend on one another, estimated without the search."""
+
+    images: int = 128
+    probes: int = 8  # of Gauss-Newton, an image
+    seed: int = 0  # of the probes, and of a sample of pairs that are measured
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,9 @@ class RunConfig:
     cka: CkaConfig = field(default_factory=CkaConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     floors: Floors = field(default_factory=Floors)
+    correction: CorrectionConfig = field(default_factory=CorrectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     split_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +99,7 @@ class RunConfig:
         floors = Floors(float(self.floors.neurons), float(self.floors.heads))
         pairs = tuple((float(mlp), float(heads)) for mlp, heads in self.search.pairs)
         object.__setattr__(self, "floors", floors)
+        object.__setattr__(self, "correction", replace(self.correction, share=float(self.correction.share)))
         object.__setattr__(self, "search", replace(self.search, pairs=pairs))
 
     @property
@@ -187,13 +209,22 @@ _WHOLE = {
     "search.images": (2, None),
     "search.components": (1, None),
     "search.seed": (0, None),
+    "correction.images": (1, None),
+    "interactions.images": (2, None),
+    "interactions.probes": (1, 10_000),
+    "interactions.seed": (0, 2**32 - 1),
     "evaluation.k": (1, None),
     "evaluation.gallery": (1, None),
     "evaluation.queries": (1, None),
     "evaluation.points": (2, 1001),
     "split_seed": (0, 2**32 - 1),
 }
-_CHOICES = {"curvature.criterion": ("fisher", "accumulated"), "search.start": ("identity", "cka")}
+_CHOICES = {
+    "curvature.criterion": ("fisher", "accumulated"),
+    "search.start": ("identity", "cka", "displacement"),
+    "correction.form": ("elastic", "sequential"),
+    "correction.damping": ("mean", "p95", "max"),
+}
 
 
 def _check(config: RunConfig) -> None:
@@ -207,7 +238,12 @@ def _check(config: RunConfig) -> None:
             raise InputError(f"{name} is {value!r}; it must be a whole number, {bounds}.")
     for name, choices in _CHOICES.items():
         if _setting(config, name) not in choices:
-            raise InputError(f"{name} is {_setting(config, name)!r}; it must be {' or '.join(choices)}.")
+            raise InputError(
+                f"{name} is {_setting(config, name)!r}; it must be {', '.join(choices[:-1])} or {choices[-1]}."
+            )
+    share = config.correction.share
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise InputError(f"correction.share is {share!r}; it must be a number above 0 and at most 1.")
     for name in ("floors.neurons", "floors.heads"):
         if isinstance(_setting(config, name), bool):
             raise InputError(f"{name} is {_setting(config, name)!r}; it must be a number between 0 and 1.")
@@ -233,6 +269,7 @@ PRESETS: dict[str, RunConfig] = {
         curvature=CurvatureConfig(images=128),
         cka=CkaConfig(images=256),
         search=SearchConfig(generations=12, images=64),
+        correction=CorrectionConfig(images=256),
         evaluation=EvaluationConfig(gallery=1000, queries=500),
     ),
     # The paper's numbers of images, views, components and sparsity pairs.

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snapvit.artifacts import Topology
+import numpy as np
+
+from snapvit.artifacts import Ints, Topology
 from snapvit.pipeline.config import RunConfig, path_points
 
 BACKWARD_COST = 3.0  # a view costs about this many forward passes: forward, activation and weight gradients
+PROBE_COST = 2.2  # a backward pass of activations alone costs about this many forward passes in a batch of its own
 SINGLE_COST = 2.0  # an image alone on one thread costs about this many passes of an image in a batch
 FORWARD_BATCH = 64  # images, at most
 VIEW_TOKENS = 3_000  # of all views in one curvature batch, at most; more is not faster
@@ -48,10 +51,13 @@ class Effort:
     curvature_images: int  # what the images leave of the numbers asked for
     cka_images: int
     search_images: int
+    correction_images: int
     queries: int
     knn_images: int  # queries, and the gallery where there is an accuracy to measure
     gallery: int
     examples: int  # whose attention is shown
+    interaction_images: int
+    calibration_images: int  # all there are
 
     @property
     def candidate_units(self) -> float:
@@ -84,10 +90,33 @@ class Effort:
         view_bytes = self.curvature_batch * self.topology.tokens * backward_token_bytes(self.topology)
         return max(1, min(self.views, int(BACKWARD_BYTES // view_bytes)))
 
+    @property
+    def correction_passes(self) -> float:
+        """Forward passes that an image is worth in the collection of the correction's statistics."""
+        topology = self.topology
+        heads = topology.heads * topology.head_width
+        forward = topology.width * (4 * heads + 2 * topology.hidden) + 2 * topology.tokens * heads
+        return 1 + (topology.hidden**2 + heads**2) / forward
+
+    @property
+    def correction_disk(self) -> int:
+        """Bytes of the correction's statistics as they are kept: the lower triangles of two covariances a block."""
+        widths = self.topology.hidden, self.topology.heads * self.topology.head_width
+        return FLOAT * self.topology.blocks * sum(n * (n + 1) // 2 + n for n in widths)
+
+    @property
+    def correction_bytes(self) -> int:
+        """Bytes that the correction takes in memory: whole covariances while they are collected, and as much for the
+        factors of one ranking, with their products with the weights."""
+        widths = self.topology.hidden, self.topology.heads * self.topology.head_width
+        held = FLOAT * self.topology.blocks * sum(n * (n + self.topology.width) for n in widths)
+        return held + self.correction_disk
+
     def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
         """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
         image = 3 * size[0] * size[1]
-        return sum(min(image * count, limit) for count in (self.cka_images, self.search_images, self.knn_images))
+        kept = (self.cka_images, self.search_images, self.correction_images, self.knn_images)
+        return sum(min(image * count, limit) for count in kept)
 
     @property
     def largest_batch_bytes(self) -> float:
@@ -95,7 +124,8 @@ class Effort:
 
         Curvature: what autograd and the taps keep of the views that go together, one layer's gradients, and all layers'
         where more views follow. CKA: the activations of
-        all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch.
+        all structures, as they were and centred, and a block of Gram matrices. Everything else: one forward batch, with
+        the correction beside it.
         """
         topology, together = self.topology, self.views_at_once
         tokens = self.curvature_batch * together * topology.tokens
@@ -107,7 +137,7 @@ class Effort:
         return max(
             tokens * backward_token_bytes(topology) + gradients,
             2 * self.cka_images * structures * FLOAT + 2 * GRAM_BYTES,
-            forward,
+            forward + self.correction_bytes,
         )
 
 
@@ -118,6 +148,7 @@ class Estimate:
     parameters: int
     tokens: int  # of one image
     memory: float  # bytes, most that is resident at once
+    disk: float  # bytes that the correction's statistics take in the cache
     seconds: Mapping[str, float]  # by stage
 
     @property
@@ -128,18 +159,42 @@ class Estimate:
     def as_values(self) -> dict[str, float]:
         """The numbers of an event."""
         stages = {f"{stage} seconds": seconds for stage, seconds in self.seconds.items()}
-        return {"parameters": self.parameters, "tokens": self.tokens, "memory": self.memory} | stages
+        return {
+            "parameters": self.parameters,
+            "tokens": self.tokens,
+            "memory": self.memory,
+            "disk": self.disk,
+        } | stages
 
     @classmethod
     def from_values(cls, values: Mapping[str, float]) -> Estimate:
         """The other way."""
         seconds = {name.removesuffix(" seconds"): s for name, s in values.items() if name.endswith(" seconds")}
-        return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], seconds)
+        return cls(int(values["parameters"]), int(values["tokens"]), values["memory"], values["disk"], seconds)
 
 
 def pass_share(mlp: float, heads: float) -> float:
     """Rough time of a cut model's forward pass as a share of the full one's: two thirds of a block is MLP."""
     return 1 - 0.6 * mlp - 0.3 * heads
+
+
+def removal_passes(topology: Topology) -> float:
+    """Passes of an image that taking out each structure once is worth: each goes on from its own block."""
+    return (1 + topology.heads) * (topology.blocks + 1) / 2
+
+
+def row_passes(topology: Topology, pairs: Ints) -> float:
+    """The same of measuring pairs (P, 2) row by row: one for the full model, one a structure, and for each pair what is
+    left from the later of its blocks on."""
+    later = topology.structure_depth()[pairs].max(axis=1)
+    return 1 + len(np.unique(pairs)) + float((topology.blocks - later).sum()) / topology.blocks if len(pairs) else 0.0
+
+
+def sample_passes(topology: Topology, count: int) -> float:
+    """About the same of a sample of so many pairs, which meets every structure."""
+    every = np.column_stack(np.triu_indices(topology.structures, 1))
+    alone = 1 + topology.structures
+    return alone + (row_passes(topology, every) - alone) * count / len(every)
 
 
 def forward_batch(topology: Topology) -> int:

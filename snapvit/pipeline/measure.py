@@ -11,10 +11,17 @@ from snapvit.machine import this_machine
 from snapvit.pipeline.meter import Meter, empty_table
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.running import check_unchanged, keep_piece, machine_latency, open_workspace
+from snapvit.pipeline.running import (
+    check_unchanged,
+    correction_of,
+    keep_piece,
+    machine_latency,
+    open_workspace,
+)
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.pipeline.table import of_cut
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store, StoreError
 from snapvit.tables import Latencies, Measurement
@@ -23,9 +30,15 @@ CUT_SECONDS = 0.4  # about as long as the timing of a measured cut goes on
 
 
 def measure_cut(
-    store: Store, run: str, mlp: float, heads: float, reporter: Reporter, workspace: Workspace | None = None
+    store: Store,
+    run: str,
+    mlp: float,
+    heads: float,
+    reporter: Reporter,
+    workspace: Workspace | None = None,
+    correct: bool = False,
 ) -> Measurement:
-    """Measure one cut of a run's ranking and keep the result; a cut measured before is read.
+    """Measure one cut of a run's ranking, corrected on request, and keep the result; one measured before is read.
 
     `workspace` saves loading the model where it is open already. Raises InputError for an unknown run, a run
     without a ranking, or a ratio outside [0, 1).
@@ -33,21 +46,27 @@ def measure_cut(
     stored = StoredRun.open(store, run)
     ranking = stored.need(RANKING)
     cut = cut_at(ranking, mlp, heads)
-    found = stored.measurement(mlp, heads)
+    found = stored.measurement(mlp, heads, correct)
     if found is not None:
         return found
     workspace = workspace or open_workspace(store, run)
     check_unchanged(store, run, workspace)
+    correction = correction_of(workspace, store, ranking, reporter) if correct else None
     reporter.plan(workspace.effort.cut_units(mlp, heads))
-    with Meter(workspace, ranking, reporter) as meter:
-        measured = meter.measure_soon(cut)
-    _keep(store, workspace, measured, reporter)
+    with workspace.elastic(ranking, correction) as elastic:
+        measured = Meter(workspace, elastic, reporter).measure_soon(cut)
+    _keep(store, workspace, measured, reporter, correct)
     _time(store, workspace, ranking, [(mlp, heads)], reporter)
     return measured
 
 
 def measure_cuts(
-    store: Store, run: str, pairs: Sequence[tuple[float, float]], reporter: Reporter, workspace: Workspace
+    store: Store,
+    run: str,
+    pairs: Sequence[tuple[float, float]],
+    reporter: Reporter,
+    workspace: Workspace,
+    correct: bool = False,
 ) -> None:
     """Measure the cuts at these (mlp, heads) that nobody measured yet, in their order, each kept at once.
 
@@ -56,12 +75,14 @@ def measure_cuts(
     stored = StoredRun.open(store, run)
     ranking = stored.need(RANKING)
     check_unchanged(store, run, workspace)
-    missing = [pair for pair in pairs if stored.measurement(*pair) is None]
+    missing = [pair for pair in pairs if stored.measurement(*pair, correct) is None]
+    correction = correction_of(workspace, store, ranking, reporter) if correct else None
     reporter.plan(sum(workspace.effort.cut_units(*pair) for pair in missing))
-    with Meter(workspace, ranking, reporter) as meter:
+    with workspace.elastic(ranking, correction) as elastic:
+        meter = Meter(workspace, elastic, reporter)
         for mlp, heads in missing:
             measured = meter.measure(cut_at(ranking, mlp, heads))
-            _keep(store, workspace, measured, reporter)
+            _keep(store, workspace, measured, reporter, correct)
             reporter.event("point", f"cut at {mlp:.1%} of neurons and {heads:.1%} of heads", mlp=mlp, heads=heads)
     _time(store, workspace, ranking, pairs, reporter)
 
@@ -83,9 +104,10 @@ def _time(
     _keep_piece(store, workspace, want, Latencies.empty(this_machine()).with_rows(found), reporter)
 
 
-def _keep(store: Store, workspace: Workspace, measured: Measurement, reporter: Reporter) -> None:
+def _keep(store: Store, workspace: Workspace, measured: Measurement, reporter: Reporter, correct: bool) -> None:
     """Add a row to the run's table; other processes may add theirs at the same time."""
-    _keep_piece(store, workspace, Want(EVALUATION), empty_table(workspace).with_row(measured), reporter)
+    want = Want(of_cut(EVALUATION, correct))
+    _keep_piece(store, workspace, want, empty_table(workspace).with_row(measured), reporter)
 
 
 def _keep_piece(store: Store, workspace: Workspace, want: Want, rows: object, reporter: Reporter) -> None:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snapvit.artifacts import Cut, Ranking
+from snapvit.artifacts import Cut
 from snapvit.data.pixels import PixelTable
-from snapvit.elastic.cost import cost_model
+from snapvit.elastic.vit import ElasticViT
 from snapvit.evaluation.features import embeddings, mean_cosine
 from snapvit.evaluation.knn import Knn
 from snapvit.evaluation.paired import pack_answers
@@ -28,20 +28,12 @@ EARLY_QUERIES, EARLY_GALLERY = 256, 512
 
 
 class Meter:
-    """Measures cuts of one ranking on the workspace's gallery and queries. Use it as a context."""
+    """Measures cuts of the workspace's model on its gallery and queries."""
 
-    def __init__(self, workspace: Workspace, ranking: Ranking, reporter: Reporter) -> None:
-        self._workspace, self._reporter = workspace, reporter
-        loaded = workspace.loaded
-        self._costs = cost_model(loaded.model, loaded.anatomy)
-        self._elastic = workspace.elastic(ranking)
+    def __init__(self, workspace: Workspace, elastic: ElasticViT, reporter: Reporter) -> None:
+        self._workspace, self._elastic, self._reporter = workspace, elastic, reporter
+        self._costs = workspace.costs
         self._units = 0.0  # that each embedded image counts
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._elastic.release()
 
     def measure(self, cut: Cut) -> Measurement:
         """Measure one cut, reporting the cut's units on the way. Raises Cancelled between two batches."""

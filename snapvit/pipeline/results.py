@@ -20,7 +20,7 @@ from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
 from snapvit.pipeline.stages.search import SEARCH
-from snapvit.pipeline.table import is_whole, key_of, main_stages
+from snapvit.pipeline.table import is_whole, key_of, main_stages, of_cut
 from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
 from snapvit.store.manifest import MANIFEST, FormerRun, Manifest
@@ -91,14 +91,15 @@ class StoredRun:
         entry = self.manifest.entries.get(stage.entry_name(args))
         return entry.seconds if entry else 0.0
 
-    def measurement(self, mlp: float, heads: float) -> Measurement | None:
-        """The stored measurement of this cut, if there is one."""
-        table = self.load(EVALUATION)
+    def measurement(self, mlp: float, heads: float, correct: bool = False) -> Measurement | None:
+        """The stored measurement of this cut, if there is one; of the cut with corrected weights on request."""
+        table = self.load(of_cut(EVALUATION, correct))
         return None if table is None else table.find(mlp, heads)
 
     def summary(self) -> RunSummary:
         """One line of the list of runs."""
-        stages, manifest, request = main_stages(self.request), self.manifest, self.request
+        manifest, request = self.manifest, self.request
+        stages = [stage for stage in main_stages(request) if not stage.passing]
         done = tuple(stage.name for stage in stages if self.is_whole(stage))
         whole = IMPORTED if request.data == NO_IMAGES else FINISHED
         return RunSummary(
@@ -140,9 +141,20 @@ class RunResults:
     cka: CkaMap | None
     search: SearchHistory | None
     ranking: Ranking | None
-    measurements: Measurements | None
+    as_cut: Measurements | None
+    corrected: Measurements | None  # with corrected weights
     latencies: Latencies | None  # on this machine, else on the one where most was measured
     scores: PublishedScores | None = None  # of a run whose ranking comes from a file
+    correct: bool = False  # whether cuts are to be looked at with corrected weights
+
+    @property
+    def measurements(self) -> Measurements | None:
+        """Of the cuts as they are to be looked at."""
+        return self.corrected if self.correct else self.as_cut
+
+    def load_cut(self, stage: Stage[A], *args: Arg) -> A | None:
+        """An artifact of a cut, as it is to be looked at; None where it is not there."""
+        return self.stored.load(of_cut(stage, self.correct), *args)
 
     @property
     def request(self) -> RunRequest:
@@ -230,7 +242,8 @@ def load_results(store: Store, run: str) -> RunResults:
         cka=stored.load(CKA),
         search=state.history if state else None,
         ranking=stored.load(RANKING),
-        measurements=stored.load(EVALUATION),
+        as_cut=stored.load(EVALUATION),
+        corrected=stored.load(of_cut(EVALUATION, True)),
         latencies=_latencies(stored),
         scores=stored.load(SCORES),
     )

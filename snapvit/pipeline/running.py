@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from snapvit.artifacts import Ranking
+from snapvit.elastic.correction import Correction
 from snapvit.elastic.ranking import check_ratio
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
@@ -18,8 +20,9 @@ from snapvit.pipeline.overflow import check_overflow, not_finite
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.stage import Context, Want
+from snapvit.pipeline.stage import Context, Stage, Want
 from snapvit.pipeline.stages.attention import EXAMPLES
+from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
 from snapvit.pipeline.workspace import Workspace
@@ -27,6 +30,7 @@ from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
 
+A = TypeVar("A")
 SKIPPED_NAMED = 20  # files that the log names one by one
 
 
@@ -95,20 +99,48 @@ def report_images(workspace: Workspace, reporter: Reporter) -> None:
 def run_wants(workspace: Workspace, store: Store, reporter: Reporter, wants: Sequence[Want]) -> None:
     """Compute what is missing of `wants`, in their order; what they are computed from comes before them, or is stored.
 
+    A passing stage among that is collected again where it is not stored, and never for its own sake.
+
     Raises InputError where it is neither, or for what cannot be done; Cancelled within one batch of a request to stop.
     """
     _know_nodes(workspace, store, wants)
-    missing = []
+    missing: list[tuple[Want, Any | None]] = []
     for want in wants:
+        if want.stage.passing:
+            continue
         if _present(workspace, store, want):
             reporter.event("cached", f"{want.stage.name} is in the cache")
-        else:
-            missing.append((want, _beginning(workspace, store, want)))
+            continue
+        before = {found.stage.name for found, _ in missing}
+        for name in want.stage.parents_of(workspace.request, want.args):
+            passing = name in TABLE and TABLE[name].passing and name not in before
+            if passing and not _present(workspace, store, Want(TABLE[name])):
+                missing.append((Want(TABLE[name]), None))
+        missing.append((want, _beginning(workspace, store, want)))
     units = [want.stage.units(workspace.effort, want.stage.given(want.args), start).total for want, start in missing]
     reporter.plan(sum(units))
     for (want, beginning), count in zip(missing, units, strict=True):
         reporter.begin(want.stage.name, count)
         _compute(workspace, store, reporter, want, beginning)
+
+
+def passing_artifact(workspace: Workspace, store: Store, reporter: Reporter, stage: Stage[A]) -> A:
+    """What is stored of a passing stage; where nothing is, it is computed and stored first."""
+    want = Want(stage)
+    _know_nodes(workspace, store, [want])
+    if not _present(workspace, store, want):
+        units = stage.units(workspace.effort, {}, None).total
+        reporter.plan(units)
+        reporter.begin(stage.name, units)
+        _compute(workspace, store, reporter, want, None)
+    return _load(workspace, store, want)
+
+
+def correction_of(workspace: Workspace, store: Store, ranking: Ranking, reporter: Reporter) -> Correction:
+    """What corrects the cuts of this ranking; statistics that are not stored are collected first, and stored."""
+    return workspace.correction(
+        ranking, lambda: passing_artifact(workspace, store, reporter, CORRECTION), reporter.check
+    )
 
 
 def keep_piece(
@@ -145,6 +177,7 @@ def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want,
         beginning=beginning,
         parent=lambda name: _parent(workspace, store, want, name),
         others=lambda: _others(workspace, store, want),
+        correct=stage.correct,
     )
     last = None
     for piece in stage.compute(context):

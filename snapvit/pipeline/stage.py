@@ -7,15 +7,17 @@ entries; `table` holds them all, and a file of `stages/` each. No torch: an entr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from snapvit.artifacts import Topology
+from snapvit.artifacts import Ranking, Topology
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
+    from snapvit.elastic.vit import ElasticViT
     from snapvit.pipeline.workspace import Workspace
 
 A = TypeVar("A")
@@ -33,11 +35,20 @@ class Context(Generic[A]):
     beginning: A | None  # what is there already of a stage that grows
     parent: Callable[[str], Any]  # artifact of the parent stage of this name
     others: Callable[[], Iterator[A]]  # the same stage's whole artifacts for other arguments, of this run
+    correct: bool = False  # whether the weights of cuts are corrected
 
     @property
     def request(self) -> RunRequest:
         """What was asked for."""
         return self.workspace.request
+
+    def elastic(self, ranking: Ranking) -> ElasticViT:
+        """The model, to be cut by this ranking, corrected where that is asked for; use it as a context."""
+        correction = None
+        if self.correct:
+            statistics = partial(self.parent, "correction")
+            correction = self.workspace.correction(ranking, statistics, self.reporter.check)
+        return self.workspace.elastic(ranking, correction)
 
 
 def _newest(_: A | None, new: A) -> A:
@@ -68,6 +79,8 @@ class Stage(Generic[A]):
     fits: Callable[[A, Topology], bool] = _always  # whether its shapes are those of a model with these counts
     grows: bool = False
     merge: Callable[[A | None, A], A] = _newest  # what is kept of what is there and a new piece
+    correct: bool = False  # whether it is of cuts whose weights are corrected
+    passing: bool = False  # large, and collected again where it is needed: a run is finished without it
 
     def entry_name(self, args: Args = ()) -> str:
         """Name in the manifest, and the beginning of the file's: `cka-cut-0.5-0.35`."""
@@ -101,6 +114,24 @@ class Stage(Generic[A]):
         """Names of stages and nodes that it is computed from."""
         names = self.parents(request) if callable(self.parents) else self.parents
         return tuple(name.format(**self.given(args)) for name in names)
+
+
+def corrected(stage: Stage[A]) -> Stage[A]:
+    """The same stage, of cuts whose weights are corrected."""
+
+    def parents(request: RunRequest) -> tuple[str, ...]:
+        elastic = request.config.correction.form == "elastic"
+        names = stage.parents(request) if callable(stage.parents) else stage.parents
+        return (*names, "correction" if elastic else "images.correction")
+
+    return replace(
+        stage,
+        name=f"{stage.name}-corrected",
+        title=f"{stage.title}, corrected",
+        parents=parents,
+        settings=(*stage.settings, "correction.form", "correction.damping", "correction.share"),
+        correct=True,
+    )
 
 
 @dataclass(frozen=True)

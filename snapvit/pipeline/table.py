@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from snapvit.pipeline.config import NO_IMAGES, RunRequest, settings_apart
-from snapvit.pipeline.stage import Args, Stage, Want
+from snapvit.pipeline.stage import Args, Stage, Want, corrected
 from snapvit.pipeline.stages.attention import ATTENTION
 from snapvit.pipeline.stages.cka import CKA, CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.pipeline.stages.evaluation import EVALUATION
+from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
 from snapvit.store.keys import stage_key
 from snapvit.store.manifest import Manifest
+
+A = TypeVar("A")
+
+# Of each stage that looks at a cut, the one that looks at it with corrected weights.
+CORRECTED: dict[str, Stage[Any]] = {
+    stage.name: corrected(stage) for stage in (EVALUATION, ATTENTION, CUT_CKA, EMBEDDING_PROJECTION)
+}
 
 # In the order in which a run computes what it needs of them.
 TABLE: dict[str, Stage[Any]] = {
@@ -26,27 +35,38 @@ TABLE: dict[str, Stage[Any]] = {
         SCORES,
         CURVATURE,
         CKA,
+        DISPLACEMENT,
         SEARCH,
         RANKING,
         EVALUATION,
+        CORRECTION,
+        CORRECTED["evaluation"],
         LATENCY,
         ATTENTION,
         CUT_CKA,
         MAIN_DIRECTIONS,
         NULL_SEARCH,
+        GAUSS_NEWTON,
+        MEASURED,
         EMBEDDING_PROJECTION,
         HEAD_GRADIENTS,
         IMAGE_LESSON,
+        *(CORRECTED[stage.name] for stage in (ATTENTION, CUT_CKA, EMBEDDING_PROJECTION)),
     )
 }
+
+
+def of_cut(stage: Stage[A], correct: bool) -> Stage[A]:
+    """The stage that looks at a cut as it is, or with corrected weights."""
+    return CORRECTED[stage.name] if correct else stage
 
 
 def main_stages(request: RunRequest) -> tuple[Stage[Any], ...]:
     """The stages that make this run finished, in order: its goals and everything that they are computed from."""
     if request.scores is not None:
-        goals = [RANKING] if request.data == NO_IMAGES else [EVALUATION]
+        goals = [RANKING] if request.data == NO_IMAGES else [EVALUATION, CORRECTED["evaluation"]]
     else:
-        goals = [CKA, EVALUATION]
+        goals = [CKA, EVALUATION, CORRECTED["evaluation"]]
     needed: set[str] = set()
     waiting = [stage.name for stage in goals]
     while waiting:

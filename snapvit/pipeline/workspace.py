@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snapvit.artifacts import Ints, Ranking, RunFacts, Topology
+from snapvit.artifacts import CostModel, Ints, LayerStatistics, Ranking, RunFacts, Topology
 from snapvit.data.image_source import ImageSource
 from snapvit.data.pixels import PixelTable, pixel_table
 from snapvit.data.sources import open_images
 from snapvit.data.splits import Split, split_source
 from snapvit.data.views import ViewSpec
+from snapvit.elastic.correction import Correction, ElasticCorrection, SequentialCorrection
 from snapvit.elastic.cost import cost_model
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
@@ -65,9 +67,14 @@ class Workspace:
     source: ImageSource
     split: Split
     device: torch.device
+    costs: CostModel = field(init=False)
     published: PublishedScores | None = None  # of a request whose ranking comes from a file
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
+    _correction: tuple[str, Correction] | None = None  # the last one made, and what it was made of
     _tables: dict[str, PixelTable] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.costs = cost_model(self.loaded.model, self.loaded.anatomy)  # of the model before anything is cut
 
     @classmethod
     def open(cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None) -> Workspace:
@@ -109,12 +116,15 @@ class Workspace:
 
     @cached_property
     def ids(self) -> dict[str, Ints]:
-        """Image ids by what they are for: curvature, cka, search, gallery, queries, examples."""
+        """Image ids by what they are for: curvature, cka, search, correction, interactions, gallery, queries,
+        examples."""
         config, split = self.request.config, self.split
         return {
             "curvature": split.calibration[: config.curvature.images],
             "cka": split.calibration[: config.cka.images],
             "search": split.calibration[: config.search.images],
+            "correction": split.calibration[: config.correction.images],
+            "interactions": split.calibration[: config.interactions.images],
             "gallery": split.gallery[: config.evaluation.gallery],
             "queries": split.query[: config.evaluation.queries],
             "examples": self._examples(),
@@ -131,6 +141,11 @@ class Workspace:
             of_class = classes == name
             turn[of_class] = np.arange(of_class.sum())
         return ids[np.lexsort((classes, turn))[:EXAMPLES]]
+
+    def ids_of(self, name: str) -> Ints:
+        """Image ids of one of these purposes, or of the `first-N` calibration images."""
+        first = name.removeprefix("first-")
+        return self.split.calibration[: int(first)] if first != name else self.ids[name]
 
     def image_id(self, image: str) -> Ints:
         """(1,) the id that a person wrote. Raises InputError where the source has no such image."""
@@ -165,7 +180,7 @@ class Workspace:
     def table(self, name: str) -> PixelTable:
         """The images that are for this, decoded when they are first asked for."""
         if name not in self._tables:
-            self._tables[name] = pixel_table(self.source, self.ids[name], self.loaded.preprocess)
+            self._tables[name] = pixel_table(self.source, self.ids_of(name), self.loaded.preprocess)
         return self._tables[name]
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
@@ -177,10 +192,32 @@ class Workspace:
         """(..., 3, h, w) uint8 to the model's own scale, on the device."""
         return normalise_pixels(pixels.to(self.device), self.loaded.preprocess)
 
-    def elastic(self, ranking: Ranking) -> ElasticViT:
+    def elastic(self, ranking: Ranking, correction: Correction | None = None) -> ElasticViT:
         """The model, to be cut by this ranking; use it as a context."""
         orders = ranking.neuron_order(), ranking.head_order()
-        return ElasticViT(self.loaded.model, self.loaded.anatomy, *orders)
+        return ElasticViT(self.loaded.model, self.loaded.anatomy, *orders, correction)
+
+    def correction(
+        self, ranking: Ranking, statistics: Callable[[], LayerStatistics], check: Callable[[], None]
+    ) -> Correction:
+        """What corrects the cuts of this ranking. The last one is kept, as its factors are much work to make.
+
+        `statistics` is called where the form needs them; `check` between batches, where that reads images.
+        """
+        config, orders = self.request.config.correction, (ranking.neuron_order(), ranking.head_order())
+        if config.form == "sequential":
+            return SequentialCorrection(self.loaded.model, lambda: self._checked(check), config.damping, config.share)
+        made_of = hashlib.sha256(b"".join(order.tobytes() for order in orders)).hexdigest()
+        if self._correction is None or self._correction[0] != made_of:
+            self._correction = None  # before the next one is in memory
+            made = ElasticCorrection(statistics(), *orders, config.damping, config.share)
+            self._correction = made_of, made
+        return self._correction[1]
+
+    def _checked(self, check: Callable[[], None]) -> Iterator[Tensor]:
+        for batch in self.batches(self.table("correction")):
+            check()
+            yield batch
 
     @property
     def effort(self) -> Effort:
@@ -192,10 +229,13 @@ class Workspace:
             curvature_images=counts["curvature"],
             cka_images=counts["cka"],
             search_images=counts["search"],
+            correction_images=counts["correction"],
             queries=counts["queries"],
             gallery=counts["gallery"],
             knn_images=counts["queries"] + (counts["gallery"] if self.accuracy_missing is None else 0),
             examples=counts["examples"],
+            interaction_images=counts["interactions"],
+            calibration_images=len(self.split.calibration),
         )
 
     @property
@@ -205,7 +245,7 @@ class Workspace:
             model=self.loaded.label,
             data=self.source.name,
             topology=self.topology,
-            costs=cost_model(self.loaded.model, self.loaded.anatomy),
+            costs=self.costs,
             classes=self.source.class_names if self.source.labels is not None else (),
             accuracy_missing=self.accuracy_missing,
             notes=self.notes,
@@ -227,10 +267,13 @@ class Workspace:
         return {"model": node_key(model)} | images | request_nodes(self.request)
 
     def node(self, name: str) -> str | None:
-        """The node of this name: one of `nodes`, or of a single image by its id; None for what is no longer there."""
+        """The node of this name: one of `nodes`, of a single image by its id, or of the `first-N` calibration images;
+        None for what is no longer there."""
         if name in self.nodes:
             return self.nodes[name]
         image = name.removeprefix("images.")
+        if image.startswith("first-"):
+            return self.source.digest_of(self.ids_of(image))
         known = name.startswith("images.") and image.isdecimal() and int(image) < len(self.source)
         return self.source.digest_of(self.image_id(image)) if known else None
 

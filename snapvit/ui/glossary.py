@@ -24,6 +24,11 @@ class Term:
 
 
 TERMS: dict[str, Term] = {
+    "weight correction": Term(
+        "After a cut, the layers that read its neurons and heads are solved again on those that stay, to give "
+        "the full layer's output back as well as possible: least squares in closed form, without labels or training.",
+        "The switch in the sidebar",
+    ),
     "patch": Term(
         "A small square of the image. A ViT cuts the image into patches and works on one vector for each.",
         "The inputs of every run",
@@ -64,6 +69,26 @@ TERMS: dict[str, Term] = {
         "What one search factor belongs to: a head, or the whole MLP of a block. A model of L blocks with H heads has "
         "L + L·H structures.",
         "Heads, CKA, Correlation",
+    ),
+    "interaction": Term(
+        "How much more two structures cost when both are taken out than the two cost one by one. Above 0 each stands "
+        "in for the other; at 0 they do not meet.",
+        "Correlation",
+    ),
+    "displacement": Term(
+        "The way in which an image's embedding moves when a structure is taken out. Where two structures move it "
+        "alike, their interaction is large: an estimate from one forward pass a structure.",
+        "Correlation",
+    ),
+    "Gauss-Newton": Term(
+        "How the embedding begins to move as a mask on a structure or neuron leaves 1, found by backward passes from "
+        "random directions. Two structures' products estimate their interaction.",
+        "Correlation",
+    ),
+    "Mantel test": Term(
+        "Whether two maps between structures agree by more than chance: how often a relabelling of the structures "
+        "agrees at least as well. Pairs share structures, so they cannot be shuffled one by one.",
+        "Correlation",
     ),
     "embedding": Term(
         "The vector that the model makes of an image, before any classification. Images that look alike to the model "

@@ -158,7 +158,7 @@ def what_is_kept(results: RunResults | None) -> str | None:
     """What of a run is in the cache: `Local curvature, CKA map, Search (5 of 12 generations)`; None for nothing."""
     if results is None:
         return None
-    done, search, measured = results.summary.done, results.search, results.measurements
+    done, search, measured = results.summary.done, results.search, results.as_cut
     kept = [TABLE[stage].title for stage in done]
     if "search" not in done and search is not None and search.generations:
         kept.append(f"{SEARCH.title} ({search.generations} of {results.request.config.search.generations} generations)")

@@ -27,8 +27,14 @@ PAGES = (
     ("pages/sparsity.py", "Sparsity", ":material/tune:", "Drag a slider, see what each cut costs"),
     ("pages/heads.py", "Heads and neurons", ":material/grid_view:", "What matters, what goes first, where it looks"),
     ("pages/cka.py", "CKA", ":material/grid_on:", "Which structures say the same"),
-    ("pages/correlation.py", "Correlation", ":material/timeline:", "The search's correlation estimate by generation"),
+    (
+        "pages/correlation.py",
+        "Correlation",
+        ":material/timeline:",
+        "How structures depend on one another: estimates, and the truth",
+    ),
     ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
+    ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
 
@@ -51,12 +57,13 @@ def open_page(title: str, follow: bool = True) -> Selection:
         _pick_run(summaries, selection)
         if summaries:
             st.markdown(f"**Looking at:** {selection.words}")
+            _correction(summaries, selection)
             _clearing(selection)
         if follow:
             job_chip(selection.run)
             _failure(selection)
         if selection.run is not None:
-            chosen_results(selection.run)  # read here, so that what is damaged can be named below
+            chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
         copy_link()
         chart_watch()
         _problems()
@@ -82,7 +89,7 @@ def run_title(summary: RunSummary) -> str:
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     """Results of the selected run that have `part`, a field of RunResults; else say what to do and end the page."""
-    results = chosen_results(selection.run) if selection.run else None
+    results = chosen_results(selection.run, selection.correct) if selection.run else None
     if results is not None and getattr(results, part) is not None:
         return results
     if results is None:
@@ -97,9 +104,9 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
     st.stop()
 
 
-def onward(file: str, label: str, selection: Selection) -> None:
-    """A link to another page that takes the selection along."""
-    st.page_link(file, label=label, icon=":material/arrow_forward:", query_params=selection.query())
+def onward(file: str, label: str, selection: Selection, **settings: str) -> None:
+    """A link to another page that takes the selection along, and settings of that page."""
+    st.page_link(file, label=label, icon=":material/arrow_forward:", query_params=selection.query() | settings)
 
 
 def _menu(selection: Selection) -> None:
@@ -107,6 +114,17 @@ def _menu(selection: Selection) -> None:
     with st.container(gap="small"):
         for file, label, icon, hint in PAGES:
             st.page_link(file, label=label, icon=icon, help=hint, query_params=selection.query())
+
+
+def _correction(summaries: list[RunSummary], selection: Selection) -> None:
+    """The switch between cuts as they are and cuts with corrected weights; where there are weights."""
+    if any(summary.run == selection.run and summary.state != IMPORTED for summary in summaries):
+        st.toggle(
+            "Correct the weights",
+            help="After a cut, the layers that read neurons and heads are solved again on those that stay, so that "
+            "their output is as near to the full model's as it can be: in closed form, without labels or training.",
+            **controlled("correct", selection.correct, lambda chosen: change(correct=chosen)),
+        )
 
 
 def _clearing(selection: Selection) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pandas as pd
 
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
-from snapvit.evaluation.paired import PairedComparison, compare, unpack_answers
+from snapvit.evaluation.paired import PairedComparison, answers_of, compare
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
@@ -42,7 +43,7 @@ def beside_full(results: RunResults, m: Measurement) -> PairedComparison | None:
     full = None if results.measurements is None else results.measurements.find(0.0, 0.0)
     if full is None or full.answers is None or m.answers is None:
         return None
-    return compare(*(unpack_answers(np.frombuffer(bytes.fromhex(c.answers), np.uint8), c.queries) for c in (full, m)))
+    return compare(answers_of(full), answers_of(m))
 
 
 def latency_of(results: RunResults, m: Measurement) -> Latency | None:
@@ -102,6 +103,7 @@ def live_data(results: RunResults) -> LiveSparsity:
         times = (None, None) if took is None else (took.ms, took.ratio)
         points.append(LivePoint(m.cut.mlp, m.top1, low, high, m.cosine, *gain, *times))
     table = results.measurements
+    other = measured_on_path(replace(results, correct=not results.correct))
     evaluation = results.request.config.evaluation
     return LiveSparsity(
         steps=tuple(steps),
@@ -113,4 +115,6 @@ def live_data(results: RunResults) -> LiveSparsity:
         queries=table.queries if table else evaluation.queries,
         accuracy_missing=no_accuracy(results),
         timed_here=results.timed_here,
+        corrected=results.correct,
+        other=tuple((m.cut.mlp, m.cosine if m.top1 is None else m.top1) for m in other),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from snapvit.environment import settle
@@ -35,11 +37,11 @@ def _jobs(root: str) -> JobManager:
     return JobManager(_store(root))
 
 
-def chosen_results(run: str) -> RunResults | None:
-    """Results of `run` as they are on disk now; None where it vanished."""
+def chosen_results(run: str, correct: bool = False) -> RunResults | None:
+    """Results of `run` as they are on disk now, its cuts as they are or corrected; None where it vanished."""
     stamp = run_stamp(run)
     try:
-        return None if stamp is None else _results(str(store().root), run, stamp)
+        return None if stamp is None else _results(str(store().root), run, stamp, correct)
     except InputError:
         return None
 
@@ -54,17 +56,19 @@ def run_stamp(run: str) -> int | None:
 
 # The stamp makes a changed manifest a new entry; readers share the arrays, which nobody writes to.
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _results(root: str, run: str, stamp: int) -> RunResults:
+def _results(root: str, run: str, stamp: int, correct: bool) -> RunResults:
+    if correct:
+        return replace(_results(root, run, stamp, False), correct=True)
     return load_results(_store(root), run)
 
 
 def chosen_live_data(results: RunResults) -> LiveSparsity:
     """What the live slider shows of these results, which must have a ranking."""
     contents = tuple(entry.sha256 for entry in results.stored.manifest.entries.values())
-    return _live_data(results.summary.run, contents, results)
+    return _live_data(results.summary.run, contents, results.correct, results)
 
 
 # The contents' digests, not how many cuts are measured: a cut may be timed long after it was measured.
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _live_data(run: str, contents: tuple[str, ...], _results: RunResults) -> LiveSparsity:
+def _live_data(run: str, contents: tuple[str, ...], correct: bool, _results: RunResults) -> LiveSparsity:
     return live_data(_results)

@@ -20,7 +20,7 @@ PAGE = "page_open"  # session key: title of the page that is or was drawn
 VISIT = "visit"  # session key: how often the address had the last word
 SETTINGS = "settings_kept"  # session key: {(page, name): value} of pages that one may come back to
 VERSIONS = "setting_versions"  # session key: {name: how often `put_setting` changed it}
-NAMES = ("run", "s", "at", "with", "image")  # of the selection's parts in an address
+NAMES = ("run", "s", "correct", "at", "with", "image")  # of the selection's parts in an address
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Selection:
 
     run: str | None = None
     sparsity: float = DEFAULT_SPARSITY
+    correct: bool = False  # whether cuts are looked at with corrected weights
     structure: Structure | None = None
     other: Structure | None = None  # the second of a pair
     image: int | None = None  # its id in the run's image source
@@ -85,7 +86,7 @@ class Selection:
     @property
     def words(self) -> str:
         """For people: `Sparsity 65 %, block 3 head 4 with block 5 MLP, image 812`."""
-        parts = [f"Sparsity {100 * self.sparsity:.4g} %"]
+        parts = [f"Sparsity {100 * self.sparsity:.4g} %" + (" corrected" if self.correct else "")]
         structures = [s.words for s in (self.structure, self.other) if s is not None]
         if structures:
             parts.append(" with ".join(structures))
@@ -98,6 +99,8 @@ class Selection:
         query = {"s": f"{self.sparsity:.4g}"}
         if self.run is not None:
             query["run"] = self.run
+        if self.correct:
+            query["correct"] = "1"
         if self.structure is not None:
             query["at"] = self.structure.text()
         if self.other is not None:
@@ -124,6 +127,7 @@ def current(runs: list[str], page: str) -> Selection:
     selection = Selection(
         run=run if run in runs else _first(runs),
         sparsity=_sparsity(query.get("s"), before.sparsity),
+        correct=query["correct"] == "1" if "correct" in query else before.correct,
         structure=Structure.parse(query["at"]) if "at" in query else before.structure,
         other=Structure.parse(query["with"]) if "with" in query else before.other,
         image=_number(query["image"]) if "image" in query else before.image,
@@ -223,6 +227,24 @@ def number_setting(name: str, least: float, most: float, default: float) -> floa
     return value
 
 
+def limit_setting(name: str) -> float | None:
+    """Like `setting`, of a number that is not negative, or none."""
+    key = setting_key(name)
+    if _is_asked(key):
+        st.session_state[key] = _positive(_asked(name, ""))
+    value = st.session_state[key]
+    _keep(name, "" if value is None else _text(value), "")
+    return value
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
 def _is_asked(key: str) -> bool:
     """Whether the page's setting is to be looked up; at other times its widget has it."""
     return key not in st.session_state or _went_through_history()
@@ -236,8 +258,12 @@ def _asked(name: str, default: str) -> str:
 
 def _keep(name: str, value: str, default: str) -> None:
     st.session_state.setdefault(SETTINGS, {})[st.session_state.get(PAGE), name] = value
-    if st.query_params.get(name, default) != value:
+    if st.query_params.get(name, default) == value:
+        return
+    if value:
         st.query_params[name] = value
+    else:
+        del st.query_params[name]
 
 
 def _sparsity(text: str | None, default: float) -> float:

@@ -128,13 +128,37 @@ def test_the_matrix_follows_the_held_scrubber_and_the_page_its_rest(url: str, op
     assert_calm(page)
 
 
+def test_pairs_are_measured_on_request_and_judge_the_estimate(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/correlation?map_g=cka")
+    for box, number in (("Pairs", "60"), ("Images", "8")):
+        field = page.get_by_role("spinbutton", name=box)
+        field.fill(number)
+        field.press("Enter")
+    page.get_by_text("60 pairs on 8 images").wait_for()
+    page.get_by_role("button", name="Measure pairs").click()
+    page.locator(PLOT.format("agreement")).wait_for(timeout=WAIT)
+    note = page.locator(".st-key-map_cka .annotation-text")
+    note.get_by_text("60 pairs measured on 8 images").wait_for()
+    page.get_by_role("radio", name="Search's estimate").click()
+    page.locator(".st-key-correlation_player .slider-rail-touch-rect").scroll_into_view_if_needed()
+    scrub_to(page, 0.98)
+    page.mouse.down()
+    scrub_to(page, 0.0)
+    page.wait_for_function(  # the point in the lowest panel follows the held scrubber
+        "() => document.querySelector('.st-key-correlation_player .js-plotly-plot').data"
+        ".some(trace => trace.mode === 'markers' && trace.x.length === 1 && trace.x[0] === 0)"
+    )
+    page.mouse.up()
+    assert_calm(page)
+
+
 def test_play_runs_to_the_last_generation_and_step_goes_back(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/correlation?g=26")
     page.get_by_role("heading", name="Strongest pairs at generation 26").wait_for()
     page.locator(PLOT.format("correlation_player")).wait_for()
     page.locator(".st-key-correlation_player .updatemenu-button", has_text="Play").click()
     page.get_by_role("heading", name="Strongest pairs at generation 30").wait_for(timeout=60_000)
-    page.get_by_role("button", name="Decrement").click()
+    page.locator('[class*="st-key-generation_box"]').get_by_role("button", name="Decrement").click()
     page.get_by_role("heading", name="Strongest pairs at generation 29").wait_for()
     page.wait_for_url(re.compile(r"g=29"))
     assert_calm(page)

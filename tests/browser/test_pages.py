@@ -29,7 +29,7 @@ FIRST_VISITS = [
     ("/sparsity", "How far can this model be cut?", '[data-testid="live-curve"]'),
     ("/heads", "What matters, and what goes first", ".st-key-head_map_score .main-svg"),
     ("/cka", "Which structures say the same?", ".st-key-pair_scatter .main-svg"),
-    ("/correlation", "What does the search learn about pairs?", ".st-key-chance_curve .main-svg"),
+    ("/correlation", "How do structures interact?", ".st-key-chance_curve .main-svg"),
     ("/embedding?s=0.65", "What does the cut do to the features?", '[data-testid="projection-canvas"][data-frame]'),
     ("/method", "How a ranking comes about", ".views .crops img"),
 ]

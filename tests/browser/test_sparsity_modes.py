@@ -49,11 +49,17 @@ def test_a_budget_typed_is_answered_and_goes_to_the_slider(url: str, open_page: 
     box = page.get_by_role("spinbutton", name=re.compile("^Parameters, at most"))
     box.fill("1.5")
     box.press("Enter")
-    title = page.get_by_role("heading", name=re.compile(r"Cut to [\d.]+% sparsity"))
+    title = page.get_by_role("heading", name=re.compile(r"The least cut on the path: [\d.]+%"))
     title.wait_for()
     percent = re.search(r"([\d.]+)%", title.inner_text())[1]
     page.wait_for_url(re.compile(r"mode=budget"))
     page.wait_for_url(re.compile(r"max_params=1\.5"))
+    sidebar = page.get_by_test_id("stSidebar")
+    sidebar.get_by_role("link", name="CKA").click()
+    page.wait_for_url(re.compile("/cka"))
+    sidebar.get_by_role("link", name="Sparsity").click()
+    title.wait_for()
+    assert box.input_value() == "1.5", "limits stay when one comes back"
     page.get_by_role("button", name="Show it on the slider").click()
     page.get_by_role("heading", name=f"The cut at {percent}%").wait_for()
     assert f"{float(percent):g}" in page.get_by_test_id("live-sparsity").inner_text()

@@ -27,7 +27,7 @@ def _compute(context: Context[AttentionShares]) -> Iterator[AttentionShares]:
     image = str(context.args["image"])
     ids = workspace.ids[EXAMPLES] if image == EXAMPLES else workspace.image_id(image)
     cut = cut_at(ranking, float(context.args["mlp"]), float(context.args["heads"]))
-    with workspace.elastic(ranking) as elastic:
+    with context.elastic(ranking) as elastic:
         yield attention_of(workspace, elastic, ranking, cut, ids, context.reporter)
 
 

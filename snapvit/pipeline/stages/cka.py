@@ -31,7 +31,7 @@ def _compute_cut(context: Context[CutCkaMap]) -> Iterator[CutCkaMap]:
 
     ranking = context.parent("ranking")
     cut = cut_at(ranking, float(context.args["mlp"]), float(context.args["heads"]))
-    with context.workspace.elastic(ranking) as elastic:
+    with context.elastic(ranking) as elastic:
         yield estimate_cut_cka(elastic, context.workspace.loaded.anatomy, cut, _images(context))
 
 

@@ -30,7 +30,7 @@ def _compute(context: Context[EmbeddingProjection]) -> Iterator[EmbeddingProject
     mlp, heads = float(context.args["mlp"]), float(context.args["heads"])
     images = len(workspace.ids["gallery"]) + len(workspace.ids["queries"])
     known = next(context.others(), None)  # its full model's half is the same for all cuts
-    with workspace.elastic(ranking) as elastic:
+    with context.elastic(ranking) as elastic:
         if known is None:
             elastic.show_all()
             full = _full_side(workspace, elastic, reporter)

@@ -22,7 +22,8 @@ def _compute(context: Context[Measurements]) -> Iterator[Measurements]:
     workspace, ranking = context.workspace, context.parent("ranking")
     if context.beginning is not None:
         yield context.beginning
-    with Meter(workspace, ranking, context.reporter) as meter:
+    with context.elastic(ranking) as elastic:
+        meter = Meter(workspace, elastic, context.reporter)
         for sparsity in _missing(context.request.config.evaluation.points, context.beginning):
             measured = meter.measure(cut_at(ranking, *path_pair(sparsity)))
             yield empty_table(workspace).with_row(measured)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from snapvit.artifacts import Doubles, NullSearch, SearchHistory, Topology
+from snapvit.artifacts import Doubles, Floats, NullSearch, SearchHistory, Topology
 from snapvit.elastic.ranking import final_scores, rank
+from snapvit.method.agreement import correlation_of
 from snapvit.method.search import SearchState, rewound, search, start_mean, start_search
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import RunRequest
@@ -19,19 +20,28 @@ REPLAYS = 200  # of the search under random ranks
 
 
 def _parents(request: RunRequest) -> tuple[str, ...]:
-    start = ("cka",) if request.config.search.start == "cka" else ()
+    start = () if request.config.search.start == "identity" else (request.config.search.start,)
     return ("model", "images.search", "curvature", *start)
 
 
 def _start(context: Context[SearchState]) -> SearchState:
     """The search before its first generation."""
     config, covariance = context.request.config.search, None
-    if config.start == "cka":
+    if config.start != "identity":
         from snapvit.method.cka import nearest_correlation
 
-        covariance = nearest_correlation(context.parent("cka").values)
+        covariance = nearest_correlation(_start_map(context))
     mean = start_mean(context.workspace.topology)
     return start_search(mean, covariance, config.population, len(config.pairs), config.seed)
+
+
+def _start_map(context: Context[SearchState]) -> Floats | Doubles:
+    """(S, S) what the covariance starts from."""
+    if context.request.config.search.start == "cka":
+        return context.parent("cka").values
+    correlation = correlation_of(context.parent("displacement").inner)
+    # a structure that moves nothing depends on no other
+    return np.where(np.isfinite(correlation), correlation, np.eye(len(correlation)))
 
 
 def _begin(context: Context[SearchState]) -> SearchState:

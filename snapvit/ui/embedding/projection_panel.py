@@ -14,6 +14,7 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
+from snapvit.pipeline.table import of_cut
 from snapvit.ui.components.embedding_projection import ProjectionWords, embedding_projection
 from snapvit.ui.embedding.neighbour_panel import pick
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG
@@ -80,7 +81,7 @@ def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
     pair = path_pair(selection.sparsity)
     view, pairs = chosen_projection(results, pair)
     if view is None or view.pair != pair:
-        evaluation = results.request.config.evaluation
+        evaluation, how = results.request.config.evaluation, " corrected" if results.correct else ""
         images = evaluation.gallery + evaluation.queries
         nearest = (
             ""
@@ -88,8 +89,8 @@ def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
             else f" Meanwhile the projection below shows the nearest computed one, at {view.percent}."
         )
         offer(
-            StageTask(results.summary.run, (Want(EMBEDDING_PROJECTION, pair),)),
-            f"The features of the cut at **{100 * selection.sparsity:.4g} %** are not computed yet: embeddings, "
+            StageTask(results.summary.run, (Want(of_cut(EMBEDDING_PROJECTION, results.correct), pair),)),
+            f"The features of the cut at **{100 * selection.sparsity:.4g} %{how}** are not computed yet: embeddings, "
             f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
             "Compute this projection",
             icon=":material/scatter_plot:",
@@ -164,8 +165,8 @@ def show_projection(
     of_run, ids = st.session_state.get(CHOSEN, (run, ()))
     chosen = tuple(image for image in ids if of_run == run and image in view.row_of)
     groups, legend = projection_groups(view, choice.by_outcome)
-    cut = f"cut at {view.percent}"
-    file = f"{run}-embedding-{view.pair[0]:g}"
+    cut = f"cut at {view.percent}" + (", corrected" if results.correct else "")
+    file = f"{run}-embedding-{view.pair[0]:g}" + ("-corrected" if results.correct else "")
     words = ProjectionWords(
         title="Where the cut moves each image",
         cut=f"{cut[0].upper()}{cut[1:]}",

@@ -13,6 +13,7 @@ from snapvit.artifacts import EmbeddingProjection, Ints
 from snapvit.figures.embedding import GALLERY, OUTCOMES, Look, class_looks
 from snapvit.pipeline.results import RunResults, StoredRun
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
+from snapvit.pipeline.table import of_cut
 from snapvit.ui.components.embedding_projection import Group, Place, ProjectionPoints
 from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGHT, outcomes, predictions, stayed
 from snapvit.ui.resources import run_stamp, store
@@ -76,9 +77,10 @@ def chosen_projection(
 ) -> tuple[ProjectionView | None, list[tuple[float, float]]]:
     """The view of the cut `pair`, else of the nearest one that is computed; and the pairs of all that are."""
     run = results.summary.run
-    pairs = results.stored.asked(EMBEDDING_PROJECTION)
+    stage = of_cut(EMBEDDING_PROJECTION, results.correct)
+    pairs = results.stored.asked(stage)
     for near in sorted(pairs, key=lambda p: abs(p[0] - pair[0]) + abs(p[1] - pair[1])):
-        view = _view(str(store().root), run, run_stamp(run), near, results.facts.classes)
+        view = _view(str(store().root), run, run_stamp(run), near, results.correct, results.facts.classes)
         if view is not None:
             return view, pairs
     return None, []
@@ -87,9 +89,9 @@ def chosen_projection(
 # The stamp makes a changed manifest a new entry; readers share the arrays, which nobody writes to.
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _view(
-    root: str, run: str, stamp: int, pair: tuple[float, float], classes: tuple[str, ...]
+    root: str, run: str, stamp: int, pair: tuple[float, float], correct: bool, classes: tuple[str, ...]
 ) -> ProjectionView | None:
-    found = StoredRun.open(store(), run).load(EMBEDDING_PROJECTION, *pair)
+    found = StoredRun.open(store(), run).load(of_cut(EMBEDDING_PROJECTION, correct), *pair)
     return None if found is None else view_of(found, pair, classes)
 
 

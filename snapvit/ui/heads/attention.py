@@ -17,6 +17,7 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.attention import ATTENTION, EXAMPLES, FULL
+from snapvit.pipeline.table import of_cut
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
@@ -96,8 +97,9 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
 
 def _wanted(selection: Selection, image: int | None = None) -> tuple[Want, ...]:
     """Attention of the full model and of the cut, on the example images or on one image."""
-    pairs = dict.fromkeys((FULL, path_pair(selection.sparsity)))
-    return tuple(Want(ATTENTION, (*pair, EXAMPLES if image is None else str(image))) for pair in pairs)
+    images, pair = EXAMPLES if image is None else str(image), path_pair(selection.sparsity)
+    full = Want(ATTENTION, (*FULL, images))
+    return (full,) if pair == FULL else (full, Want(of_cut(ATTENTION, selection.correct), (*pair, images)))
 
 
 def _stored(results: RunResults, selection: Selection, image: int | None = None) -> Maps:

@@ -18,6 +18,7 @@ from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.cka import CUT_CKA
+from snapvit.pipeline.table import of_cut
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
@@ -125,10 +126,10 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
     values, words = before, "CKA between any two structures of the full model."
     if view != "before":
         mlp, heads = path_pair(choice.sparsity)
-        cut = results.stored.load(CUT_CKA, mlp, heads)
+        cut = results.load_cut(CUT_CKA, mlp, heads)
         if cut is None:
             offer(
-                StageTask(run, (Want(CUT_CKA, (mlp, heads)),)),
+                StageTask(run, (Want(of_cut(CUT_CKA, results.correct), (mlp, heads)),)),
                 f"The CKA map of the cut at {choice.sparsity:.1%} ({mlp:.1%} of the neurons and {heads:.1%} of the "
                 "heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
                 "Compute this map",
@@ -138,10 +139,11 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
             return
         absent = np.isnan(np.diag(cut.values))
         counts = cut_at(results.ranking, mlp, heads)
+        how = ", its weights corrected," if results.correct else ""
         words = (
-            f"The model cut at {choice.sparsity:.1%} on the same {cut.images:,} images. Empty rows and columns are "
-            f"the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons it keeps "
-            f"({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
+            f"The model cut at {choice.sparsity:.1%}{how} on the same {cut.images:,} images. Empty rows and "
+            f"columns are the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons "
+            f"it keeps ({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
         )
         values = cut.values
         if view == "difference":

@@ -12,13 +12,14 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Doubles, Floats, NullSearch, SearchHistory
 from snapvit.figures import StructureOrder
+from snapvit.pipeline.agreements import MAPS
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import Drawn, kept_figure, show_figure
-from snapvit.ui.flow import flowing_columns
-from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair, structure_order
+from snapvit.ui.maps.interaction_choice import Compared, rho_curve, verdict
+from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair
 from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, setting, visit
@@ -53,28 +54,13 @@ class Shown:
     null: NullSearch | None  # of as many generations as the search has
 
 
-def controls(results: RunResults) -> Shown:
-    """The page's choices: what is shown, of which structures, in which order, at which generation."""
-    history = results.search
-    columns = [
-        *flowing_columns([5, 3], 300, key="correlation_view", align="bottom"),
-        *flowing_columns([5, 3], 220, key="correlation_order", align="bottom"),
-    ]
+def search_controls(results: RunResults, order: StructureOrder) -> Shown:
+    """What is shown of the search's estimate, which one may choose, and at which generation."""
+    total = results.search.generations
     setting("view_g", tuple(VIEWS), "estimate")
     views = [name for name in VIEWS if name != "cka" or results.cka is not None]
-    view = columns[0].segmented_control("Show", views, format_func=VIEWS.get, key="view_g", required=True)
-    order = structure_order(results, columns[2], columns[3], page="_g")
-    generation, total = _generation(results), history.generations
-    columns[1].number_input(
-        "Generation",
-        0,
-        total,
-        step=1,
-        help="0 is the start. Step with − and +, or scrub and play in the figure",
-        **controlled("generation_box", generation, lambda chosen: _step(chosen, total)),
-    )
-    null = results.stored.load(NULL_SEARCH, history.generations)
-    return Shown(view, generation, order, null)
+    view = st.segmented_control("Show", views, format_func=VIEWS.get, key="view_g", required=True)
+    return Shown(view, _generation(results), order, results.stored.load(NULL_SEARCH, total))
 
 
 def _generation(results: RunResults) -> int:
@@ -98,9 +84,10 @@ def _step(generation: int, total: int) -> None:
     st.session_state["player_jump"] = name, st.session_state.get("player_jump", (LAST, 0))[1] + 1
 
 
-def player(results: RunResults, selection: Selection, shown: Shown) -> None:
-    """The matrix by generation above the fitness."""
+def player(results: RunResults, selection: Selection, shown: Shown, compared: Compared) -> None:
+    """The matrix by generation with the verdict on it, above the fitness and the agreement by generation."""
     order, view, total = shown.order, shown.view, results.search.generations
+    judged = verdict(results, compared)
     run, key = results.summary.run, run_key(results)
     estimate, less = f"{run}-estimate", {"estimate": None, "change": f"{run}-start", "cka": f"{run}-cka"}[view]
     stacks = _stacks(key, results)
@@ -109,7 +96,8 @@ def player(results: RunResults, selection: Selection, shown: Shown) -> None:
             matrix_stack(name, stacks[name.removeprefix(f"{run}-")])
     generations = figures.frame_generations(total, results.facts.topology.structures)
     start = _nearest(st.session_state["player_start"], generations)
-    drawn, bound = _player(key, view, tuple(order.indices.tolist()), order.by_depth, start, results, order)
+    indices = tuple(order.indices.tolist())
+    drawn, bound = _player(key, view, indices, order.by_depth, start, compared, judged, results, order)
     if len(generations) <= total:
         st.caption(f"The figure holds {len(generations)} of the {total + 1} generations, evenly spaced, to stay quick.")
 
@@ -123,12 +111,13 @@ def player(results: RunResults, selection: Selection, shown: Shown) -> None:
         key=PLAYER,
         reading=f"{READINGS[view]} Colours end at ±{bound:.3f}, in all generations alike: 99 % of the pairs stay "
         f"within that at generation {generations[-1]}; the diagonal does not. Drag the scrubber or press Play; the "
-        "grey line in the fitness below marks the generation.",
+        "grey line in the fitness below marks the generation, and the dot in the lowest panel shows how well that "
+        f"generation's estimate agrees with {MAPS[compared.against]} (Spearman's rank correlation over pairs).",
         alt=f"{TITLES[view]}, by generation, with the fitness of every individual, the mean and the best so far",
         table=lambda: matrix_frame(_values(results, view, shown.generation), order),
         file=f"{run}-correlation-{view}",
         marks=figures.pair_marks(order, chosen_pair(results, selection)),
-        numbers=Numbers(estimate, tuple(order.indices.tolist()), less),
+        numbers=Numbers(estimate, indices, less),
         jump=(str(_nearest(asked, generations)), number) if number else None,
         on_frame=rested,
     )
@@ -157,6 +146,8 @@ def _player(
     indices: tuple[int, ...],
     by_depth: bool,
     start: int,
+    compared: Compared,
+    judged: str,
     _results: RunResults,
     _order: StructureOrder,
 ) -> tuple[Drawn, float]:
@@ -165,7 +156,10 @@ def _player(
     generations = figures.frame_generations(history.generations, _results.facts.topology.structures)
     maps = np.stack([_order.take(_values(_results, view, g)) for g in generations])
     bound = robust_range(maps[-1])
-    figure = figures.correlation_player(maps, generations, start, history, _order, LABELS[view], TITLES[view], bound)
+    found = rho_curve(key, compared, tuple(generations), _results)
+    curve = None if found is None else figures.AgreementCurve(MAPS[compared.against], *found)
+    words = LABELS[view], TITLES[view]
+    figure = figures.correlation_player(maps, generations, start, history, _order, *words, bound, judged, curve)
     for holder in (figure, *figure.frames):
         holder.data[0].z = None
     return Drawn.of(figure), bound
@@ -180,31 +174,54 @@ def _values(results: RunResults, view: View, generation: int) -> Floats:
     return now - (history.correlation(0) if view == "change" else results.cka.values)
 
 
-def pair_table(results: RunResults, shown: Shown) -> None:
-    """The strongest pairs of the generation shown; one that is chosen becomes the selection."""
-    history, order, topology = results.search, shown.order, results.facts.topology
+def search_pairs(results: RunResults, shown: Shown) -> None:
+    """The strongest pairs of the generation shown, and how unusual they would be by chance."""
+    history, label = results.search, LABELS[shown.view].capitalize()
+    st.number_input(
+        "Generation",
+        0,
+        history.generations,
+        step=1,
+        help="0 is the start. Step with − and +, or scrub and play in the figure",
+        **controlled("generation_box", shown.generation, lambda chosen: _step(chosen, history.generations)),
+    )
     values = _values(results, shown.view, shown.generation)
-    pairs = strongest_pairs(values, order.indices, ROWS)
-    change = history.correlation(shown.generation) - history.correlation(0)
-    st.subheader(f"Strongest pairs at generation {shown.generation}")
-    label = LABELS[shown.view].capitalize()
-    rows = {
-        "Structure": [topology.structure_name(int(i)) for i in pairs[:, 0]],
-        "With": [topology.structure_name(int(j)) for j in pairs[:, 1]],
-        label: values[pairs[:, 0], pairs[:, 1]],
-    }
-    if results.cka is not None:
-        rows["CKA"] = results.cka.values[pairs[:, 0], pairs[:, 1]]
-    words = "Choose a row to frame the pair in the map and to take it to the CKA page."
+    change = np.abs(history.correlation(shown.generation) - history.correlation(0))
+    extra, words = None, ""
     if shown.null is not None and shown.generation:
-        size = np.abs(change[pairs[:, 0], pairs[:, 1]])
         p99, limit = shown.null.p99[shown.generation], np.quantile(shown.null.strongest[:, shown.generation], 0.95)
-        rows["Chance"] = np.select([size > limit, size > p99], ["beyond", "top 1 %"], "usual")
-        words += (
-            f" *Chance*: how unusual the pair's change since the start would be if individuals were ranked at random. "
+        extra = np.select([change > limit, change > p99], ["beyond", "top 1 %"], "usual")
+        words = (
+            f"*Chance*: how unusual the pair's change since the start would be if individuals were ranked at random. "
             f"*Top 1 %*: above {p99:.4f}, as one pair in a hundred is then. *Beyond*: above {limit:.4f}, which in 95 % "
             "of random replays not even the strongest pair reaches."
         )
+    pair_table(results, shown.order, values, label, f"Strongest pairs at generation {shown.generation}", extra, words)
+
+
+def pair_table(
+    results: RunResults,
+    order: StructureOrder,
+    values: np.ndarray,
+    label: str,
+    heading: str,
+    chance: np.ndarray | None = None,
+    words: str = "",
+) -> None:
+    """The strongest pairs of a map (S, S); one that is chosen becomes the selection. chance: (S, S) words for each."""
+    topology = results.facts.topology
+    pairs = strongest_pairs(values, order.indices, ROWS)
+    at = pairs[:, 0], pairs[:, 1]
+    st.subheader(heading)
+    rows = {
+        "Structure": [topology.structure_name(int(i)) for i in pairs[:, 0]],
+        "With": [topology.structure_name(int(j)) for j in pairs[:, 1]],
+        label: values[at],
+    }
+    if results.cka is not None and label != "CKA":
+        rows["CKA"] = results.cka.values[at]
+    if chance is not None:
+        rows["Chance"] = chance[at]
     numbers = {name: st.column_config.NumberColumn(format="%.3f", width=78) for name in (label, "CKA")}
     names = {name: st.column_config.TextColumn(width=112) for name in ("Structure", "With")}
 
@@ -220,7 +237,7 @@ def pair_table(results: RunResults, shown: Shown) -> None:
         selection_mode="single-row",
         column_config=numbers | names | {"Chance": st.column_config.TextColumn(width=64)},
     )
-    st.caption(words)
+    st.caption(f"Choose a row to frame the pair in the map and to take it to the CKA page. {words}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=300)

@@ -43,7 +43,7 @@ def _similarity(results: RunResults, sparsity: float, pair: tuple[int, int]) -> 
         )
     cut = None
     if results.ranking is not None:
-        cut = results.stored.load(CUT_CKA, *path_pair(sparsity))
+        cut = results.load_cut(CUT_CKA, *path_pair(sparsity))
     if cut is not None:
         after = float(cut.values[pair])
         words += f"; after the cut at {sparsity:.1%} " + (

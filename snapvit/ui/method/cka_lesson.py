@@ -12,6 +12,7 @@ from snapvit.ui.glossary import about, prose, term
 STARTS = {
     "identity": "This run's search began without it, from independent factors, so here the map is a second opinion.",
     "cka": "This run's search began with it as its covariance, repaired to a correlation matrix.",
+    "displacement": "This run's search began without it, from the correlations of displacements (Correlation page).",
 }
 
 

@@ -65,5 +65,5 @@ def _show(estimate: Estimate) -> None:
         stages = [f"{TABLE[stage].title} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
         st.caption(
             f"{'; '.join(stages)} (min:s). Stages that the cache already holds take no time. Another busy program "
-            "makes all of it slower."
+            f"makes all of it slower. Statistics that correct weights take {estimate.disk / 1e6:,.0f} MB of the cache."
         )

@@ -30,6 +30,7 @@ NUMBERS = (
     ("cka.images", "CKA images", "Images of the CKA map", 32),
     ("search.generations", "Generations", "Of the evolution strategy", 1),
     ("search.images", "Search images", "Images that each candidate is judged on", 16),
+    ("correction.images", "Correction images", "Images of the statistics that correct a cut's weights", 64),
     ("evaluation.gallery", "Gallery", "Labelled images that queries are compared with", 100),
     ("evaluation.queries", "Queries", "Images whose class k-NN has to name", 100),
     ("evaluation.points", "Points", "Cuts measured along the slider's path, evenly spaced", 2),
@@ -37,7 +38,24 @@ NUMBERS = (
 )
 CHOICES = (
     ("curvature.criterion", "Curvature", ("fisher", "accumulated"), "Squares of per-image gradients, or of their sum"),
-    ("search.start", "Start of the search", ("identity", "cka"), "Covariance before the first generation"),
+    (
+        "search.start",
+        "Start of the search",
+        ("identity", "cka", "displacement"),
+        "Covariance before the first generation",
+    ),
+    (
+        "correction.form",
+        "Correction",
+        ("elastic", "sequential"),
+        "One set of statistics for every cut, or anew for each cut, block after block",
+    ),
+    (
+        "correction.damping",
+        "Damping",
+        ("mean", "p95", "max"),
+        "Of the covariance, a share of which is added to it",
+    ),
 )
 FLOORS = (
     ("floors.neurons", "Floor: neurons", "Share of its best neurons that every block keeps"),
@@ -87,10 +105,10 @@ def _custom() -> list[str]:
         for i, (name, label, text, step) in enumerate(NUMBERS):
             value = columns[i % 3].number_input(label, value=_value(base, name), step=step, help=text, key=name)
             settings.append(f"{name}={value}")
-        columns = flowing_columns(4, 150, key="custom_choices")
-        for column, (name, label, options, text) in zip(columns[:2], CHOICES, strict=True):
-            settings.append(f"{name}={column.selectbox(label, options, help=text, key=name)}")
-        for column, (name, label, text) in zip(columns[2:], FLOORS, strict=True):
+        columns = flowing_columns(3, 150, key="custom_choices")
+        for i, (name, label, options, text) in enumerate(CHOICES):
+            settings.append(f"{name}={columns[i % 3].selectbox(label, options, help=text, key=name)}")
+        for column, (name, label, text) in zip(columns[1:], FLOORS, strict=True):
             value = column.number_input(label, value=_value(base, name), step=0.05, help=text, key=name)
             settings.append(f"{name}={value}")
     return settings

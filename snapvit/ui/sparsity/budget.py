@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from snapvit.evaluation.budget import Answer, Budget, Choice, PathCosts, meet
+from snapvit.evaluation.budget import Answer, Best, Budget, PathCosts, amount, meet, within
+from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import measured_on_path, measured_rows
 from snapvit.ui.resources import chosen_live_data
-from snapvit.ui.selection import Selection, put_setting
-from snapvit.ui.sparsity.cut_tiles import amount, cut_tiles
+from snapvit.ui.selection import Selection, limit_setting, put_setting, setting_key
+from snapvit.ui.sparsity.cut_tiles import cut_tiles
 from snapvit.ui.sparsity.timing import timing_offer
+from snapvit.ui.sparsity.two_ratios import HEADS
 
 LIMITS = ("max_params", "max_macs", "max_ms")  # keys of the boxes and names in the address
 
@@ -27,18 +29,16 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
         st.info("Set at least one limit above, for example two thirds of the full model's multiply-accumulates.")
         return
     path = PathCosts(*(np.array([getattr(s, name) for s in steps]) for name in ("sparsity", "heads", "params", "macs")))
-    on_path = measured_on_path(results)
-    beside = [m for m in measured_rows(results) if m not in on_path]
     timed = results.latencies if results.timed_here else None
     if budget.latency_ms is not None:
         timing_offer(results)
-    answer = meet(budget, path, on_path, beside, timed)
-    if answer.on_path is None:
-        _cannot(answer, budget)
-    else:
-        _show(results, answer.on_path, selection)
-    if answer.better is not None:
-        _better(results, answer.better)
+    answer = meet(budget, path, measured_on_path(results), measured_rows(results), timed)
+    if answer.best is None and answer.on_path is None:
+        _cannot(results, answer, budget)
+    if answer.best is not None:
+        _best(results, answer.best, budget)
+    if answer.on_path is not None:
+        _on_path(results, answer, selection)
 
 
 def _boxes(params: int, macs: int, unit: float) -> Budget:
@@ -50,28 +50,42 @@ def _boxes(params: int, macs: int, unit: float) -> Budget:
     )
     values: list[float | None] = []
     for column, key, (label, scale) in zip(flowing_columns(3, 270, key="limits"), LIMITS, labels, strict=True):
-        if key not in st.session_state:
-            st.session_state[key] = _positive(st.query_params.get(key))
-        value = column.number_input(label, min_value=0.0, step=None, format="%.4g", key=key, placeholder="no limit")
-        if value is None:
-            st.query_params.pop(key, None)
-        elif st.query_params.get(key) != f"{value:.6g}":
-            st.query_params[key] = f"{value:.6g}"
+        limit_setting(key)
+        value = column.number_input(
+            label, min_value=0.0, step=None, format="%.4g", key=setting_key(key), placeholder="no limit"
+        )
         values.append(None if value is None else value * scale)
     return Budget(*values)
 
 
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < float("inf") else None
+def _best(results: RunResults, best: Best, budget: Budget) -> None:
+    """The best measured cut, how far below the limits it lies, and whether it is told apart from the next one."""
+    mlp, heads = best.choice.mlp, best.choice.heads
+    st.subheader(f"The best measured cut: {mlp:.1%} of neurons, {heads:.1%} of heads removed")
+    st.markdown(within(best, budget))
+    cut_tiles(results, best.choice.params, best.choice.macs, best.choice.quality, key="best_tiles")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Take this cut", icon=":material/check:", key="take_best", type="primary", on_click=_take, args=(mlp, heads)
+        )
+        st.caption("It becomes the cut that all pages show. Picked as the best of many, its number flatters a little.")
 
 
-def _show(results: RunResults, choice: Choice, selection: Selection) -> None:
-    st.subheader(f"Cut to {choice.mlp:.1%} sparsity")
-    st.markdown(f"It is the least cut on the slider's path that meets the budget; {choice.heads:.1%} of heads go too.")
+def _take(mlp: float, heads: float) -> None:
+    """Select a cut; one beside the path is shown where both ratios are set apart."""
+    if path_pair(mlp)[1] == heads and mlp <= PATH_END:
+        put_setting("mode", "path", sparsity=round(mlp, 4))
+    else:
+        put_setting(HEADS, round(100 * heads, 2))
+        put_setting("mode", "ratios", sparsity=round(mlp, 4))
+
+
+def _on_path(results: RunResults, answer: Answer, selection: Selection) -> None:
+    choice = answer.on_path
+    st.subheader(f"The least cut on the path: {choice.mlp:.1%}")
+    st.markdown(
+        f"The slider's path meets the budget from {choice.mlp:.1%} of neurons on; {choice.heads:.1%} of heads go too."
+    )
     cut_tiles(results, choice.params, choice.macs, choice.quality, key="budget_tiles")
     st.caption(
         "Parameters and multiply-accumulates are exact. Between two measured cuts, accuracy, cosine and latency are "
@@ -91,7 +105,7 @@ def _to_slider(sparsity: float) -> None:
     put_setting("mode", "path", sparsity=round(sparsity, 4))
 
 
-def _cannot(answer: Answer, budget: Budget) -> None:
+def _cannot(results: RunResults, answer: Answer, budget: Budget) -> None:
     least = answer.least
     parts = [f"{amount(least.params)} parameters", f"{amount(least.macs)} MACs an image"]
     if answer.least_latency_ms is not None:
@@ -102,15 +116,6 @@ def _cannot(answer: Answer, budget: Budget) -> None:
         f"No cut on the slider's path meets this budget. The least that it has is {', '.join(parts)}.",
         icon=":material/block:",
     )
-
-
-def _better(results: RunResults, choice: Choice) -> None:
-    quality = choice.quality
-    kept = f"a cosine of {quality.cosine:.3f}" if quality.top1 is None else f"{quality.top1:.1%} top-1"
-    st.subheader("A measured cut beside the path does better")
-    st.markdown(
-        f"With {choice.mlp:.1%} of neurons and {choice.heads:.1%} of heads removed it meets the same budget with "
-        f"{kept}. It is the best of the cuts that were measured with both ratios set apart; picked as the best of "
-        "many, its number is a little flattering."
-    )
-    cut_tiles(results, choice.params, choice.macs, quality, key="better_tiles")
+    st.subheader(f"The smallest model: {least.mlp:.1%} of neurons, {least.heads:.1%} of heads removed")
+    cut_tiles(results, least.params, least.macs, least.quality, key="least_tiles")
+    st.button("Take this cut", icon=":material/check:", key="take_least", on_click=_take, args=(least.mlp, least.heads))

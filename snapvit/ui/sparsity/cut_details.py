@@ -23,11 +23,11 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     """What is known of the cut at `sparsity`, measured or not, and all measured cuts as a table."""
     pair = path_pair(sparsity)
     measured = None if results.measurements is None else results.measurements.find(*pair)
-    st.subheader(f"The cut at {sparsity:.1%}")
+    st.subheader(f"The cut at {sparsity:.1%}{', corrected' if results.correct else ''}")
     if measured is not None:
         st.markdown(sentence(results, measured))
     else:
-        task = MeasureTask(results.summary.run, (pair,))
+        task = MeasureTask(results.summary.run, (pair,), results.correct)
         warm_up(task.run)
         offer(
             task,
@@ -51,7 +51,8 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     run = results.summary.run
     table_to_keep("Kept structures by block, as a table", kept, f"{run}-kept-{sparsity:.3f}")
     measured_cuts = cuts_table(results)
-    table_to_keep(f"All {len(measured_cuts)} measured cuts on the path, as a table", measured_cuts, f"{run}-cuts")
+    file = f"{run}-cuts{'-corrected' if results.correct else ''}"
+    table_to_keep(f"All {len(measured_cuts)} measured cuts on the path, as a table", measured_cuts, file)
 
 
 def sentence(results: RunResults, m: Measurement) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.elastic.ranking import cut_at
-from snapvit.evaluation.budget import Quality
+from snapvit.evaluation.budget import Quality, amount
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import no_accuracy
@@ -39,9 +39,3 @@ def _latency(results: RunResults, quality: Quality | None, how: str) -> tuple[st
         return "–", "not timed"
     where = how if results.timed_here else "another computer's"
     return f"{quality.latency_ms:.1f} ms", f"{where}, one thread"
-
-
-def amount(count: float) -> str:
-    """`1.24 M`, `4.61 G`."""
-    size, letter = (1e9, "G") if count >= 1e9 else (1e6, "M")
-    return f"{count / size:.3g} {letter}" if count < 100 * size else f"{count / size:.0f} {letter}"

@@ -19,6 +19,7 @@ from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
+from snapvit.ui.page import onward
 from snapvit.ui.path import latency_of, measured_rows
 from snapvit.ui.selection import Selection, number_setting, put_setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles
@@ -43,13 +44,14 @@ def two_ratios(results: RunResults, selection: Selection) -> None:
     quality = None if found is None else quality_of(found, results.latencies)
     cut_tiles(results, costs.params(cut), costs.macs(cut), quality, key="pair_tiles")
     if found is None:
-        task = MeasureTask(run, ((mlp, heads),))
+        task = MeasureTask(run, ((mlp, heads),), results.correct)
         warm_up(run)
         offer(task, "Nobody measured this cut yet.", "Measure this cut", icon=":material/straighten:", key="measure")
         early_answer(task)
+    onward("pages/export.py", "Export this cut as a smaller model", selection, mode="ratios", heads=f"{100 * heads:g}")
     rows = measured_rows(results)
     _plane(results, rows, (mlp, heads))
-    _grid_offer(run, rows)
+    _grid_offer(results, rows)
 
 
 def _sliders(selection: Selection) -> tuple[float, float]:
@@ -113,12 +115,12 @@ def _point_clicked(pair: Any) -> None:
         put_setting(HEADS, round(100 * float(pair[1]), 2), sparsity=round(float(pair[0]), 4))
 
 
-def _grid_offer(run: str, rows: list[Measurement]) -> None:
+def _grid_offer(results: RunResults, rows: list[Measurement]) -> None:
     for side in (COARSE, FINE):
         missing = len(_missing(rows, side))
         if missing:
             offer(
-                MeasureTask(run, tuple(grid_pairs(side))),
+                MeasureTask(results.summary.run, tuple(grid_pairs(side)), results.correct),
                 f"{missing} of the {side} × {side} cuts of the grid are not measured yet. Corners come first, then the "
                 "gaps are halved; what is measured is kept when you cancel.",
                 f"Measure {side} × {side} cuts",

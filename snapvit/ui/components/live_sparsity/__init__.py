@@ -65,6 +65,8 @@ class LiveSparsity:
     queries: int
     accuracy_missing: str | None = None  # why there is no accuracy; then the curve is the cosine's
     timed_here: bool = True  # whether latencies are this computer's
+    corrected: bool = False  # whether the points are of cuts whose weights are corrected
+    other: tuple[tuple[float, float], ...] = ()  # sparsity and the curve's quantity of the other way, by sparsity
 
     def __post_init__(self) -> None:
         where = [step.sparsity for step in self.steps]
@@ -166,6 +168,8 @@ def _payload(data: LiveSparsity) -> dict[str, Any]:
         "queries": data.queries,
         "accuracyMissing": data.accuracy_missing,
         "timedHere": data.timed_here,
+        "corrected": data.corrected,
+        "other": [[round(sparsity, 6), value] for sparsity, value in data.other],
     }
 
 

@@ -57,6 +57,11 @@ class Charts {
         const back = points.map((point) => `${x(point.sparsity)},${y(point.low)}`).reverse();
         add(svg, "polygon", { class: "interval", points: [...there, ...back].join(" ") });
       }
+      const { other } = data;
+      const legend = this.part("other-legend");
+      legend.hidden = !other.length;
+      legend.querySelector("span").textContent = this.otherName;
+      if (other.length) add(svg, "polyline", { class: "other", points: other.map(([at, value]) => `${x(at)},${y(value)}`).join(" ") });
       add(svg, "polyline", { class: "path", points: points.map((p) => `${x(p.sparsity)},${y(lead.of(p))}`).join(" ") });
       const radius = width / points.length > 14 ? 4 : 3;
       for (const point of points) {

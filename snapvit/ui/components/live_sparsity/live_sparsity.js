@@ -173,6 +173,20 @@ class LiveSparsity extends Charts {
     return { ...Object.fromEntries(between), kind: "interpolated", left, right };
   }
 
+  // The cut's weights the other way: corrected, or as they were cut.
+  get otherName() {
+    return this.data.corrected ? "as cut" : "weights corrected";
+  }
+
+  otherAt(sparsity) {
+    const after = sparsity === null ? -1 : this.data.other.findIndex(([place]) => place > sparsity - 2e-6);
+    if (after < 0) return null;
+    const [place, value] = this.data.other[after];
+    if (after === 0) return place < sparsity + 2e-6 ? value : null;
+    const [from, start] = this.data.other[after - 1];
+    return start + ((value - start) * Math.min(1, (sparsity - from) / (place - from)));
+  }
+
   tell(name, [number, unit]) {
     const node = this.hook(name);
     node.classList.remove("absent");
@@ -202,6 +216,8 @@ class LiveSparsity extends Charts {
     const full = points.length && points[0].sparsity < 1e-6 ? points[0] : null;
     const known = seen.kind !== "unmeasured";
     const word = known ? seen.kind : "not measured yet";
+    const beside = this.otherAt(seen.kind === "unmeasured" ? null : seen.sparsity);
+    this.part("other").textContent = beside === null ? "" : `${this.otherName}: ${this.lead.text(beside)}`;
     for (const name of ["live-top1", "live-cosine", "live-latency"]) {
       this.tell(name, ["–", ""]);
       this.hook(name).classList.toggle("absent", !known);

@@ -1,0 +1,104 @@
+"""Maps of how structures depend on one another, and how well one map's pairs agree with another's."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from snapvit.artifacts import Doubles, Ints, Topology
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
+from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, finish
+
+SHOWN_PAIRS = 1_500  # dots of a scatter; the numbers beside it are of all pairs
+LINE = 58  # characters of a verdict that a narrow figure has room for
+# Pixels: of the title, of a line of the verdict, of the colour bar; and of the map where it is wide.
+TITLE, VERDICT_LINE, COLOUR_BAR, MAP = 36, 18, 74, 380
+KINDS = (("two heads", BLUE, "circle"), ("MLP and head", ORANGE, "diamond"), ("two MLPs", GREEN, "square"))
+
+
+@dataclass(frozen=True)
+class PairCloud:
+    """Pairs of structures by two maps."""
+
+    first: Ints  # (P,)
+    second: Ints  # (P,)
+    x: Doubles  # (P,)
+    y: Doubles  # (P,)
+
+
+def interaction_map(
+    values: np.ndarray, order: StructureOrder, label: str, title: str, bound: float, signed: bool, verdict: str
+) -> go.Figure:
+    """Map (S, S) of one way to say how structures depend on one another; what is not known stays empty.
+
+    bound: where the colours end, at -bound and bound, or at 0 and bound where values have no sign.
+    """
+    look = {"colorscale": DIVERGING, "zmin": -bound} if signed else {"colorscale": SEQUENTIAL, "zmin": 0}
+    trace = matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar_above(label), **look)
+    figure = go.Figure(trace)
+    structure_axes(figure, order)
+    return with_verdict(finish(figure, title).update_layout(margin=MAP_MARGIN), verdict, MAP)
+
+
+def with_verdict(figure: go.Figure, verdict: str, plot: int) -> go.Figure:
+    """Under the figure's title a sentence, and below both the map as near as it goes, `plot` pixels being the height
+    of all that is drawn between the margins.
+
+    Of plotly's buttons some are left out, so that a narrow figure has room for its title beside them.
+    """
+    lines = textwrap.wrap(verdict, LINE)
+    above = TITLE + VERDICT_LINE * len(lines) + COLOUR_BAR
+    height = above + plot + figure.layout.margin.b
+    figure.update_layout(height=height, margin_t=above, modebar_remove=["zoomin", "zoomout", "autoscale"])
+    # Streamlit moves a title up by 25 pixels.
+    figure.layout.title.update(y=1 - (TITLE + 25) / height, yref="container", yanchor="bottom")
+    figure.add_annotation(
+        text="<br>".join(lines),
+        showarrow=False,
+        align="left",
+        font={"size": 13},
+        **{"x": 0, "xref": "paper", "xanchor": "left", "xshift": -figure.layout.margin.l},
+        **{"y": 1, "yref": "paper", "yanchor": "bottom", "yshift": COLOUR_BAR},
+    )
+    return figure.update_layout(yaxis_constraintoward="top")
+
+
+def agreement_scatter(
+    cloud: PairCloud, topology: Topology, names: tuple[str, str], by_rank: bool, title: str
+) -> go.Figure:
+    """Pairs by the one map (across) and the other (up), as shares of all pairs below or as values.
+
+    names: of the two maps. Dots carry their pair as customdata; of many pairs a part is drawn.
+    """
+    count = len(cloud.first)
+    shown = np.sort(np.random.default_rng(0).permutation(count)[:SHOWN_PAIRS])
+    kind = (cloud.first[shown] < topology.blocks).astype(int) + (cloud.second[shown] < topology.blocks)
+    unit = " (%)" if by_rank else ""
+    figure = go.Figure()
+    for number, (words, colour, symbol) in enumerate(KINDS):
+        some = shown[kind == number]
+        figure.add_trace(
+            go.Scatter(
+                x=cloud.x[some].astype(np.float32),
+                y=cloud.y[some].astype(np.float32),
+                mode="markers",
+                marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.55},
+                unselected={"marker": {"opacity": 0.55}},
+                name=words,
+                customdata=np.column_stack([cloud.first[some], cloud.second[some]]).tolist(),
+                text=[
+                    f"{topology.structure_name(i)}<br>with {topology.structure_name(j)}"
+                    for i, j in zip(cloud.first[some].tolist(), cloud.second[some].tolist(), strict=True)
+                ],
+                hovertemplate=f"<b>%{{text}}</b><br>{names[0]} %{{x:.4~g}}{unit}<br>{names[1]} %{{y:.4~g}}{unit}"
+                "<extra></extra>",
+            )
+        )
+    ends = {"range": [-2, 102]} if by_rank else {}
+    below = ", pairs below (%)" if by_rank else ""
+    figure.update_xaxes(title=names[0] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
+    figure.update_yaxes(title=names[1] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
+    return finish(figure, title, height=430).update_layout(dragmode="pan", hovermode="closest")

@@ -1,0 +1,121 @@
+"""Gauss-Newton: how the embedding moves as masks on structures leave 1, by backward passes alone (design section 2).
+
+A mask multiplies what a neuron or a head hands to the layer behind it, whose bias stays. With J_i the derivative of e
+(an image's embedding, projected and normalised) by mask i at 1, the mean over images of J_i' J_j is how removals
+interact to second order, and its diagonal what a removal costs. A probe v, normal, gives v'J_i of all masks at once in
+one backward pass, and E_v (v'J_i)(v'J_j) = J_i' J_j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snapvit.artifacts import GaussNewton
+from snapvit.method.interactions import Batches, Directions, Done
+from snapvit.models.anatomy import Anatomy
+from snapvit.models.embedding import embed
+
+# Layer number, its input (B, T, C) and the gradient of that.
+Collect = Callable[[int, Tensor, Tensor], None]
+
+
+def estimate_gauss_newton(
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Batches,
+    directions: Directions,
+    probes: int,
+    seed: int,
+    done: Done = lambda _: None,
+) -> GaussNewton:
+    """Scores of every neuron and head, and the interactions of all structures, from so many probes an image.
+
+    directions: of the same images. `done` hears of the images of each probe. An image's probes depend on `seed` and its
+    place alone, not on the batches. The model must be frozen and in evaluation mode.
+    """
+    totals, rng = _Totals(anatomy, directions.full.device), np.random.default_rng(seed)
+    images = 0
+    for batch in batches():
+        v = rng.standard_normal((len(batch), probes, directions.full.shape[1]))
+        v = torch.as_tensor(v, dtype=directions.full.dtype, device=directions.full.device)
+        with torch.enable_grad(), _mask_taps(anatomy, totals.collect) as first:
+            e = F.normalize(directions.projection(embed(model, batch)), dim=1)
+            for probe in range(probes):
+                totals.begin(len(batch))
+                torch.autograd.grad((e * v[:, probe]).sum(), first, retain_graph=probe + 1 < probes)
+                totals.end()
+                done(len(batch))
+        images += len(batch)
+        del e
+    return totals.result(images, probes)
+
+
+class _Totals:
+    """Sums over images and probes."""
+
+    def __init__(self, anatomy: Anatomy, device: torch.device) -> None:
+        topology = anatomy.topology
+        self._topology, self._device = topology, device
+        self._mlp = torch.zeros(topology.blocks, topology.hidden, dtype=torch.float64, device=device)
+        self._products = torch.zeros(topology.structures, topology.structures, dtype=torch.float64, device=device)
+        self._slopes = torch.empty(0)
+
+    def begin(self, images: int) -> None:
+        self._slopes = torch.zeros(images, self._topology.structures, dtype=torch.float64, device=self._device)
+
+    def collect(self, layer: int, x: Tensor, grad: Tensor) -> None:
+        """v'J of the masks on x (B, T, C), which is summed over tokens."""
+        slopes = (grad * x).sum(dim=1)  # (B, C)
+        block, of_heads = divmod(layer, 2)
+        topology = self._topology
+        if of_heads:
+            start = topology.blocks + block * topology.heads
+            by_head = slopes.unflatten(1, (topology.heads, topology.head_width)).sum(dim=2)
+            self._slopes[:, start : start + topology.heads] = by_head
+        else:
+            self._slopes[:, block] = slopes.sum(dim=1)
+            self._mlp[block] += slopes.square().sum(dim=0)
+
+    def end(self) -> None:
+        self._products += self._slopes.mT @ self._slopes
+
+    def result(self, images: int, probes: int) -> GaussNewton:
+        if not images:
+            raise ValueError("no images to take derivatives of")
+        count, topology = images * probes, self._topology
+        products = (self._products / count).cpu().numpy()
+        head = np.diag(products)[topology.blocks :].reshape(topology.blocks, topology.heads)
+        return GaussNewton((self._mlp / count).cpu().numpy(), head.copy(), products, images, probes)
+
+
+@contextmanager
+def _mask_taps(anatomy: Anatomy, collect: Collect) -> Iterator[list[Tensor]]:
+    """Within, `collect` sees the inputs of each fc2 (layer 2*b of block b) and proj (2*b + 1), and their gradients.
+
+    Yields a list that holds, after a forward pass, the first of these inputs: gradients need to flow no further down.
+    """
+    first: list[Tensor] = []
+
+    def tap(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+            x = inputs[0]
+            if not x.requires_grad:
+                x = x.detach().requires_grad_()
+                first.append(x)
+            seen = x.detach()
+            x.register_hook(lambda grad: collect(layer, seen, grad))
+            return (x,)
+
+        return hook
+
+    with ExitStack() as stack:
+        for b, block in enumerate(anatomy.blocks):
+            for layer, part in ((2 * b, block.fc2), (2 * b + 1, block.proj)):
+                stack.callback(part.register_forward_pre_hook(tap(layer)).remove)
+        yield first

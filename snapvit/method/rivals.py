@@ -1,0 +1,175 @@
+"""Rankings to hold SnapViT's against: one score for every neuron and head, higher is kept longer.
+
+Neurons are ranked among neurons and heads among heads, so the two tables of a method need no common unit. Where a
+method scores weights, they are those that the local curvature looks at: a neuron's row of fc1 (of the gate projection
+where there is one), a head's rows of the value projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snapvit.artifacts import Criterion, Scores, Topology
+from snapvit.method.curvature import estimate_curvature, mean_gradients
+from snapvit.method.gauss_newton import estimate_gauss_newton
+from snapvit.method.interactions import Batches, Directions
+from snapvit.models.anatomy import Anatomy
+from snapvit.models.embedding import embed
+
+ALPHA = 0.001  # weight of the magnitude in SNIP-magnitude, as the paper's code has it
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a ranking may be made from."""
+
+    model: nn.Module  # frozen, in evaluation mode
+    anatomy: Anatomy
+    images: Batches  # (B, 3, h, w)
+    views: Batches  # (V, n, 3, h, w), global ones first
+    global_views: int
+    views_at_once: int | None  # see `estimate_curvature`
+    components: int  # of the embeddings' projection
+    probes: int  # of Gauss-Newton
+    seed: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to rank."""
+
+    label: str  # for people
+    source: str
+    scores: Callable[[Ground], Scores]
+
+
+def random_scores(topology: Topology, seed: int) -> Scores:
+    """Independent uniform numbers."""
+    rng = np.random.default_rng(seed)
+    return Scores(rng.random((topology.blocks, topology.hidden)), rng.random((topology.blocks, topology.heads)))
+
+
+def magnitude_scores(anatomy: Anatomy) -> Scores:
+    """Mean squared weight."""
+    return _by_unit(anatomy, [weight.double().square() for weight in _weights(anatomy)])
+
+
+def lamp_scores(anatomy: Anatomy) -> Scores:
+    """Layer-adaptive magnitude (Lee et al., 2021), each weight against those of its matrix that are not smaller, as the
+    paper uses it: the mean over a unit's weights of |w| / sqrt(sum of squares of w and of all larger ones)."""
+    return _by_unit(anatomy, [_lamp(weight.double()) for weight in _weights(anatomy)])
+
+
+def _lamp(weight: Tensor) -> Tensor:
+    squares, order = weight.square().flatten().sort(descending=True)
+    squares = squares / squares.cumsum(0).clamp_min(torch.finfo(squares.dtype).tiny)
+    return torch.empty_like(squares).scatter_(0, order, squares).sqrt().view_as(weight)
+
+
+def snip_scores(ground: Ground) -> Scores:
+    """SNIP-magnitude (openreview.net/forum?id=shw9MeqlMF) of the loss of the views, as the paper's code has it:
+    s = |w g| + 0.001 w^2 of each weight w and its mean gradient g; a neuron's mean s, a head's mean s^2."""
+    gradients = mean_gradients(ground.model, ground.anatomy, ground.views(), ground.global_views, ground.views_at_once)
+    saliency = [
+        (weight * gradient).abs().double() + ALPHA * weight.double().square()
+        for weight, gradient in zip(_weights(ground.anatomy), gradients, strict=True)
+    ]
+    saliency[1::2] = [s.square() for s in saliency[1::2]]
+    return _by_unit(ground.anatomy, saliency)
+
+
+def variance_scores(model: nn.Module, anatomy: Anatomy, images: Batches) -> Scores:
+    """Variance of what a unit hands on, over all tokens of all images (Berisha et al., 2025): of a neuron after its
+    activation, of a head the mean over its channels before the output projection."""
+    topology = anatomy.topology
+    spreads = [_Spread() for _ in range(2 * topology.blocks)]
+    with ExitStack() as stack, torch.inference_mode():
+        for spread, layer in zip(spreads, _readers(anatomy), strict=True):
+            stack.callback(layer.register_forward_pre_hook(spread).remove)
+        for batch in images():
+            embed(model, batch)  # not each core for itself: all add to the same sums
+    return _by_unit(anatomy, [spread.variance[:, None] for spread in spreads])
+
+
+def curvature_scores(ground: Ground, criterion: Criterion) -> Scores:
+    """The local curvature alone: every factor 1."""
+    found = estimate_curvature(
+        ground.model, ground.anatomy, ground.views(), ground.global_views, criterion, ground.views_at_once
+    )
+    return Scores(found.mlp.astype(np.float64), found.head.astype(np.float64))
+
+
+def gauss_newton_scores(ground: Ground) -> Scores:
+    """Mean squared slope of the embedding by the unit's mask."""
+    directions = Directions(ground.model, ground.images, ground.components)
+    found = estimate_gauss_newton(ground.model, ground.anatomy, ground.images, directions, ground.probes, ground.seed)
+    return Scores(found.mlp, found.head)
+
+
+METHODS: dict[str, Method] = {
+    "random": Method("Random", "", lambda g: random_scores(g.anatomy.topology, g.seed)),
+    "magnitude": Method("Magnitude", "", lambda g: magnitude_scores(g.anatomy)),
+    "lamp": Method("LAMP", "Lee et al., 2021, arXiv 2010.07611", lambda g: lamp_scores(g.anatomy)),
+    "snip": Method("SNIP-magnitude", "openreview.net/forum?id=shw9MeqlMF", snip_scores),
+    "variance": Method(
+        "Activation variance",
+        "Berisha et al., 2025, arXiv 2507.12988",
+        lambda g: variance_scores(g.model, g.anatomy, g.images),
+    ),
+    "fisher": Method("Fisher curvature", "arXiv 2510.17700", lambda g: curvature_scores(g, "fisher")),
+    "accumulated": Method("Accumulated curvature", "arXiv 2510.17700", lambda g: curvature_scores(g, "accumulated")),
+    "gauss-newton": Method("Gauss-Newton", "", gauss_newton_scores),
+}
+
+
+class _Spread:
+    """A hook before a layer: mean and squared deviations of its input's channels, added up batch by batch.
+
+    By the update of Chan, Golub and LeVeque (1979), which cancels nothing where a mean is far from 0.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = self._squares = torch.zeros(())
+
+    def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        rows = inputs[0].flatten(0, -2).double()
+        mean, count = rows.mean(dim=0), len(rows)
+        total = self._count + count
+        step = mean - self._mean
+        between = step.square() * (self._count * count / total)
+        self._squares = self._squares + (rows - mean).square().sum(dim=0) + between
+        self._mean = self._mean + step * (count / total)
+        self._count = total
+
+    @property
+    def variance(self) -> Tensor:
+        """(C,) over all that came by."""
+        return self._squares / self._count
+
+
+def _weights(anatomy: Anatomy) -> Iterator[Tensor]:
+    """(F, D) of fc1 or the gate projection, (H*d, D) of the value projection, block by block."""
+    for block in anatomy.blocks:
+        for part in (block.mlp_in, block.value):
+            yield part.layer.weight.data[part.rows]
+
+
+def _readers(anatomy: Anatomy) -> Iterator[nn.Module]:
+    """The layers that read a block's neurons and heads, in the same order."""
+    for block in anatomy.blocks:
+        yield from (block.fc2, block.proj)
+
+
+def _by_unit(anatomy: Anatomy, parts: list[Tensor]) -> Scores:
+    """Means over each neuron's and each head's numbers, from (F, n) and (H*d, n), block by block."""
+    topology = anatomy.topology
+    mlp = torch.stack([part.mean(dim=1) for part in parts[0::2]])
+    head = torch.stack([part.unflatten(0, (topology.heads, -1)).mean(dim=(1, 2)) for part in parts[1::2]])
+    return Scores(mlp.double().cpu().numpy(), head.double().cpu().numpy())

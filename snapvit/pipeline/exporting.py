@@ -1,0 +1,111 @@
+"""Exporting from a stored run: one cut of its ranking, or the whole model with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from snapvit.data.pixels import pixel_table
+from snapvit.elastic.correction import ElasticCorrection
+from snapvit.elastic.ranking import cut_at
+from snapvit.errors import InputError
+from snapvit.export.card import Measured
+from snapvit.export.drafts import Draft, Origin, draft_cut, draft_elastic
+from snapvit.export.hand_over import Exported, check_formats, hand_over
+from snapvit.export.target import check_target
+from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.running import check_unchanged, correction_of, open_workspace
+from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.pipeline.workspace import Workspace
+from snapvit.store.store import Store
+
+HELD_OUT = 32  # queries, which nothing is calibrated on, that a proof compares
+
+
+def export_run(
+    store: Store,
+    run: str,
+    ratios: tuple[float, float] | None,
+    target: Path,
+    formats: Sequence[str],
+    reporter: Reporter,
+    workspace: Workspace | None = None,
+    seconds: float = 2.0,
+    correct: bool = False,
+) -> Exported:
+    """Write the cut at `ratios` (mlp, heads), or with None the elastic model, into the folder `target`, proven.
+
+    correct: with the weights corrected.
+
+    `workspace` saves loading the model where it is open already; seconds: for the proof's latencies. Raises InputError
+    for an unknown run or one without a ranking, and all that `hand_over` raises.
+    """
+    check_formats(formats)
+    check_target(target)  # before anything large is loaded
+    stored = StoredRun.open(store, run)
+    ranking = stored.need(RANKING)
+    cut = None if ratios is None else cut_at(ranking, *ratios)
+    workspace = workspace or open_workspace(store, run)
+    check_unchanged(store, run, workspace)
+    origin, images = origin_of(workspace, correct), held_out(workspace)
+    correction = correction_of(workspace, store, ranking, reporter) if correct else None
+    if correct and cut is None and not isinstance(correction, ElasticCorrection):
+        raise InputError(
+            "The sequential form corrects every cut from statistics of its own, so an elastic export cannot hold it; "
+            "export one cut, or a run with correction.form=elastic."
+        )
+    with workspace.elastic(ranking, correction) as elastic:
+        draft: Draft
+        if cut is None:
+            draft = draft_elastic(elastic, ranking, origin, images)
+        else:
+            found = stored.measurement(cut.mlp, cut.heads, correct)
+            measured = None if found is None else Measured(found, stored.measurement(0, 0, correct))
+            draft = draft_cut(elastic, cut, origin, images, measured)
+    return hand_over(draft, target, formats, seconds, reporter.check, partial(reporter.event, "step"))
+
+
+def origin_of(workspace: Workspace, correct: bool = False) -> Origin:
+    """Of the workspace's model, whole; folders of this computer are named by their last part alone."""
+    request, config = workspace.request, workspace.request.config.correction
+    provenance: dict[str, Any] = {"run": request.run, "preset": request.kind, "images": request.data.split("/")[-1]}
+    if correct:
+        provenance["correction"] = asdict(config)
+    return Origin.of(workspace.loaded, provenance)
+
+
+def held_out(workspace: Workspace) -> Tensor:
+    """(N, 3, h, w) normalised: the run's first queries."""
+    table = pixel_table(workspace.source, workspace.ids["queries"][:HELD_OUT], workspace.loaded.preprocess)
+    return workspace.normalised(next(table.batches(HELD_OUT))).cpu()
+
+
+def exported_dict(exported: Exported) -> dict[str, Any]:
+    """For `--json`."""
+    return {
+        "folder": str(exported.folder),
+        "files": dict(exported.files),
+        "proofs": [proof.plain() for proof in exported.proofs],
+    }
+
+
+def exported_sentence(exported: Exported) -> str:
+    """For people."""
+    proof, files = exported.proofs[0], ", ".join(exported.files)
+    took = ""
+    if proof.latency is not None:
+        took = f", one image in {proof.latency.ms:.2f} ms ({proof.latency.ratio:.0%} of the whole model's)"
+    of = f"{proof.params / 1e6:.2f} M parameters{took}"
+    if exported.diff is None:
+        of = "any sparsity at load time"
+    worst = max(p.error for p in exported.proofs)
+    return (
+        f"{exported.folder} holds the model ({files}): {of}. A fresh process loaded it; its outputs lie at most "
+        f"{worst:.1e} of their largest number off the elastic model's."
+    )

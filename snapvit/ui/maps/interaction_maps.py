@@ -1,0 +1,270 @@
+"""The Correlation page's maps that are no search's, their agreement with others pair by pair, and how to get them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from snapvit import figures
+from snapvit.figures import PairCloud, StructureOrder
+from snapvit.jobs.tasks import StageTask
+from snapvit.method.agreement import known_pairs, spearman
+from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
+from snapvit.pipeline.effort import PROBE_COST, pass_share, removal_passes, sample_passes
+from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.evaluation import EVALUATION
+from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
+from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
+from snapvit.ui.figure import kept_figure, show_figure
+from snapvit.ui.maps.correlation_maps import pair_table
+from snapvit.ui.maps.interaction_choice import Compared, measured_of, the_map, verdict
+from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair
+from snapvit.ui.maps.structure_maps import robust_range
+from snapvit.ui.offer import offer
+from snapvit.ui.run_key import RunKey, run_key
+from snapvit.ui.selection import Selection, setting
+
+TITLES = {
+    "displacement": "Removals that act alike",
+    "gauss-newton": "Slopes that point alike",
+    "measured": "What two cost together",
+    "cka": "How alike two are",
+}
+READINGS = {
+    "displacement": "One forward pass a structure: how the images' embeddings move when it is taken out. Orange: two "
+    "structures move them the same way, so taking out both costs more than the sum; blue: opposite ways.",
+    "gauss-newton": "Backward passes alone: how the embeddings would begin to move as masks on structures leave 1. "
+    "Orange: the same way, blue: opposite ways.",
+    "measured": "Taking out both structures of a pair, less what each costs alone, in mean 1 − cosine to the full "
+    "model. Orange: together they cost more than the sum, so one stands in for the other; blue: less.",
+    "cka": "CKA between any two structures: whether they tell the same images apart. It is no estimate of what a cut "
+    "costs, and stands here for comparison.",
+}
+AXES = {"ranks": "By rank", "values": "By value"}
+PATIENCE = 600.0  # seconds; all pairs are suggested where they take no longer, else a sample
+SUGGESTED_PAIRS = 1_000
+
+
+def interaction_map(results: RunResults, selection: Selection, compared: Compared, order: StructureOrder) -> None:
+    """The map shown, with the verdict on it; or the offer to compute it."""
+    name, values = compared.name, the_map(results, compared, compared.name)
+    if values is None:
+        offer_map(results, name)
+        return
+    run, key, indices = results.summary.run, run_key(results), tuple(order.indices.tolist())
+    bound, judged, label = robust_range(values), verdict(results, compared), compared.label(name)
+    stack = f"{run}-{name}-{compared.scale}"
+    matrix_stack(stack, _packed(key, stack, values))
+    show_figure(
+        kept_figure(
+            *("interactions", key, compared, indices, order.by_depth, judged),
+            make=lambda: figures.interaction_map(
+                values, order, label, TITLES[name], bound, name != "cka", judged
+            ).update_traces(z=None, selector={"type": "heatmap"}),
+        ),
+        key=f"map_{name}",
+        reading=f"{READINGS[name]} Colours end at {bound:.2g}, which 99 % of the pairs stay within. Click a cell to "
+        "select its pair.",
+        alt=f"{TITLES[name]}: map of {len(indices)} structures with each other. {judged}",
+        table=lambda: matrix_frame(values, order),
+        file=f"{run}-{name}",
+        marks=figures.pair_marks(order, chosen_pair(results, selection)),
+        numbers=Numbers(stack, indices, None),
+        on_cell=lambda row, column: select_pair(int(order.indices[row]), int(order.indices[column]), results),
+    )
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _packed(key: RunKey, name: str, _values: np.ndarray) -> Packed:
+    return Packed.of(_values[None].astype(np.float32))
+
+
+def map_pairs(results: RunResults, compared: Compared, order: StructureOrder) -> None:
+    """The strongest pairs of a map that is no search's."""
+    values = the_map(results, compared, compared.name)
+    if values is not None:
+        label = "CKA" if compared.name == "cka" else MAPS[compared.name]
+        pair_table(results, order, values, label, "Strongest pairs")
+
+
+def evidence(results: RunResults, compared: Compared, generation: int) -> None:
+    """Every pair by both maps, and how well the estimate is found again; or the offer of the map that is missing."""
+    first, second = (the_map(results, compared, n, generation) for n in (compared.name, compared.against))
+    if second is None:
+        offer_map(results, compared.against)
+    if first is None or second is None:
+        return
+    setting("axes_g", tuple(AXES), "ranks")
+    by_rank = st.session_state["axes_g"] == "ranks"
+    pairs = known_pairs(first, second)
+    # across: what was measured, where that is one of the two
+    names = sorted((compared.name, compared.against), key=lambda name: name != "measured")
+    values = [the_map(results, compared, name, generation)[pairs] for name in names]
+    rho = spearman(*values)
+    at = f" at generation {generation}" if "search" in names else ""
+    cloud = PairCloud(*pairs, *(_shares(v) if by_rank else v for v in values))
+    labels = tuple(MAPS[name] for name in names)
+    said = "undefined" if np.isnan(rho) else f"{rho:.2f}".replace("-", "−")
+    topology = results.facts.topology
+    show_figure(
+        kept_figure(
+            *("agreement", run_key(results), compared, generation if at else None, by_rank),
+            make=lambda: figures.agreement_scatter(cloud, topology, labels, by_rank, f"Pair by pair{at}: {said}"),
+        ),
+        key="agreement",
+        reading=f"Each dot is a pair of structures ({min(len(pairs[0]), 1500):,} of {len(pairs[0]):,}). "
+        + ("Its place is the share of pairs that lie below it. " if by_rank else "")
+        + f"A rising line would mean that both order the pairs alike. The number is Spearman's rank correlation over "
+        f"all {len(pairs[0]):,}. Click a dot to select its pair.",
+        alt=f"Scatter of pairs of structures by {labels[0]} and {labels[1]}, rank correlation {said}",
+        table=lambda: _frame(results, pairs, labels, values),
+        file=f"{results.summary.run}-agreement",
+        on_point=lambda data: select_pair(int(data[0]), int(data[1]), results),
+    )
+    st.segmented_control(
+        "Axes", list(AXES), format_func=AXES.get, key="axes_g", required=True, label_visibility="collapsed"
+    )
+    _repeatability(results, compared.against if compared.name == "measured" else compared.name)
+    if "measured" in names:
+        _more_pairs(results)
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    return 100 * (rankdata(values) - 0.5) / len(values)
+
+
+def _frame(
+    results: RunResults, pairs: tuple[np.ndarray, np.ndarray], labels: tuple[str, ...], values: list[np.ndarray]
+) -> pd.DataFrame:
+    name = results.facts.topology.structure_name
+    members = {"Structure": [name(int(i)) for i in pairs[0]], "With": [name(int(j)) for j in pairs[1]]}
+    return pd.DataFrame(members | dict(zip(labels, values, strict=True)))
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _found_again(key: RunKey, others: tuple[str, ...], name: str, _results: RunResults) -> list[Repeat]:
+    return list(repeats(_results.stored, name))
+
+
+def _repeatability(results: RunResults, name: str) -> None:
+    """How well runs of other seeds or images find the same estimate."""
+    if name == "measured":
+        return
+    store = results.stored.store
+    others = tuple(entry.sha256 for manifest in store.manifests() for entry in manifest.entries.values())
+    found = [repeat for repeat in _found_again(run_key(results), others, name, results) if np.isfinite(repeat.rho)]
+    if not found:
+        st.caption(
+            f"Repeatability: no other run of this model holds {MAPS[name]} of its own. A run with another seed of the "
+            "search would show how much of the estimate comes back."
+        )
+        return
+    rhos = sorted(repeat.rho for repeat in found)
+    spread = f"{rhos[0]:.2f}" if len(rhos) == 1 else f"{rhos[0]:.2f} to {rhos[-1]:.2f}"
+    seeds = ", ".join(str(repeat.seed) for repeat in found if repeat.seed is not None)
+    st.caption(
+        f"Repeatability: rank correlation of {MAPS[name]} with that of {len(found)} other run(s) of this model "
+        f"(seeds {seeds}): **{spread.replace('-', '−')}**. 1 would be the same order of pairs again, 0 "
+        "another one each time."
+    )
+
+
+def _more_pairs(results: RunResults) -> None:
+    measured, size = measured_of(run_key(results), results), results.facts.topology.structures
+    known, every = int(np.isfinite(measured.interactions).sum()) // 2, size * (size - 1) // 2
+    if known < every:
+        with st.expander(f"{known:,} of {every:,} pairs are measured"):
+            offer_map(results, "measured")
+
+
+def offer_map(results: RunResults, name: str) -> None:
+    """Offer to compute one of the maps, saying what that takes."""
+    run, topology, config = results.summary.run, results.facts.topology, results.request.config.interactions
+    if name == "measured":
+        _offer_measured(results)
+    elif name == "displacement":
+        passes = config.images * (1 + removal_passes(topology))
+        offer(
+            StageTask(run, (Want(DISPLACEMENT),)),
+            f"**Displacement** takes every one of the {topology.structures} structures out once and looks where the "
+            f"embeddings of {config.images:,} images go{_takes(results, passes)}.",
+            "Compute displacement",
+            icon=":material/open_with:",
+            key="offer_displacement",
+        )
+    elif name == "gauss-newton":
+        passes = config.images * (1 + PROBE_COST * config.probes)
+        offer(
+            StageTask(run, (Want(GAUSS_NEWTON),)),
+            f"**Gauss-Newton** needs {config.probes} backward passes over {config.images:,} images"
+            f"{_takes(results, passes)}.",
+            "Compute Gauss-Newton",
+            icon=":material/south_east:",
+            key="offer_gauss_newton",
+        )
+    else:
+        st.markdown("This run has no CKA map yet. It comes with the run; go on with it on the Run page.")
+
+
+def _offer_measured(results: RunResults) -> None:
+    run, topology = results.summary.run, results.facts.topology
+    every, images = topology.structures * (topology.structures - 1) // 2, results.request.config.interactions.images
+    pace = _pace(results)
+    quick = pace is None or pace * images * sample_passes(topology, every) <= PATIENCE
+    st.markdown(
+        "**Measured**: take out both structures of a pair, and each alone, and see what that costs. It is the truth "
+        "that estimates are held against."
+    )
+    with st.container(horizontal=True, gap="small"):
+        pairs = st.number_input(
+            "Pairs",
+            min(50, every),
+            every,
+            every if quick else min(every, SUGGESTED_PAIRS),
+            key="measure_pairs",
+            width=130,
+            help=f"All {every:,}, or a sample",
+        )
+        images = st.number_input("Images", 2, None, images, key="measure_images", width=130)
+    (*_, want) = wants_of(results.stored, int(pairs), int(images))
+    passes = want.args[0] * sample_passes(topology, want.args[1])
+    offer(
+        StageTask(run, (want,)),
+        f"{want.args[1]:,} pairs on {want.args[0]:,} images{_takes(results, passes)}. What is measured is kept when "
+        "you cancel.",
+        "Measure pairs",
+        icon=":material/straighten:",
+        key="offer_measured",
+    )
+
+
+def _takes(results: RunResults, passes: float) -> str:
+    """`, about 3 minutes on ...`; nothing where there is no pace to go by."""
+    pace = _pace(results)
+    if pace is None:
+        return ""
+    seconds = pace * passes
+    words = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+    if seconds > 7200:
+        words = f"{seconds / 3600:.0f} hours"
+    return f", about {words} on a computer like that which measured this run's accuracy"
+
+
+def _pace(results: RunResults) -> float | None:
+    """Seconds of an image's pass, as the run's evaluation had it."""
+    table = results.measurements
+    if table is None or not len(table):
+        return None
+    images = results.stored.request.config.evaluation
+    each = images.queries + (images.gallery if results.facts.accuracy_missing is None else 0)
+    passes = each * sum(pass_share(float(m), float(h)) for m, h in zip(table.mlp, table.heads, strict=True))
+    return results.stored.seconds(EVALUATION) / passes
+
+
+def measuring(results: RunResults) -> bool:
+    """Whether the run holds pairs that were measured."""
+    return any(MEASURED.asked_for(entry) is not None for entry in results.stored.manifest.entries)
