@@ -90,6 +90,7 @@ def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
 
     Raises InputError for an unknown name, or an architecture that the explorer cannot cut.
     """
+    spec = settled(spec)
     if spec.name == BUNDLED:
         model, *_ = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
     else:
