@@ -6,7 +6,7 @@ PORT ?= 8501
 # Waiting OpenMP threads that spin would starve the tests' browser and server (see snapvit/environment.py).
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: app test lint format bench screenshots bundled-run clean
+.PHONY: app test lint format bench reliability screenshots bundled-run clean
 
 app: $(VENV)/.app
 	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
@@ -26,6 +26,10 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# Tries to break the explorer for about two hours; CAMPAIGN=hostile, say, picks one.
+reliability: $(VENV)/.dev
+	$(BIN)/python -m reliability $(CAMPAIGN)
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python -m scripts.screenshots

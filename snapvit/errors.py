@@ -1,5 +1,7 @@
 """The two ways in which work ends early: somebody asked for something impossible, or cancelled."""
 
+import re
+
 
 class InputError(ValueError):
     """Something given from outside cannot be used. The message is one sentence a user can act on."""
@@ -7,3 +9,8 @@ class InputError(ValueError):
 
 class Cancelled(Exception):
     """The person who started the work asked for it to stop. Everything finished so far is kept."""
+
+
+def harmless(text: object, most: int = 100) -> str:
+    """Text out of a stranger's file as it may stand in a message: on one line, short, and no markup on a page."""
+    return re.sub(r"[^\w .,:;'\"()=+/*@%-]", "?", " ".join(str(text)[: 4 * most].split()))[:most]

@@ -6,6 +6,7 @@ import pickletools
 from typing import BinaryIO
 
 MOST_ITEMS = 100_000  # of one tuple, those of tuples in it counted as often as they are reached
+MOST_INSTRUCTIONS = 2_000_000  # of one pickle; checkpoints of the largest models take 100,000
 MOST_LEVELS = 50  # of tuples in tuples; what torch.save writes has three
 
 _Size = tuple[int, int]  # items, levels
@@ -30,7 +31,9 @@ def check_pickles(file: BinaryIO, count: int = 1) -> None:
 def _check(file: BinaryIO) -> None:
     stack: list[_Size | None] = []  # None is a mark
     memo: dict[int, _Size] = {}
-    for opcode, argument, _ in pickletools.genops(file):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if number > MOST_INSTRUCTIONS:
+            raise UnboundedPickle(f"description has more than {MOST_INSTRUCTIONS:,} instructions")
         name = opcode.name
         if name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
             memo[len(memo) if name == "MEMOIZE" else int(argument)] = stack[-1] or _PLAIN

@@ -262,6 +262,13 @@ def test_a_file_without_tensors_is_refused(tmp_path):
         refused(ModelSpec("test_vit", str(path)), "mine.pth", "no named tensors")
 
 
+def test_names_of_a_stranger_are_no_markup_and_no_second_line(tmp_path, vit):
+    for name in ("a\nb", "![x](http://example.invalid/x.png)", "<b>", "n" * 1_000):
+        message = refused(written(tmp_path / "mine.pth", weights_of(vit) | {name: torch.zeros(2)}), "1 unexpected")
+        assert not set("<>![]\n") & set(message)
+        assert len(message) < 400
+
+
 def test_many_misfits_are_counted_and_the_first_named(tmp_path, vit):
     weights = weights_of(vit)
     gone = sorted(name for name in weights if ".norm1." in name)

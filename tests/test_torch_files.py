@@ -258,6 +258,8 @@ def test_what_would_fill_memory_or_crash_is_refused_before_it_is_loaded(monkeypa
         for bounds in (BOUNDS, None):
             with pytest.raises(InputError, match="tuples hold each other without end"):
                 read(archive(endless), bounds)
+    with pytest.raises(InputError, match="more than 2,000,000 instructions"):
+        read(archive(START + b"N0" * 1_500_000 + b"}" + END), None)
     for bounds in (BOUNDS, None):
         with pytest.raises(InputError, match="larger than the file"):
             read(larger(archive(START + b"}" + END, {"data/0": b"\0" * 40})), bounds)

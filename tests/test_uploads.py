@@ -129,19 +129,19 @@ REFUSED = {
     "an ignored file with a path upwards": (zipped(birds() | {"../evil.txt": b""}), "a path that leads out"),
     "a link": (zipped(birds() | link("auk/passwd.png", "/etc/passwd")), "'auk/passwd.png', a link"),
     "a password": (encrypted(zipped(birds())), "encrypted"),
-    "one file twice": (zipped(birds() | {"auk//0.png": PICTURE}), "'auk/0.png' twice|auk/0.png twice"),
+    "one file twice": (zipped(birds() | {"auk//0.png": PICTURE}), "'auk/0.png' twice"),
     "a file where a folder is": (zipped(birds() | {"auk/0.png/1.png": PICTURE}), "is no name"),
     "a name that is too long": (zipped(birds() | {f"auk/{'n' * 300}.png": PICTURE}), "is no name"),
-    "a bomb of one file": (zipped(birds() | {"auk/b.bmp": bytes(3 * 2**20)}), "b.bmp unpacks to more than 200 times"),
+    "a bomb of one file": (zipped(birds() | {"auk/b.bmp": bytes(3 * 2**20)}), "b.bmp' unpacks to more than 200 times"),
     "no images": (zipped({"notes.txt": b"notes"}), "holds no images"),
     "an empty zip": (zipped({}), "holds no images"),
     "no zip": (b"this is text", "not a zip file"),
     "nothing": (b"", "not a zip file"),
     "half a zip": (zipped(birds())[:400], "not a zip file"),
-    "a zip that lies about sizes": (lying(zipped(birds()), 10), "zip is damaged: auk/0.png"),
+    "a zip that lies about sizes": (lying(zipped(birds()), 10), "zip is damaged: 'auk/0.png'"),
     "a small zip of much": (zipped({"auk/0.png": bytes(2**27)}, zipfile.ZIP_BZIP2), "another way than zips usually do"),
     "another packing": (zipped(birds(), zipfile.ZIP_LZMA), "another way than zips usually do"),
-    "a flipped bit": (flipped(zipped(birds())), "zip is damaged: auk/0.png"),
+    "a flipped bit": (flipped(zipped(birds())), "zip is damaged: 'auk/0.png'"),
 }
 
 

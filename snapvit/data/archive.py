@@ -18,7 +18,7 @@ from uuid import uuid4
 from snapvit.data.files import Check, go_on, shown
 from snapvit.data.folder import SUFFIXES, is_clutter, open_folder
 from snapvit.data.image_source import ImageSource
-from snapvit.errors import InputError
+from snapvit.errors import InputError, harmless
 
 LARGEST_UPLOAD = 200 * 2**20  # bytes, packed
 MOST_UNPACKED = 2**30  # bytes, all files together
@@ -88,13 +88,13 @@ def _checked(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipI
             continue
         if entry.compress_type not in PACKINGS:
             raise InputError(
-                f"The zip packs {shown(path)[:80]} in another way than zips usually do, whose size when unpacked "
+                f"The zip packs {_named(path)} in another way than zips usually do, whose size when unpacked "
                 "cannot be bounded; pack it again as an ordinary zip (deflate)."
             )
         if entry.flag_bits & 1:
             raise InputError("The zip is encrypted; pack it again without a password.")
         if path in wanted:
-            raise InputError(f"The zip holds {shown(path)} twice.")
+            raise InputError(f"The zip holds {_named(path)} twice.")
         wanted[path] = entry
         if len(wanted) > MOST_IMAGES:
             raise InputError(f"The zip holds more than {MOST_IMAGES:,} images; give the path of a folder instead.")
@@ -111,9 +111,9 @@ def _inside(entry: zipfile.ZipInfo) -> PurePosixPath:
     text = entry.filename.replace("\\", "/")
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", text):
-        raise InputError(f"The zip holds {shown(text)[:80]!r}, a path that leads out of it, so it is refused.")
+        raise InputError(f"The zip holds {_named(text)}, a path that leads out of it, so it is refused.")
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise InputError(f"The zip holds {shown(text)[:80]!r}, a link, so it is refused; pack the images themselves.")
+        raise InputError(f"The zip holds {_named(text)}, a link, so it is refused; pack the images themselves.")
     return path
 
 
@@ -137,7 +137,7 @@ def _extract(archive: zipfile.ZipFile, entries: dict[PurePosixPath, zipfile.ZipI
                 _check_size(total)
                 if size > max(SMALLEST_CHECKED, MOST_RATIO * entry.compress_size):
                     raise InputError(
-                        f"In the zip {shown(path)} unpacks to more than {MOST_RATIO} times its size, so it is refused."
+                        f"In the zip {_named(path)} unpacks to more than {MOST_RATIO} times its size, so it is refused."
                     )
                 out.write(chunk)
 
@@ -151,7 +151,7 @@ def _new_file(folder: Path, path: PurePosixPath) -> BinaryIO:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in OF_NAMES:
             raise
-        raise InputError(f"The zip cannot be unpacked: {shown(path)[:80]!r} is no name ({_reason(error)}).") from error
+        raise InputError(f"The zip cannot be unpacked: {_named(path)} is no name ({_reason(error)}).") from error
 
 
 def _pieces(archive: zipfile.ZipFile, path: PurePosixPath, entry: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -162,8 +162,13 @@ def _pieces(archive: zipfile.ZipFile, path: PurePosixPath, entry: zipfile.ZipInf
                 yield chunk
     except Exception as error:  # zipfile and its decompressors raise many types
         raise InputError(
-            f"The zip is damaged: {shown(path)[:80]} cannot be unpacked ({_reason(error)}); pack or fetch it again."
+            f"The zip is damaged: {_named(path)} cannot be unpacked ({_reason(error)}); pack or fetch it again."
         ) from error
+
+
+def _named(path: object) -> str:
+    """A name in the zip, as a page may show it."""
+    return f"'{harmless(shown(str(path)))}'"
 
 
 def _reason(error: Exception) -> str:

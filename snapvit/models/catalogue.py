@@ -90,7 +90,8 @@ def settled(spec: ModelSpec) -> ModelSpec:
         path = absolute(checkpoint)
         checkpoint = str(path)
         stated = described(path).get("architecture") if name == BUNDLED and path.is_dir() else None
-        name = canonical_model(stated) if isinstance(stated, str) else name
+        if isinstance(stated, str) and re.fullmatch(r"[\w./:-]{1,100}", stated):  # pages show it: no markup
+            name = canonical_model(stated)
     return replace(spec, name=name, checkpoint=checkpoint)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from snapvit.errors import InputError
+from snapvit.errors import InputError, harmless
 from snapvit.models.catalogue import has_weights_name
 from snapvit.models.checkpoint_kind import INDEX, SAFETENSORS, find_file, kind_of
 from snapvit.torch_files import read_torch_file
@@ -81,14 +81,14 @@ def _read_parts(index: Path) -> CheckpointContent:
         raise InputError(f"The index {index.name} cannot be read: it lists no files of weights.") from error
     outside = sorted({file for file in files.values() if Path(file).name != file})
     if outside:
-        raise InputError(f"The index {index.name} names {outside[0][:80]!r}, which is no file of its own folder.")
+        raise InputError(f"The index {index.name} names '{harmless(outside[0])}', which is no file of its own folder.")
     gone = sorted({file for file in files.values() if not (index.parent / file).is_file()})
     if gone:
-        raise InputError(f"The index {index.name} lists {gone[0]}, which is not there; fetch all parts of it.")
+        raise InputError(f"The index {index.name} lists {harmless(gone[0])}, which is not there; fetch all its parts.")
     content: dict[str, Any] = {}
     for file in sorted(set(files.values())):
         content |= _read_file(index.parent / file).content
     lacking = [name for name in files if name not in content]
     if lacking:
-        raise InputError(f"The files of {index.name} lack {len(lacking)} of its tensors ({lacking[0][:80]}).")
+        raise InputError(f"The files of {index.name} lack {len(lacking)} of its tensors ({harmless(lacking[0])}).")
     return CheckpointContent({name: content[name] for name in files})

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snapvit.errors import InputError
+from snapvit.errors import InputError, harmless
 from snapvit.models.likeness import architectures_like, describe_weights
 from snapvit.models.tensor_search import Place, Weights, places
 
@@ -49,9 +49,9 @@ def load_checkpoint(model: nn.Module, content: Mapping[str, Any], adapt: Adapt, 
     weights, beside = _without_training(best.weights, own.keys())
     notes = []
     if best.place.prefix:
-        alike = [c.place.prefix for c in found if c.fitting == best.fitting and not _nested(c, best)]
-        also = f", not those that fit as well under {', '.join(map(repr, alike[:NAMED]))}" if alike else ""
-        notes.append(f"{file}: the weights are those under {best.place.prefix!r}{also}.")
+        alike = [f"'{harmless(c.place.prefix)}'" for c in found if c.fitting == best.fitting and not _nested(c, best)]
+        also = f", not those that fit as well under {', '.join(alike[:NAMED])}" if alike else ""
+        notes.append(f"{file}: the weights are those under '{harmless(best.place.prefix)}'{also}.")
     left_out = [*best.place.beside, *beside]
     if left_out:
         notes.append(f"{file}: {_listed(left_out)} left out, being no part of the model.")
@@ -198,7 +198,9 @@ def _single(name: str, tensor: Tensor, file: str) -> Tensor:
         return tensor
     tensor = tensor.float()
     if not tensor.isfinite().all():
-        raise InputError(f"{file} holds numbers that are not finite in float32, in {name}; it cannot be used.")
+        raise InputError(
+            f"{file} holds numbers that are not finite in float32, in {harmless(name)}; it cannot be used."
+        )
     return tensor
 
 
@@ -222,4 +224,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return ", ".join(map(harmless, names[:NAMED])) + (", ..." if len(names) > NAMED else "")

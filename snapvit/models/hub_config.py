@@ -13,7 +13,7 @@ from typing import Any
 
 import timm
 
-from snapvit.errors import InputError
+from snapvit.errors import InputError, harmless
 from snapvit.models.catalogue import described
 from snapvit.models.spec import canonical_model
 
@@ -82,11 +82,11 @@ def _checked(
     unknown = sorted(str(key) for key in given if key not in checks)
     if strict and unknown:
         raise InputError(
-            f"The config.json of {folder.name} builds its model with {unknown[0][:40]!r}, which the explorer does not "
-            f"take from a file (it takes {', '.join(checks)}); name an architecture that has it."
+            f"The config.json of {folder.name} builds its model with '{harmless(unknown[0])}', which the explorer does "
+            f"not take from a file (it takes {', '.join(checks)}); name an architecture that has it."
         )
     found = {key: given[key] for key in checks if given.get(key) is not None}
     for key, value in found.items():
         if not checks[key](value):
-            raise InputError(f"The config.json of {folder.name} says that {key} is {str(value)[:60]}, which cannot be.")
+            raise InputError(f"The config.json of {folder.name} says that {key} is {harmless(value)}, which cannot be.")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}

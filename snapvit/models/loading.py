@@ -90,6 +90,7 @@ def build_without_weights(spec: ModelSpec) -> tuple[nn.Module, Anatomy]:
 
     Raises InputError for an unknown name, or an architecture that the explorer cannot cut.
     """
+    spec = settled(spec)
     if spec.name == BUNDLED:
         model, *_ = _self_describing(Path(spec.checkpoint or BUNDLED_CHECKPOINT))
     else:
@@ -141,7 +142,7 @@ def _check_name(name: str) -> None:
         return
     near = ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.7))
     hint = f" Did you mean {near}?" if near else " Try for example vit_small_patch16_224 or bundled."
-    raise InputError(f"timm has no model named {name!r}.{hint}")
+    raise InputError(f"timm has no model named {name[:100]!r}.{hint}")
 
 
 def _check_size(size: int, patch: int, name: str) -> None:

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from snapvit.artifacts import Preprocess
-from snapvit.errors import InputError
+from snapvit.errors import InputError, harmless
 
 KEYS = ("config", "mean", "std")
 # Least and most of each numeric argument; the largest ViT is 8,192 wide and 48 blocks deep.
@@ -58,7 +58,7 @@ def build_described(
             raise ValueError(f"a model of {needed:,} numbers, of which the file holds {numbers:,}")
         model = VisionTransformer(**config)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = harmless(error, 200)
         raise InputError(f"The metadata of {file} describe no model that can be built ({reason}).") from error
     return model, Preprocess(tuple(model.patch_embed.img_size), (mean,) * 3, (std,) * 3), config
 

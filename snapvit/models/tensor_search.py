@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snapvit.errors import InputError
+from snapvit.errors import InputError, harmless
 from snapvit.models.transformers_names import ANCHORS, from_transformers, is_of_transformers
 
 Weights = dict[str, Tensor]
@@ -77,10 +77,10 @@ def _named_tensors(content: Mapping[str, Any], file: str) -> tuple[Weights, dict
 
 
 def _walk(content: Mapping[str, Any], file: str) -> Iterator[tuple[tuple[str, ...], str, Tensor]]:
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
     seen = 0
     while waiting:
-        path, inside = waiting.pop(0)
+        path, inside = waiting.popleft()
         entries = inside.items() if isinstance(inside, Mapping) else enumerate(inside)
         for key, value in entries:
             seen += 1
@@ -101,7 +101,9 @@ def _check_extent(name: str, tensor: Tensor, file: str) -> None:
         return
     backed = tensor.layout == torch.strided and not tensor.is_quantized
     if not backed or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
-        raise InputError(f"{file} shows a few numbers as {tensor.numel():,}, in {name[:80]}; save its weights whole.")
+        raise InputError(
+            f"{file} shows a few numbers as {tensor.numel():,}, in {harmless(name)}; save its weights whole."
+        )
 
 
 def _without_wrappers(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from snapvit.artifacts import CostModel, RunFacts, Scores, Topology
 from snapvit.elastic.ranking import rank
 from snapvit.errors import InputError
-from snapvit.models.spec import ModelSpec
+from snapvit.models.spec import ModelSpec, canonical_model
 from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
 from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.results import RunResults
@@ -111,7 +111,7 @@ def _published(results: RunResults, scores: Scores) -> PublishedScores:
 
 def _architecture(published: PublishedScores, model: str | None) -> Architecture:
     known = PAPER_MODELS.get(published.model_type)
-    spec = ModelSpec(model or published.model_type)
+    spec = ModelSpec(canonical_model(model) if model else published.model_type)
     if model is None and known is not None:
         spec = ModelSpec(known.timm, image_size=known.image_size)
     try:

@@ -57,7 +57,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(serve: Callable[..., str], shipped: Path) -> str:
     """The whole app on that copy."""
-    return serve("app.py", cache=shipped)
+    return serve("serve.py", cache=shipped)
 
 
 @pytest.fixture
