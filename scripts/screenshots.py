@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 # address and something that is there once the page is whole
 PAGES = {
     "run": ("/?s=0.8", '[data-testid="live-curve"]'),
-    "sparsity": ("/sparsity?s=0.8", '[data-testid="live-curve"]'),
+    "sparsity": ("/sparsity?s=0.9&correct=1", '[data-testid="live-curve"]'),
     "embedding": ("/embedding?s=0.65", '[data-testid="projection-canvas"][data-frame]'),
     "heads": ("/heads?s=0.5&at=9-5", ".st-key-head_map_score .main-svg"),
     "cka": ("/cka?at=5-mlp&with=9-mlp", ".st-key-pair_scatter .main-svg"),
     "correlation": ("/correlation", ".st-key-chance_curve .main-svg"),
+    "export": ("/export?s=0.65&correct=1", ".st-key-structure_diff .main-svg"),
     "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
 }
 WIDTHS = (1440, 800)

@@ -1,4 +1,8 @@
-"""Statistics from which the weights of any cut are corrected."""
+"""Statistics from which the weights of any cut are corrected.
+
+They are kept on disk although they are large, because collecting them again takes much longer than reading them: of a
+ViT-B/16 240 MB, read in about a second, against more than a second for each image on two cores.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ def _compute(context: Context[LayerStatistics]) -> Iterator[LayerStatistics]:
     from snapvit.elastic.correction import collect_statistics
 
     workspace = context.workspace
+    context.reporter.event("step", f"statistics of {workspace.effort.correction_disk / 1e6:,.0f} MB are collected")
     batches = workspace.batches(workspace.table("correction"))
     counted = context.reporter.counting(batches, workspace.effort.correction_passes)
     yield collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, counted)
