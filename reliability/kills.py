@@ -14,6 +14,7 @@ from reliability.verdict import Verdict
 from snapvit.store.store import Store
 
 ROOT = Path(__file__).parents[1]
+KILLED = "killed"
 LONGEST = 120.0  # seconds that an unbroken run may take
 
 
@@ -25,12 +26,14 @@ def kills(count: int = 100, seed: int = 0) -> Verdict:
         started = time.monotonic()
         _finish(Path(folder) / "timed")
         usual, runs = time.monotonic() - started, 0
-        while verdict.trials < count:
+        while verdict.counts.get(KILLED, 0) < count:
             cache, runs = Path(folder) / f"broken-{runs}", runs + 1
             for _ in range(draw.randint(1, 5)):
                 killed = _kill_after(cache, draw.uniform(0.0, usual))
                 problems = Store(cache).problems
-                verdict.add("killed" if killed else "done before", problems[0] if problems else None)
+                verdict.add(KILLED if killed else "done before", problems[0] if problems else None)
+                if not killed:
+                    break
             error = _finish(cache)
             if error:
                 verdict.faults.append(f"run {runs} does not go on: {error}")
