@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from snapvit.jobs.tasks import MeasureTask, RunTask, StageTask, Workbench
+from snapvit.pipeline.agreements import wants_of
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair
 from snapvit.pipeline.grid import FINE, grid_pairs
 from snapvit.pipeline.results import StoredRun
@@ -39,8 +40,10 @@ def main() -> None:
     ):
         print(task.label, flush=True)
         task.perform(bench)
-    images = StoredRun.open(bench.store, REQUEST.run).need(GRADIENTS.stage, *GRADIENTS.args).ids[:READY_IMAGES]
+    stored = StoredRun.open(bench.store, REQUEST.run)
+    images = stored.need(GRADIENTS.stage, *GRADIENTS.args).ids[:READY_IMAGES]
     StageTask(REQUEST.run, tuple(Want(IMAGE_LESSON, (str(image),)) for image in images)).perform(bench)
+    StageTask(REQUEST.run, tuple(wants_of(stored))).perform(bench)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from snapvit.figures import PairCloud, StructureOrder
 from snapvit.jobs.tasks import StageTask
 from snapvit.method.agreement import known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
+from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import PROBE_COST, pass_share, removal_passes, sample_passes
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.evaluation import EVALUATION
-from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
+from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.maps.correlation_maps import pair_table
@@ -255,16 +256,10 @@ def _takes(results: RunResults, passes: float) -> str:
 
 
 def _pace(results: RunResults) -> float | None:
-    """Seconds of an image's pass, as the run's evaluation had it."""
-    table = results.measurements
-    if table is None or not len(table):
+    """Seconds of an image's pass, as the cuts along the path took them."""
+    table, config = results.measurements, results.request.config.evaluation
+    pairs = [path_pair(sparsity) for sparsity in path_points(config.points)]
+    if table is None or not (measured := [pair for pair in pairs if table.find(*pair) is not None]):
         return None
-    images = results.stored.request.config.evaluation
-    each = images.queries + (images.gallery if results.facts.accuracy_missing is None else 0)
-    passes = each * sum(pass_share(float(m), float(h)) for m, h in zip(table.mlp, table.heads, strict=True))
+    passes = (table.queries + table.gallery) * sum(pass_share(*pair) for pair in measured)
     return results.stored.seconds(EVALUATION) / passes
-
-
-def measuring(results: RunResults) -> bool:
-    """Whether the run holds pairs that were measured."""
-    return any(MEASURED.asked_for(entry) is not None for entry in results.stored.manifest.entries)
