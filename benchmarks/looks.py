@@ -176,6 +176,8 @@ CHANGES = (
         "/correlation",
         ".st-key-chance_curve .main-svg",
         row=tuple(_row("pair_table", row) for row in (2, 5, 8)),
+        map=tuple(map(radio, ("Displacement", "Measured", "CKA"))),
+        against=(_choose("Held against", "Gauss-Newton"), _choose("Held against", "CKA")),
         generation=3 * (button("Decrement", GENERATION),),
         scrubber=tuple(_scrub(share) for share in (0.4, 0.8, 0.6)),
         show=(_in_fold(radio("Since the start")), radio("Less CKA")),

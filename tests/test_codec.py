@@ -19,11 +19,14 @@ from snapvit.artifacts import (
     Curvature,
     Cut,
     CutCkaMap,
+    Displacement,
     EmbeddingProjection,
     Floors,
+    GaussNewton,
     HeadGradients,
     ImageLesson,
     MainDirections,
+    MeasuredInteractions,
     NullSearch,
     Preprocess,
     Ranking,
@@ -82,6 +85,11 @@ SAMPLES = [
     Latencies.empty(Machine("A", 1, "2.6.0", "b")).with_rows([Latency(0.5, 0.35, 2.5, 3.5, 0.71, 0.7, 0.72, 41)]),
     CutCkaMap(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), 16),
     MainDirections(noise(9, 16), noise(9)),
+    MeasuredInteractions.empty(9, 16),
+    Displacement(noise(9, 9, dtype=np.float64), noise(9, dtype=np.float64), 16),
+    GaussNewton(
+        noise(3, 4, dtype=np.float64), noise(3, 2, dtype=np.float64), noise(9, 9, dtype=np.float64), 16, probes=2
+    ),
     NullSearch(
         noise(4, dtype=np.float64),
         *(noise(3, 4) for _ in range(3)),

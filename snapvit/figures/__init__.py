@@ -6,7 +6,7 @@ from snapvit.figures.cka import block_map, cka_map, pair_scatter
 from snapvit.figures.correlation import AgreementCurve, chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.embedding import OUTCOMES, kept_neighbours
 from snapvit.figures.heads import MEASURES, head_map, head_marks
-from snapvit.figures.interactions import PairCloud, agreement_scatter, interaction_map
+from snapvit.figures.interactions import SHOWN_PAIRS, PairCloud, agreement_scatter, interaction_map
 from snapvit.figures.kept import cost_curves, kept_by_block
 from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
 from snapvit.figures.neurons import kept_share, neuron_profile, share_marks
@@ -20,6 +20,7 @@ __all__ = [
     "CKA_TITLES",
     "MEASURES",
     "OUTCOMES",
+    "SHOWN_PAIRS",
     "AgreementCurve",
     "CostGrid",
     "PairCloud",

@@ -152,7 +152,7 @@ def _add_agreement(
     figure.update_yaxes(title="rank corr.", range=[low, 1.05], zeroline=True, zerolinecolor=GREY, row=3, col=1)
     return {
         len(figure.data) - 1: [
-            go.Scatter(x=[g], y=[rho]) for g, rho in zip(generations, curve.rho.tolist(), strict=True)
+            go.Scatter(x=[g], y=[round(rho, 4)]) for g, rho in zip(generations, curve.rho.tolist(), strict=True)
         ]
     }
 

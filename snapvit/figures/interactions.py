@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Ints, Topology
 from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
-from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, finish
+from snapvit.figures.style import BLUE, CLICKED, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, finish
 
-SHOWN_PAIRS = 1_500  # dots of a scatter; the numbers beside it are of all pairs
+SHOWN_PAIRS = 500  # dots of a scatter; the numbers beside it are of all pairs
 LINE = 58  # characters of a verdict that a narrow figure has room for
 # Pixels: of the title, of a line of the verdict, of the colour bar; and of the map where it is wide.
 TITLE, VERDICT_LINE, COLOUR_BAR, MAP = 36, 18, 74, 380
@@ -71,34 +71,35 @@ def agreement_scatter(
 ) -> go.Figure:
     """Pairs by the one map (across) and the other (up), as shares of all pairs below or as values.
 
-    names: of the two maps. Dots carry their pair as customdata; of many pairs a part is drawn.
+    names: of the two maps. A dot's customdata are block and head of both its structures, as people count them, 0 for an
+    MLP; of many pairs a part is drawn.
     """
-    count = len(cloud.first)
-    shown = np.sort(np.random.default_rng(0).permutation(count)[:SHOWN_PAIRS])
-    kind = (cloud.first[shown] < topology.blocks).astype(int) + (cloud.second[shown] < topology.blocks)
-    unit = " (%)" if by_rank else ""
+    shown = np.sort(np.random.default_rng(0).permutation(len(cloud.first))[:SHOWN_PAIRS])
+    pairs = np.column_stack([cloud.first, cloud.second])[shown]
+    heads = (pairs - topology.blocks) % topology.heads + 1
+    places = np.where(pairs < topology.blocks, 0, heads)  # (n, 2)
+    places = np.stack([topology.structure_depth()[pairs] + 1, places], axis=2).reshape(-1, 4)
+    mlps, unit = (pairs < topology.blocks).sum(axis=1), " (%)" if by_rank else ""
     figure = go.Figure()
     for number, (words, colour, symbol) in enumerate(KINDS):
-        some = shown[kind == number]
+        some = mlps == number
+        one, other = ("MLP" if at < number else f"head %{{customdata[{2 * at + 1}]}}" for at in (0, 1))
         figure.add_trace(
             go.Scatter(
-                x=cloud.x[some].astype(np.float32),
-                y=cloud.y[some].astype(np.float32),
+                x=cloud.x[shown[some]].astype(np.float32),
+                y=cloud.y[shown[some]].astype(np.float32),
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.55},
                 unselected={"marker": {"opacity": 0.55}},
                 name=words,
-                customdata=np.column_stack([cloud.first[some], cloud.second[some]]).tolist(),
-                text=[
-                    f"{topology.structure_name(i)}<br>with {topology.structure_name(j)}"
-                    for i, j in zip(cloud.first[some].tolist(), cloud.second[some].tolist(), strict=True)
-                ],
-                hovertemplate=f"<b>%{{text}}</b><br>{names[0]} %{{x:.4~g}}{unit}<br>{names[1]} %{{y:.4~g}}{unit}"
-                "<extra></extra>",
+                customdata=places[some].tolist(),
+                hovertemplate=f"<b>Block %{{customdata[0]}} {one}</b><br>"
+                f"with <b>block %{{customdata[2]}} {other}</b><br>"
+                f"{names[0]} %{{x:.4~g}}{unit}<br>{names[1]} %{{y:.4~g}}{unit}<extra></extra>",
             )
         )
     ends = {"range": [-2, 102]} if by_rank else {}
     below = ", pairs below (%)" if by_rank else ""
     figure.update_xaxes(title=names[0] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
     figure.update_yaxes(title=names[1] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
-    return finish(figure, title, height=430).update_layout(dragmode="pan", hovermode="closest")
+    return finish(figure, title, height=430).update_layout(**CLICKED)

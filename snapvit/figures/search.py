@@ -19,8 +19,8 @@ def fitness_curve(history: SearchHistory) -> go.Figure:
     figure = go.Figure(
         [
             go.Scatter(
-                x=generations.repeat(fitness.shape[1]),
-                y=fitness.ravel(),
+                x=generations.repeat(fitness.shape[1]).astype(np.int16),
+                y=fitness.ravel().astype(np.float32),
                 mode="markers",
                 marker={"color": GREY, "size": 5, "opacity": 0.6},
                 name="individual",

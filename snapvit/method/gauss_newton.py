@@ -41,8 +41,8 @@ def estimate_gauss_newton(
     """Scores of every neuron and head, and the interactions of all structures, from so many probes an image.
 
     directions: of the same images. images_at_once: of a batch, whose activations are kept for the backward passes;
-    None: all. `done` hears of the images of each probe. An image's probes depend on `seed` and its place
-    alone, not on the batches. The model must be frozen and in evaluation mode.
+    None: all. `done` hears of the images of each probe. An image's probes depend on `seed` and its place alone, not on
+    the batches. The model must be frozen and in evaluation mode.
     """
     totals, rng = _Totals(anatomy, directions.full), np.random.default_rng(seed)
     images = 0

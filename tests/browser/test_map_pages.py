@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.interactions import MEASURED
 from snapvit.store.store import Store
 
 from .conftest import assert_calm, settle
@@ -128,8 +130,13 @@ def test_the_matrix_follows_the_held_scrubber_and_the_page_its_rest(url: str, op
     assert_calm(page)
 
 
-def test_pairs_are_measured_on_request_and_judge_the_estimate(url: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(f"{url}/correlation?map_g=cka")
+def test_pairs_are_measured_on_request_and_judge_the_estimate(
+    serve: Callable[..., str], shipped: Path, tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    cache = shutil.copytree(shipped, tmp_path / "cache")
+    entries = Store(cache).manifest(REQUEST.run).entries
+    Store(cache).forget(REQUEST.run, [name for name in entries if MEASURED.asked_for(name)])
+    page = open_page(f"{serve('app.py', cache=cache)}/correlation?map_g=cka")
     for box, number in (("Pairs", "60"), ("Images", "8")):
         field = page.get_by_role("spinbutton", name=box)
         field.fill(number)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from snapvit import figures
+from snapvit.artifacts import Ints
 from snapvit.figures import PairCloud, StructureOrder
 from snapvit.jobs.tasks import StageTask
 from snapvit.method.agreement import known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
+from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import PROBE_COST, pass_share, removal_passes, sample_passes
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.evaluation import EVALUATION
-from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
+from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON
 from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.maps.correlation_maps import pair_table
@@ -24,7 +28,7 @@ from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select
 from snapvit.ui.maps.structure_maps import robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, setting
+from snapvit.ui.selection import Selection, Structure, change, setting
 
 TITLES = {
     "displacement": "Removals that act alike",
@@ -89,46 +93,73 @@ def map_pairs(results: RunResults, compared: Compared, order: StructureOrder) ->
         pair_table(results, order, values, label, "Strongest pairs")
 
 
+@dataclass(frozen=True)
+class _Held:
+    """The pairs that two maps both know."""
+
+    names: tuple[str, str]  # of the maps; first that which was measured, where it is one of them
+    first: Ints  # (P,)
+    second: Ints  # (P,)
+    values: tuple[np.ndarray, np.ndarray]  # (P,) of the one map and of the other
+    rho: float
+
+    def cloud(self, by_rank: bool) -> PairCloud:
+        """As the scatter shows them."""
+        return PairCloud(self.first, self.second, *(_shares(v) if by_rank else v for v in self.values))
+
+
+@st.cache_resource(show_spinner=False, max_entries=60)
+def _held(key: RunKey, compared: Compared, generation: int | None, _results: RunResults) -> _Held | None:
+    names = tuple(sorted((compared.name, compared.against), key=lambda name: name != "measured"))
+    maps = [the_map(_results, compared, name, generation) for name in names]
+    if any(values is None for values in maps):
+        return None
+    pairs = known_pairs(*maps)
+    values = tuple(m[pairs] for m in maps)
+    return _Held(names, *pairs, values, spearman(*values))
+
+
 def evidence(results: RunResults, compared: Compared, generation: int) -> None:
     """Every pair by both maps, and how well the estimate is found again; or the offer of the map that is missing."""
-    first, second = (the_map(results, compared, n, generation) for n in (compared.name, compared.against))
-    if second is None:
+    if the_map(results, compared, compared.against, generation) is None:
         offer_map(results, compared.against)
-    if first is None or second is None:
+    of_search = "search" in (compared.name, compared.against)
+    held = _held(run_key(results), compared, generation if of_search else None, results)
+    if held is None:
         return
     setting("axes_g", tuple(AXES), "ranks")
     by_rank = st.session_state["axes_g"] == "ranks"
-    pairs = known_pairs(first, second)
-    # across: what was measured, where that is one of the two
-    names = sorted((compared.name, compared.against), key=lambda name: name != "measured")
-    values = [the_map(results, compared, name, generation)[pairs] for name in names]
-    rho = spearman(*values)
-    at = f" at generation {generation}" if "search" in names else ""
-    cloud = PairCloud(*pairs, *(_shares(v) if by_rank else v for v in values))
-    labels = tuple(MAPS[name] for name in names)
-    said = "undefined" if np.isnan(rho) else f"{rho:.2f}".replace("-", "−")
-    topology = results.facts.topology
+    at = f" at generation {generation}" if of_search else ""
+    count, labels, topology = len(held.first), tuple(MAPS[name] for name in held.names), results.facts.topology
+    said = "undefined" if np.isnan(held.rho) else f"{held.rho:.2f}".replace("-", "−")
+    title = f"Pair by pair{at}: {said}"
     show_figure(
         kept_figure(
-            *("agreement", run_key(results), compared, generation if at else None, by_rank),
-            make=lambda: figures.agreement_scatter(cloud, topology, labels, by_rank, f"Pair by pair{at}: {said}"),
+            *("agreement", run_key(results), compared, at, by_rank),
+            make=lambda: figures.agreement_scatter(held.cloud(by_rank), topology, labels, by_rank, title),
         ),
         key="agreement",
-        reading=f"Each dot is a pair of structures ({min(len(pairs[0]), 1500):,} of {len(pairs[0]):,}). "
+        reading=f"Each dot is a pair of structures ({min(count, figures.SHOWN_PAIRS):,} of {count:,}). "
         + ("Its place is the share of pairs that lie below it. " if by_rank else "")
-        + f"A rising line would mean that both order the pairs alike. The number is Spearman's rank correlation over "
-        f"all {len(pairs[0]):,}. Click a dot to select its pair.",
+        + "A rising line would mean that both order the pairs alike. The number is Spearman's rank correlation over "
+        f"all {count:,}. Click a dot to select its pair.",
         alt=f"Scatter of pairs of structures by {labels[0]} and {labels[1]}, rank correlation {said}",
-        table=lambda: _frame(results, pairs, labels, values),
+        table=lambda: _frame(results, held, labels),
         file=f"{results.summary.run}-agreement",
-        on_point=lambda data: select_pair(int(data[0]), int(data[1]), results),
+        on_point=_select,
     )
     st.segmented_control(
         "Axes", list(AXES), format_func=AXES.get, key="axes_g", required=True, label_visibility="collapsed"
     )
     _repeatability(results, compared.against if compared.name == "measured" else compared.name)
-    if "measured" in names:
+    if "measured" in held.names:
         _more_pairs(results)
+
+
+def _select(place: list[int]) -> None:
+    """Select the pair of a dot: block and head of both structures, as people count them, 0 for an MLP."""
+    one, other = (Structure(block - 1, None if head == 0 else head - 1) for block, head in (place[:2], place[2:]))
+    change(structure=one, other=other)
 
 
 def _shares(values: np.ndarray) -> np.ndarray:
@@ -137,12 +168,10 @@ def _shares(values: np.ndarray) -> np.ndarray:
     return 100 * (rankdata(values) - 0.5) / len(values)
 
 
-def _frame(
-    results: RunResults, pairs: tuple[np.ndarray, np.ndarray], labels: tuple[str, ...], values: list[np.ndarray]
-) -> pd.DataFrame:
+def _frame(results: RunResults, held: _Held, labels: tuple[str, ...]) -> pd.DataFrame:
     name = results.facts.topology.structure_name
-    members = {"Structure": [name(int(i)) for i in pairs[0]], "With": [name(int(j)) for j in pairs[1]]}
-    return pd.DataFrame(members | dict(zip(labels, values, strict=True)))
+    members = {"Structure": [name(int(i)) for i in held.first], "With": [name(int(j)) for j in held.second]}
+    return pd.DataFrame(members | dict(zip(labels, held.values, strict=True)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=24)
@@ -255,16 +284,10 @@ def _takes(results: RunResults, passes: float) -> str:
 
 
 def _pace(results: RunResults) -> float | None:
-    """Seconds of an image's pass, as the run's evaluation had it."""
-    table = results.measurements
-    if table is None or not len(table):
+    """Seconds of an image's pass, as the cuts along the path took them."""
+    table, config = results.measurements, results.request.config.evaluation
+    pairs = [path_pair(sparsity) for sparsity in path_points(config.points)]
+    if table is None or not (measured := [pair for pair in pairs if table.find(*pair) is not None]):
         return None
-    images = results.stored.request.config.evaluation
-    each = images.queries + (images.gallery if results.facts.accuracy_missing is None else 0)
-    passes = each * sum(pass_share(float(m), float(h)) for m, h in zip(table.mlp, table.heads, strict=True))
+    passes = (table.queries + table.gallery) * sum(pass_share(*pair) for pair in measured)
     return results.stored.seconds(EVALUATION) / passes
-
-
-def measuring(results: RunResults) -> bool:
-    """Whether the run holds pairs that were measured."""
-    return any(MEASURED.asked_for(entry) is not None for entry in results.stored.manifest.entries)
