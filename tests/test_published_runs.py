@@ -145,7 +145,10 @@ def test_exported_scores_give_the_same_ranking_and_measurements(
     other, events = Store(tmp_path / "other"), []
     run_pipeline(request, other, Reporter(events.append), published)
     first, again = load_results(finished, small_request.run), load_results(other, request.run)
-    assert (again.summary.state, again.summary.done) == ("finished", ("scores", "ranking", "evaluation"))
+    assert (again.summary.state, again.summary.done) == (
+        "finished",
+        ("scores", "ranking", "evaluation", "evaluation-corrected"),
+    )
     assert [again.curvature, again.cka, again.search] == [None] * 3
     np.testing.assert_array_equal(again.ranking.mlp, first.ranking.mlp)
     np.testing.assert_array_equal(again.ranking.head, first.ranking.head)
@@ -155,7 +158,7 @@ def test_exported_scores_give_the_same_ranking_and_measurements(
     # nothing is left to compute, and the file is needed no more
     reporter = Reporter()
     run_pipeline(request, other, reporter)
-    assert [event.kind for event in reporter.events] == ["cached"] * 4  # and the times
+    assert [event.kind for event in reporter.events] == ["cached"] * 5  # and the times
     measured = measure_cut(other, request.run, 0.2, 0.1, Reporter())
     assert measured.cut == cut_at(first.ranking, 0.2, 0.1)
 
