@@ -211,4 +211,4 @@ def test_export_and_finetune_on_the_command_line(command, data, tmp_path):
 def test_what_to_export_must_be_clear(command, tmp_path, given):
     run = command.json("runs")[0]["runs"][0]["run"]
     code, _, err = command("export", run, *given, "--out", str(tmp_path / "out"))
-    assert code == 2 and "--mlp and --heads together, or --elastic alone" in err
+    assert code == 2 and "--mlp and --heads together, or limits" in err

@@ -97,7 +97,11 @@ def test_a_run_is_computed_to_its_end_and_a_measurement_added(manage, tmp_path, 
     assert before <= end.submitted <= time.time()
     assert end.progress.share == pytest.approx(1.0)
     kinds = [event.kind for event in end.events]
-    assert (kinds.count("generation"), kinds.count("point"), kinds.count("stage")) == (3, 3, 6)
+    assert (kinds.count("generation"), kinds.count("point"), kinds.count("stage")) == (
+        3,
+        6,
+        8,
+    )  # points as cut and corrected
     assert load_results(store, small_request.run).summary.state == "finished"
     assert ended(manager, measuring).state is JobState.FINISHED
     assert len(load_results(store, small_request.run).measurements) == 4
