@@ -77,7 +77,7 @@ def test_shapes_and_counts_are_those_asked_for(finished, small_request):
     assert (table.k, table.gallery, table.queries) == (5, 60, 20)
     assert [(m, h) for m, h in zip(table.mlp, table.heads, strict=True)] == [path_pair(s) for s in path_points(3)]
     assert results.summary.state == "finished"
-    assert results.summary.done == tuple(stage.name for stage in main_stages(small_request))
+    assert results.summary.done == tuple(s.name for s in main_stages(small_request) if not s.passing)
     assert results.request == small_request
 
 
