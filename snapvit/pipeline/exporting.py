@@ -105,7 +105,8 @@ def exported_sentence(exported: Exported) -> str:
     if exported.diff is None:
         of = "any sparsity at load time"
     worst = max(p.error for p in exported.proofs)
+    off = "are exactly" if worst == 0 else f"lie at most {worst:.1e} of their largest number off"
     return (
-        f"{exported.folder} holds the model ({files}): {of}. A fresh process loaded it; its outputs lie at most "
-        f"{worst:.1e} of their largest number off the elastic model's."
+        f"{exported.folder} holds the model ({files}): {of}. A fresh process loaded it; its outputs {off} the elastic "
+        "model's."
     )
