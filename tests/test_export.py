@@ -175,6 +175,7 @@ def idle_params(of: Subject, cut: Cut) -> int:
 def test_an_elastic_export_gives_any_cut_that_was_not_thought_of(proofs, subject, pair, correct):
     of = subject("bundled")
     _, draft, folder = proofs["bundled", correct, "elastic"]
+    assert [file.name for file in folder.glob("*.safetensors")] == ["model.safetensors"], "all numbers in one file"
     assert draft.diff is None
     for mlp, heads in (pair, (pair[0] + 0.07, pair[1] + 0.11)):
         with of.elastic(correct) as elastic:

@@ -41,6 +41,8 @@ def export(app: AppTest) -> AppTest:
     (job,) = [job for job in jobs().snapshots() if isinstance(job.task, ExportTask)]
     done = ended(jobs(), job.id)
     assert done.state is JobState.FINISHED, done.error
+    assert done.progress.overall_total > 0, "its steps were planned"
+    assert 0.9 < done.progress.share <= 1
     app.run()
     assert not app.exception
     return app

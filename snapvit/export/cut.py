@@ -1,9 +1,9 @@
 """Cuts any sparsity out of the whole model that lies beside this file: `model = load(mlp=0.65, heads=0.5)`.
 
-The model's weights are in order of importance, so what a cut keeps of a block comes first in every layer. Where
-ranking.safetensors holds a layer's correction, the layer that reads the kept units is solved anew, so that it gives
-the whole layer's output back as well as it can: with L the Cholesky factor of its inputs' damped covariance it holds
-the lower triangle of L's inverse, the weight times L, and the inputs' mean.
+The model's weights are in order of importance, so what a cut keeps of a block comes first in every layer. Beside them
+model.safetensors holds the ranking and, where the export is corrected, what that takes: the layer that reads the kept
+units is solved anew, so that it gives the whole layer's output back as well as it can. With L the Cholesky factor of
+its inputs' damped covariance these are the lower triangle of L's inverse, the weight times L, and the inputs' mean.
 """
 
 import json
@@ -18,7 +18,8 @@ from snapvit.export.load import build
 
 # Layers and biases whose rows are the units' own; those of qkv and of a packed MLP lie one part after the other.
 ROWS = {"qkv", "q_proj", "k_proj", "v_proj", "gate", "q_bias", "k_bias", "v_bias", "fc1", "fc1_g", "fc1_x"}
-CORRECTION = ("inverse", "product", "mean")  # what ranking.safetensors may hold of a layer
+ELASTIC = "elastic."  # how the names of what is no part of the whole model begin in model.safetensors
+CORRECTION = ("inverse", "product", "mean")  # of a layer, where the export is corrected
 
 
 def kept(order: Tensor, protected: int, blocks: int, ratio: float) -> list[int]:
@@ -47,14 +48,16 @@ def corrected(
     return new, shift if bias is None else bias + shift
 
 
-def cut(
-    config: dict, tensors: dict[str, Tensor], ranking: dict[str, Tensor], mlp: float, heads: float
-) -> tuple[dict, dict[str, Tensor]]:
-    """`config` and `tensors` of the model that is left without these shares of all MLP neurons and of all heads."""
+def cut(config: dict, numbers: dict[str, Tensor], mlp: float, heads: float) -> tuple[dict, dict[str, Tensor]]:
+    """`config` and tensors of the model that is left without these shares of all MLP neurons and of all heads.
+
+    numbers: all that model.safetensors holds.
+    """
+    ranking = {name.removeprefix(ELASTIC): tensor for name, tensor in numbers.items() if name.startswith(ELASTIC)}
+    tensors = {name: tensor for name, tensor in numbers.items() if not name.startswith(ELASTIC)}
     blocks, whole_heads, protected = len(config["kept_heads"]), config["kept_heads"][0], config["elastic"]
     neurons = kept(ranking["mlp"], protected["mlp_protected"], blocks, mlp)
     kept_heads = kept(ranking["heads"], protected["heads_protected"], blocks, heads)
-    tensors = dict(tensors)
     for b in range(blocks):
         head_width = tensors[f"blocks.{b}.attn.proj.weight"].shape[1] // whole_heads
         for part, last, keep in (("attn", "proj", kept_heads[b] * head_width), ("mlp", "fc2", neurons[b])):
@@ -76,5 +79,4 @@ def cut(
 def load(folder: str | Path = ".", mlp: float = 0.0, heads: float = 0.0) -> nn.Module:
     """The model in `folder` without these shares of all its MLP neurons and of all its heads."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    tensors, ranking = (load_file(Path(folder) / f"{name}.safetensors") for name in ("model", "ranking"))
-    return build(*cut(config, tensors, ranking, mlp, heads))
+    return build(*cut(config, load_file(Path(folder) / "model.safetensors"), mlp, heads))

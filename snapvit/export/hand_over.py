@@ -13,6 +13,7 @@ from torch import Tensor
 
 from snapvit.artifacts import StructureDiff
 from snapvit.errors import InputError
+from snapvit.export.cut import ELASTIC
 from snapvit.export.drafts import Draft
 from snapvit.export.formats import ONNX, PROGRAM, need_onnx, write_onnx, write_program
 from snapvit.export.load import load
@@ -20,9 +21,13 @@ from snapvit.export.proof import WEIGHTS, Proof, Trial, other_error, prove
 from snapvit.export.target import check_target, whole_folder
 
 FORMATS = ("safetensors", "onnx", "program")  # the first is always written
-CONFIG, RANKING, CARD = "config.json", "ranking.safetensors", "README.md"
+FILES = {"onnx": ONNX, "program": PROGRAM}  # of the others
+CONFIG, CARD = "config.json", "README.md"
 HERE = Path(__file__).parent
 SPARE = 5_000_000  # bytes, for what is small
+WRITING, PROVING = "writing the model", "proving it in a fresh process"
+# Seconds that steps take, about: importing torch and timm, loading one sample's model, tracing another format.
+START, LOADING, TRACING = 6.0, 1.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in names or name == FORMATS[0])
 
 
+def steps_of(samples: int, formats: Sequence[str], seconds: float) -> dict[str, float]:
+    """The steps that `hand_over` tells of, and about how many seconds each takes."""
+    others = {_writing(FILES[name]): TRACING for name in formats if name in FILES}
+    return {WRITING: LOADING, PROVING: START + samples * (LOADING + seconds), **others}
+
+
 def hand_over(
     draft: Draft,
     target: Path,
@@ -64,9 +75,9 @@ def hand_over(
         raise InputError(f"An elastic export has no one shape, so it cannot be written as {chosen[1]}; export a cut.")
     check_target(target)
     with whole_folder(target, _bytes_needed(draft, chosen)) as (folder, scratch):
-        tell("writing the model")
+        tell(WRITING)
         write_files(draft, folder)
-        tell("proving it in a fresh process")
+        tell(PROVING)
         trials = [Trial(folder, sample, bool(draft.ranking), seconds) for sample in draft.samples]
         proofs = prove(trials, scratch, draft.device, check)
         proofs = [_with_others(draft, folder, chosen, proof, check, tell) for proof in proofs]
@@ -79,9 +90,8 @@ def hand_over(
 
 def write_files(draft: Draft, folder: Path) -> None:
     """The files that a proof loads: numbers, config and scripts."""
-    save_file(dict(draft.tensors), folder / WEIGHTS, metadata={"format": "pt"})
-    if draft.ranking:
-        save_file(dict(draft.ranking), folder / RANKING)
+    numbers = {**draft.tensors, **{ELASTIC + name: tensor for name, tensor in draft.ranking.items()}}
+    save_file(numbers, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(draft.config, indent=1), encoding="utf-8")
     for name in draft.scripts:
         # Within this package a shipped file imports its neighbour by the package's name, in the folder by its own.
@@ -101,15 +111,19 @@ def _with_others(
 ) -> Proof:
     """Write and prove the other formats of one cut."""
     size = tuple(draft.config["data"]["input_size"][1:])
-    writers = {"onnx": (ONNX, write_onnx, "onnx_error"), "program": (PROGRAM, write_program, "program_error")}
+    writers = {"onnx": (write_onnx, "onnx_error"), "program": (write_program, "program_error")}
     for name in chosen[1:]:
         check()
-        file, write, error = writers[name]
-        tell(f"writing and proving {file}")
+        file, (write, error) = FILES[name], writers[name]
+        tell(_writing(file))
         write(load(folder), size, folder / file)
         check()
         proof = replace(proof, **{error: other_error(folder / file, draft.samples[0])})
     return proof
+
+
+def _writing(file: str) -> str:
+    return f"writing and proving {file}"
 
 
 def _bytes_needed(draft: Draft, chosen: Sequence[str]) -> int:

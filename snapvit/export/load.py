@@ -75,4 +75,6 @@ def build(config: dict, tensors: dict[str, Tensor]) -> nn.Module:
 def load(folder: str | Path = ".") -> nn.Module:
     """The model in `folder`."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    return build(config, load_file(Path(folder) / "model.safetensors"))
+    tensors = load_file(Path(folder) / "model.safetensors")
+    # An elastic export, which cut.py reads, holds its ranking there too.
+    return build(config, {name: tensor for name, tensor in tensors.items() if not name.startswith("elastic.")})

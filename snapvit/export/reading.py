@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snapvit.errors import InputError
 from snapvit.export import cut, load
 from snapvit.export.drafts import FORMAT, VERSION
-from snapvit.export.hand_over import CONFIG, RANKING
+from snapvit.export.hand_over import CONFIG
 from snapvit.export.proof import WEIGHTS
 
 
@@ -39,12 +39,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_tensors(folder: Path, name: str = WEIGHTS) -> dict[str, Tensor]:
-    """The numbers in one of its files. Raises InputError where it is missing or damaged."""
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The numbers in its model.safetensors. Raises InputError where it is missing or damaged."""
     try:
-        return load_file(folder / name)
+        return load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{name} in {folder} cannot be read ({error}); export the model again.") from error
+        raise InputError(f"{WEIGHTS} in {folder} cannot be read ({error}); export the model again.") from error
 
 
 def load_exported(folder: str | PathLike[str], mlp: float | None = None, heads: float | None = None) -> nn.Module:
@@ -57,8 +57,7 @@ def load_exported(folder: str | PathLike[str], mlp: float | None = None, heads: 
     config, tensors = read_config(folder), read_tensors(folder)
     try:
         if "elastic" in config:
-            ranking = read_tensors(folder, RANKING)
-            config, tensors = cut.cut(config, tensors, ranking, mlp or 0.0, heads or 0.0)
+            config, tensors = cut.cut(config, tensors, mlp or 0.0, heads or 0.0)
         elif mlp is not None or heads is not None:
             raise InputError(f"{folder} holds one cut of a model, so no other share can be left out of it.")
         return load.build(config, tensors)

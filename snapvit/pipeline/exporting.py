@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
 from snapvit.export.card import Measured
 from snapvit.export.drafts import Draft, Origin, draft_cut, draft_elastic
-from snapvit.export.hand_over import Exported, check_formats, hand_over
+from snapvit.export.hand_over import Exported, check_formats, hand_over, steps_of
 from snapvit.export.target import check_target
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
@@ -25,6 +25,7 @@ from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 
+LATE = 0.5  # share of what a step has left that its clock may take at once
 HELD_OUT = 32  # queries, which nothing is calibrated on, that a proof compares
 
 
@@ -68,7 +69,37 @@ def export_run(
             found = stored.measurement(cut.mlp, cut.heads, correct)
             measured = None if found is None else Measured(found, stored.measurement(0, 0, correct))
             draft = draft_cut(elastic, cut, origin, images, measured)
-    return hand_over(draft, target, formats, seconds, reporter.check, partial(reporter.event, "step"))
+    clock = _Clock(reporter, steps_of(len(draft.samples), formats, seconds))
+    exported = hand_over(draft, target, formats, seconds, clock.check, clock.begin)
+    clock.finish()
+    return exported
+
+
+class _Clock:
+    """Progress of steps that are known by the seconds they take: it goes with the time, and waits for a late step."""
+
+    def __init__(self, reporter: Reporter, steps: Mapping[str, float]) -> None:
+        self._reporter, self._steps = reporter, steps
+        self._left, self._at = 0.0, time.monotonic()  # seconds that the step has left, and when that was told
+        reporter.plan(sum(steps.values()))
+
+    def begin(self, step: str) -> None:
+        """The step before it is done."""
+        self.finish()
+        self._left, self._at = self._steps[step], time.monotonic()
+        self._reporter.begin(step, self._left)
+
+    def finish(self) -> None:
+        """The step is done, whatever time it was thought to take."""
+        self._reporter.advance(self._left)
+        self._left = 0.0
+
+    def check(self) -> None:
+        """Tell how much time went by; raises Cancelled where that was asked."""
+        now = time.monotonic()
+        gone = min(now - self._at, LATE * self._left)
+        self._left, self._at = self._left - gone, now
+        self._reporter.advance(gone)
 
 
 def origin_of(workspace: Workspace, correct: bool = False) -> Origin:
