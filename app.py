@@ -19,8 +19,7 @@ ui.page_title(
     ),
 )
 st.markdown(
-    "SnapViT ranks all neurons and heads of a pretrained model once, without labels or retraining; then any share of "
-    "them can be cut out at once."
+    "All neurons and heads of a pretrained model are ranked once, without labels. Drag the thumb to cut out any share."
 )
 
 job_panel(selection.run)

@@ -43,6 +43,7 @@ if mode == "ratios":
 if mode == "budget":
     budget_mode(results, selection)
     st.stop()
+sparsity = ui.live_cut(results, selection)
 st.markdown(ui.how_to_read(results) + " What stays and what goes was decided once, without labels.")
-cut_details(results, ui.live_cut(results, selection))
+cut_details(results, sparsity)
 ui.onward("pages/export.py", "Export this cut as a smaller model", selection)

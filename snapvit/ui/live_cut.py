@@ -8,7 +8,10 @@ from snapvit.pipeline.results import RunResults
 from snapvit.ui.components.live_sparsity import live_sparsity
 from snapvit.ui.path import never_seen, no_accuracy
 from snapvit.ui.resources import chosen_live_data
-from snapvit.ui.selection import Selection, change
+from snapvit.ui.selection import Selection, change, put_setting, setting
+
+AXIS = "axis"  # setting: how much of the axis of accuracies is shown
+AXES = ("whole", "curve")
 
 
 def live_cut(results: RunResults, selection: Selection) -> float:
@@ -19,7 +22,13 @@ def live_cut(results: RunResults, selection: Selection) -> float:
         change(sparsity=sparsity)
         st.rerun()
     live_sparsity(
-        live, sparsity, "live", on_release=lambda released: change(sparsity=released), file=f"{selection.run}-sparsity"
+        live,
+        sparsity,
+        "live",
+        on_release=lambda released: change(sparsity=released),
+        file=f"{selection.run}-sparsity",
+        zoomed=setting(AXIS, AXES, "whole") == "curve",
+        on_zoom=lambda zoomed: put_setting(AXIS, "curve" if zoomed else "whole"),
     )
     return sparsity
 

@@ -14,6 +14,7 @@ from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.image_names import images_in_short
 from snapvit.ui.job_panel import failed_run, job_chip, wave_away
+from snapvit.ui.page_style import page_style
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
@@ -51,7 +52,8 @@ def open_page(title: str, follow: bool = True) -> Selection:
     summaries = [summary for summary in list_runs(store()) if summary.state != FORMER]
     selection = current([summary.run for summary in summaries], title)
     with st.sidebar:
-        st.markdown("### SnapViT explorer")
+        page_style()
+        st.markdown("**SnapViT explorer**")
         _menu(selection)
         st.divider()
         _pick_run(summaries, selection)

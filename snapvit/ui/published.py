@@ -15,6 +15,7 @@ from snapvit.pipeline.results import RunResults
 from snapvit.published.accuracies import published_accuracies
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.selection import Selection
 from snapvit.ui.sparsity_slider import sparsity_slider
 from snapvit.ui.tables import table_to_keep
@@ -74,10 +75,7 @@ def cuts_of_scores(results: RunResults, selection: Selection) -> None:
             ("Parameters", f"{costs.params(cut) / 1e6:.2f} M", f"of {costs.params(full) / 1e6:.2f} M"),
             ("MACs per image", f"{costs.macs(cut) / 1e9:.2f} G", f"of {costs.macs(full) / 1e9:.2f} G"),
         ]
-    for column, (label, value, of) in zip(flowing_columns(len(tiles), 170, key="score_tiles"), tiles, strict=True):
-        with column.container(border=True):
-            st.metric(label, value)
-            st.caption(f"{of}, exact")
+    number_row([Number(label, value, f"{of}, exact") for label, value, of in tiles], "scores")
     _kept_figures(results, cut.kept_neurons, cut.kept_heads)
     if costs is not None:
         _cost_figure(results, sparsity)

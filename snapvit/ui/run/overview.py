@@ -25,14 +25,14 @@ HEADLINES = (0.0, 0.35, 0.65, 0.95)
 
 def overview(results: RunResults, selection: Selection) -> None:
     """Whatever is finished of the selected run, the slider first: it needs no Plotly, so it is there soonest."""
-    st.subheader(f"The run shown: {run_label(results.summary)}")
     if results.imported:
+        st.header(f"The run shown: {run_label(results.summary)}")
         describe_scores(results)
         return
     topology = results.facts.topology
     about = (
-        f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, on "
-        f"{images_in_words(results.facts.data)}."
+        f"**The run shown:** {run_label(results.summary)}, a ViT of {topology.blocks} blocks, each with "
+        f"{topology.heads} heads and {topology.hidden} neurons, on {images_in_words(results.facts.data)}."
     )
     searched = results.search is not None and bool(results.search.generations)
     if results.ranking is None:
@@ -41,8 +41,8 @@ def overview(results: RunResults, selection: Selection) -> None:
         if searched:
             _fitness(results.summary.run, results.search)
         return
-    st.markdown(f"{about} {how_to_read(results)}")
     live_cut(results, selection)
+    st.markdown(f"{about} {how_to_read(results)}")
     _headlines(results)
     onward("pages/sparsity.py", "This cut in detail, both ratios apart, or the least cut for a budget", selection)
     if searched:

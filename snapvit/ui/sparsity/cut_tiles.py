@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.budget import Quality, amount
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.flow import flowing_columns
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.path import no_accuracy
 
 
@@ -27,10 +25,7 @@ def cut_tiles(results: RunResults, params: int, macs: int, quality: Quality | No
         ("MACs per image", amount(macs), f"{macs / costs.macs(full):.1%} of the full model, exact"),
         ("Latency per image", *_latency(results, quality, how)),
     ]
-    for column, (label, value, note) in zip(flowing_columns(5, 165, key=key), tiles, strict=True):
-        with column.container(border=True):
-            st.metric(label, value)
-            st.caption(note)
+    number_row([Number(*tile) for tile in tiles], key)
 
 
 def _latency(results: RunResults, quality: Quality | None, how: str) -> tuple[str, str]:

@@ -101,13 +101,19 @@ class _Thumb:
 
 
 def live_sparsity(
-    data: LiveSparsity, value: float, key: str, on_release: Callable[[float], None], file: str = "sparsity"
+    data: LiveSparsity,
+    value: float,
+    key: str,
+    on_release: Callable[[float], None],
+    file: str = "sparsity",
+    zoomed: bool = False,
+    on_zoom: Callable[[bool], None] | None = None,
 ) -> None:
     """Draw the component. A released thumb calls on_release(sparsity), snapped to a step, before the next run.
 
     `value` is what the page has selected: while it is what the last release said, the thumb stays where it is; any
     other value (a deep link, a button) moves the thumb there, unless a person is holding it. `file` begins the names of
-    saved pictures.
+    saved pictures. While `zoomed`, the curve's axis shows where the curve is and no more; the switch calls on_zoom.
     """
     memory = f"_{key}_thumb"
     asked = data.snap(value)
@@ -122,8 +128,14 @@ def live_sparsity(
             st.session_state[memory] = _Thumb(data.snap(sparsity), st.session_state[memory].turn)
             on_release(data.snap(sparsity))
 
-    _component()(key=key, data=_payload(data) | {"key": key, "file": file}, on_released_change=released)
-    hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn})
+    def switched() -> None:
+        asked = (st.session_state.get(key) or {}).get("zoomed")
+        if on_zoom is not None and isinstance(asked, bool):
+            on_zoom(asked)
+
+    told = {"on_released_change": released, "on_zoomed_change": switched}
+    _component()(key=key, data=_payload(data) | {"key": key, "file": file}, **told)
+    hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn, "zoomed": zoomed})
 
 
 def _released(component: Any) -> float | None:

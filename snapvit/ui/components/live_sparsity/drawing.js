@@ -25,7 +25,7 @@ const ACCURACY = {
 };
 const COSINE = {
   name: "cosine", title: "Cosine to full model", of: (point) => point.cosine, text: (cosine) => cosine.toFixed(3),
-  tick: (tick) => (tick / 100).toFixed(1), heading: "Cosine of the cut to the full model",
+  tick: (tick) => trimmed(tick / 100, 2), heading: "Cosine of the cut to the full model",
 };
 
 // ---- drawing

@@ -12,6 +12,7 @@ export default function ({ data, parentElement, setStateValue }) {
     views.set(root, view);
   }
   const send = (sparsity) => setStateValue("released", { sparsity, time: Date.now() });
+  view.sendZoomed = (zoomed) => setStateValue("zoomed", zoomed);
   joined(root, data.key, ["thumb"], data, (whole) => view.receive(whole, send));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => root.isConnected || view.stop();
@@ -27,6 +28,8 @@ class LiveSparsity extends Charts {
     this.held = false; // a pointer is down on the thumb
     this.asked = null; // where Python wanted the thumb while it was held
     this.pause = 0; // timer of a key press not yet sent
+    this.zoom = this.hook("live-zoom");
+    this.zoom.addEventListener("change", () => this.draw() || this.sendZoomed(this.zoom.checked));
     this.thumb.addEventListener("input", () => this.follow());
     this.thumb.addEventListener("change", () => this.changed());
     this.thumb.addEventListener("pointerdown", () => (this.held = true));
@@ -65,6 +68,9 @@ class LiveSparsity extends Charts {
       else this.moveTo(data.value);
     }
     this.turn = data.turn;
+    // As with the thumb, what Python said before is no news: its answer to the switch is still on its way.
+    if (data.zoomed !== this.saidZoomed) this.zoom.checked = data.zoomed;
+    this.saidZoomed = data.zoomed;
     this.draw();
     this.observer.observe(this.root);
   }
@@ -217,7 +223,7 @@ class LiveSparsity extends Charts {
     const known = seen.kind !== "unmeasured";
     const word = known ? seen.kind : "not measured yet";
     const beside = this.otherAt(seen.kind === "unmeasured" ? null : seen.sparsity);
-    this.part("other").textContent = beside === null ? "" : `${this.otherName}: ${this.lead.text(beside)}`;
+    this.part("other").textContent = beside === null ? this.otherName : `${this.otherName}: ${this.lead.text(beside)}`;
     for (const name of ["live-top1", "live-cosine", "live-latency"]) {
       this.tell(name, ["–", ""]);
       this.hook(name).classList.toggle("absent", !known);
