@@ -11,6 +11,7 @@ from snapvit.artifacts import Doubles
 from snapvit.figures.style import CLICKED, ORANGE, SEQUENTIAL, finish
 
 CELL = 30  # px, height of a head's cell where there is room
+ALL_CELLS = 250  # px that all together may take, so that the map and its scale fit one screen
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str) -> go.Figure:
         title="Block (1 is nearest the image)", tick0=1, dtick=every, showgrid=False, range=[0.5, blocks + 0.5]
     )
     figure.update_yaxes(title="Head", dtick=1 if heads <= 12 else 4, tick0=1, showgrid=False, range=[heads + 0.5, 0.5])
-    finish(figure, f"{look.label} of every head", height=max(380, 225 + CELL * heads))
+    finish(figure, f"{look.label} of every head", height=max(380, 225 + min(CELL * heads, ALL_CELLS)))
     return figure.update_layout(margin={"l": 55, "r": 10}, **CLICKED)
 
 

@@ -10,10 +10,11 @@ STYLE = """
 [data-testid="stApp"]:has([data-testid="stExpandSidebarButton"]) [data-testid="stMainBlockContainer"] { padding-top: 3.25rem; }
 [data-testid="stMainBlockContainer"] > [data-testid="stVerticalBlock"] { gap: 0.75rem; }
 [data-testid="stMainBlockContainer"] h1 { font-size: 1.75rem; line-height: 1.2; padding: 0.25rem 0; }
-[data-testid="stMainBlockContainer"] h2 { font-size: 1.375rem; padding: 0.5rem 0 0.25rem; }
-[data-testid="stMainBlockContainer"] h3 { font-size: 1.125rem; padding: 0.25rem 0; }
-[class*="st-key-numbers_"] [data-testid="stMetric"] { padding: 0.5rem 0.75rem; }
-[class*="st-key-numbers_"] [data-testid="stMetricValue"] { font-size: 1.5rem; line-height: 1.3; }
+[data-testid="stMainBlockContainer"] h2 { font-size: 1.375rem; padding: 0.25rem 0 0.75rem; }
+[data-testid="stMainBlockContainer"] h3 { font-size: 1.125rem; padding: 0.25rem 0 0.75rem; }
+[class*="st-key-numbers_"] [data-testid="stMetric"] > div { padding: 0.5rem 0.75rem; }
+[class*="st-key-numbers_"] [data-testid="stMetricValue"] { font-size: 1.5rem; line-height: 1.25; padding: 0; }
+[class*="st-key-numbers_"] [data-testid="stMetricDelta"] { padding: 0; background: none; }
 [class*="st-key-numbers_"] [data-testid="stMetricDelta"],
 [class*="st-key-numbers_"] [data-testid="stMetricDelta"] * { white-space: normal; font-size: 0.875rem; }
 @media (max-width: 640px) {

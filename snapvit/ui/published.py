@@ -119,7 +119,7 @@ def published_accuracy(results: RunResults, sparsity: float) -> None:
     rows = published_accuracies(results.scores) if known else []
     if not rows:
         return
-    st.subheader("What the authors measured with these scores")
+    st.header("What the authors measured with these scores")
     table = pd.DataFrame(
         [(r.dataset, r.mlp, r.heads, r.top1) for r in rows],
         columns=["Data set", "MLP sparsity", "Head sparsity", "Top-1"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import streamlit as st
 
 from snapvit import figures
 from snapvit.elastic.ranking import cut_at
@@ -45,6 +46,7 @@ def chosen_cut(results: RunResults, selection: Selection) -> tuple[float, float]
     if quality is None and mode == "path":
         quality = quality_at(mlp, measured_on_path(results), results.latencies)
     costs = results.facts.costs
+    st.header(f"The cut at {mlp:.1%} of neurons and {heads:.1%} of heads{', corrected' if results.correct else ''}")
     cut_tiles(results, costs.params(cut), costs.macs(cut), quality, key="export_tiles")
     return mlp, heads
 

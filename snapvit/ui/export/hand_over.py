@@ -25,7 +25,7 @@ ONE_CUT, ELASTIC = "This cut", "Elastic, any cut"
 
 def hand_over(results: RunResults, pair: tuple[float, float]) -> None:
     """The form, the job, and what was handed over."""
-    st.subheader("Hand it over")
+    st.header("Hand it over")
     columns = flowing_columns(3, 240, key="export_form", align="bottom")
     what = columns[0].segmented_control("What", [ONE_CUT, ELASTIC], default=ONE_CUT, key="export_what", required=True)
     formats, lacks = ["safetensors"], onnx_lacks()

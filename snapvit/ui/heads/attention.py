@@ -58,7 +58,7 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
     """What the selected head looks at, or the whole model by rollout, before and after the cut."""
     if results.ranking is None:
         return
-    st.subheader("Where it looks")
+    st.header("Where it looks")
     if results.imported:
         st.caption("This run has no weights, so there is no attention to show.")
         return

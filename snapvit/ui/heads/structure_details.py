@@ -21,6 +21,7 @@ from snapvit.ui.heads.structures import (
     neurons_go_at,
     state_at,
 )
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.selection import Selection, Structure, change
 
 LABELS = {"local": "Local curvature", "factor": "× search factor", "score": "= final score"}
@@ -30,7 +31,7 @@ def pick_structure(selection: Selection, topology: Topology) -> None:
     """Two boxes that select a structure without a mouse; they follow clicks in the figures."""
     at = selection.structure if selection.structure is not None and selection.structure.fits(topology) else None
     shown = (None, None) if at is None else (at.block, -1 if at.head is None else at.head)
-    left, right = flowing_columns(2, 180, key="structure_pickers")
+    left, right = flowing_columns(2, 140, key="structure_pickers")
     left.selectbox(
         "Block",
         range(topology.blocks),
@@ -61,10 +62,10 @@ def structure_details(results: RunResults, selection: Selection) -> None:
     """The selected structure, or how to select one."""
     topology, structure = results.facts.topology, selection.structure
     if structure is None or not structure.fits(topology):
-        st.info("Click a head in a map, a curve below, or a row of the table: its story appears here.")
+        st.info("Click a head in the map, a curve below, or a row of the table: its story appears here.")
         return
     part = "MLP" if structure.head is None else f"head {structure.head + 1}"
-    st.subheader(f"Block {structure.block + 1}, {part}")
+    st.header(f"Block {structure.block + 1}, {part}")
     if structure.head is None:
         _mlp(results, structure, selection.sparsity)
     else:
@@ -78,12 +79,10 @@ def _head(results: RunResults, head: tuple[int, int]) -> None:
     if results.ranking is None:
         st.markdown(f"Local curvature {results.curvature.head[head]:.3g}. The ranking comes after the search.")
         return
-    columns = flowing_columns(len(known) + 1, 170, key="head_numbers")
-    for column, m in zip(columns, known, strict=False):
-        column.metric(labels[m], f"{float(head_values(results, m)[head]):.3g}", border=True)
+    numbers = [Number(labels[m], f"{float(head_values(results, m)[head]):.3g}") for m in known]
     order = results.ranking.head
     place = int(np.flatnonzero(order == head[0] * topology.heads + head[1])[0]) + 1
-    columns[-1].metric("Leaves as number", f"{place} of {len(order)}", border=True)
+    number_row([*numbers, Number("Leaves as number", f"{place} of {len(order)}")], "head", least=140)
     st.markdown(_why(results, head, place))
 
 
@@ -121,18 +120,17 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
 
 def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
     topology, block = results.facts.topology, structure.block
-    numbers: list[tuple[str, str]] = []
+    numbers: list[Number] = []
     if results.curvature is not None:
-        numbers.append(("Local curvature, sum", f"{results.curvature.mlp[block].sum(dtype=np.float64):.3g}"))
+        numbers.append(Number("Local curvature, sum", f"{results.curvature.mlp[block].sum(dtype=np.float64):.3g}"))
     if results.search is not None:
-        numbers.append(("× search factor", f"{results.search.factors[block]:.3g}"))
+        numbers.append(Number("× search factor", f"{results.search.factors[block]:.3g}"))
     if results.ranked:
         label = "= final score, sum" if numbers else "Final score, sum, as published"
-        numbers.append((label, f"{results.final_scores.mlp[block].sum():.3g}"))
+        numbers.append(Number(label, f"{results.final_scores.mlp[block].sum():.3g}"))
     if results.ranking is not None:
-        numbers.append(("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
-    for column, (label, value) in zip(flowing_columns(len(numbers), 170, key="mlp_numbers"), numbers, strict=True):
-        column.metric(label, value, border=True)
+        numbers.append(Number("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
+    number_row(numbers, "mlp", least=140)
     if results.ranking is None:
         st.markdown(f"The sum over its {topology.hidden} neurons. The ranking comes after the search.")
         return

@@ -23,10 +23,12 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
     """Three boxes and the answer."""
     steps = chosen_live_data(results).steps
     unit = 1e9 if steps[0].macs >= 1e9 else 1e6
-    st.markdown("Say how much the model may cost at most; leave empty what does not matter.")
     budget = _boxes(steps[0].params, steps[0].macs, unit)
     if budget == Budget():
-        st.info("Set at least one limit above, for example two thirds of the full model's multiply-accumulates.")
+        st.info(
+            "Say how much the model may cost at most, for example two thirds of the full model's multiply-accumulates; "
+            "leave empty what does not matter."
+        )
         return
     path = PathCosts(*(np.array([getattr(s, name) for s in steps]) for name in ("sparsity", "heads", "params", "macs")))
     timed = results.latencies if results.timed_here else None
@@ -61,7 +63,7 @@ def _boxes(params: int, macs: int, unit: float) -> Budget:
 def _best(results: RunResults, best: Best, budget: Budget) -> None:
     """The best measured cut, how far below the limits it lies, and whether it is told apart from the next one."""
     mlp, heads = best.choice.mlp, best.choice.heads
-    st.subheader(f"The best measured cut: {mlp:.1%} of neurons, {heads:.1%} of heads removed")
+    st.header(f"The best measured cut: {mlp:.1%} of neurons, {heads:.1%} of heads removed")
     st.markdown(within(best, budget))
     cut_tiles(results, best.choice.params, best.choice.macs, best.choice.quality, key="best_tiles")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -82,7 +84,7 @@ def _take(mlp: float, heads: float) -> None:
 
 def _on_path(results: RunResults, answer: Answer, selection: Selection) -> None:
     choice = answer.on_path
-    st.subheader(f"The least cut on the path: {choice.mlp:.1%}")
+    st.header(f"The least cut on the path: {choice.mlp:.1%}")
     st.markdown(
         f"The slider's path meets the budget from {choice.mlp:.1%} of neurons on; {choice.heads:.1%} of heads go too."
     )
@@ -116,6 +118,6 @@ def _cannot(results: RunResults, answer: Answer, budget: Budget) -> None:
         f"No cut on the slider's path meets this budget. The least that it has is {', '.join(parts)}.",
         icon=":material/block:",
     )
-    st.subheader(f"The smallest model: {least.mlp:.1%} of neurons, {least.heads:.1%} of heads removed")
+    st.header(f"The smallest model: {least.mlp:.1%} of neurons, {least.heads:.1%} of heads removed")
     cut_tiles(results, least.params, least.macs, least.quality, key="least_tiles")
     st.button("Take this cut", icon=":material/check:", key="take_least", on_click=_take, args=(least.mlp, least.heads))

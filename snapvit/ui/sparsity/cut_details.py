@@ -23,7 +23,7 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     """What is known of the cut at `sparsity`, measured or not, and all measured cuts as a table."""
     pair = path_pair(sparsity)
     measured = None if results.measurements is None else results.measurements.find(*pair)
-    st.subheader(f"The cut at {sparsity:.1%}{', corrected' if results.correct else ''}")
+    st.header(f"The cut at {sparsity:.1%}{', corrected' if results.correct else ''}")
     if measured is not None:
         st.markdown(sentence(results, measured))
     else:

@@ -39,7 +39,7 @@ def two_ratios(results: RunResults, selection: Selection) -> None:
     mlp, heads = _sliders(selection)
     run, cut = results.summary.run, cut_at(results.ranking, mlp, heads)
     found = None if results.measurements is None else results.measurements.find(mlp, heads)
-    st.subheader(f"The cut at {mlp:.1%} of neurons and {heads:.1%} of heads")
+    st.header(f"The cut at {mlp:.1%} of neurons and {heads:.1%} of heads")
     costs = results.facts.costs
     quality = None if found is None else quality_of(found, results.latencies)
     cut_tiles(results, costs.params(cut), costs.macs(cut), quality, key="pair_tiles")
