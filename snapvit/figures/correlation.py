@@ -17,7 +17,8 @@ from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, beside_u
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
 # Panels of the player: pixels of each, and below it.
-MAP_PANEL, FITNESS, AGREEMENT = (MAP, 78), (120, 26), (120, 0)
+MAP_PANEL, FITNESS, AGREEMENT = (MAP, 170), (120, 26), (120, 0)
+SCRUBBER = 46  # px below the map: of the scrubber and its buttons
 BAND = "rgba(140, 140, 140, 0.35)"
 NO_WAIT = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
 PLAY = {"frame": {"duration": 250, "redraw": True}, "fromcurrent": True, "transition": {"duration": 0}}
@@ -109,14 +110,15 @@ def correlation_player(
     finish(figure, title)
     structure_axes(figure, order)
     top = plot = sum(height + below for height, below in panels)
-    with_verdict(figure.update_layout(margin=MAP_MARGIN | {"b": 150}), verdict, plot)
+    with_verdict(figure.update_layout(margin=MAP_MARGIN | {"b": 50}), verdict, plot)
     for row, (height, below) in enumerate(panels, 1):
         figure.update_yaxes(domain=[(top - height) / plot, top / plot], row=row, col=1)
         top -= height + below
+    foot = figure.layout.yaxis.domain[0]
     figure.update_layout(
         legend={"y": figure.layout.yaxis2.domain[1] + 4 / plot, "font": {"size": 12}},
-        sliders=[_scrubber(generations, start)],
-        updatemenus=[_buttons()],
+        sliders=[_scrubber(generations, start, foot)],
+        updatemenus=[_buttons(foot)],
     )
     return figure
 
@@ -157,15 +159,15 @@ def _add_agreement(
     }
 
 
-def _scrubber(generations: list[int], start: int) -> dict[str, object]:
+def _scrubber(generations: list[int], start: int, foot: float) -> dict[str, object]:
     steps = [{"label": str(g), "method": "animate", "args": [[str(g)], NO_WAIT]} for g in generations]
     return {
         "active": generations.index(start),
         "steps": steps,
         "x": 0.0,
         "len": 1.0,
-        "y": 0,
-        "pad": {"t": 70, "b": 0},
+        "y": foot,
+        "pad": {"t": SCRUBBER + 8, "b": 0},
         "currentvalue": {"prefix": "Generation shown: ", "xanchor": "right", "font": {"size": 14}},
         "bgcolor": GREY,
         "activebgcolor": ORANGE,
@@ -175,15 +177,15 @@ def _scrubber(generations: list[int], start: int) -> dict[str, object]:
     }
 
 
-def _buttons() -> dict[str, object]:
+def _buttons(foot: float) -> dict[str, object]:
     return {
         "type": "buttons",
         "direction": "left",
         "x": 0,
         "xanchor": "left",
-        "y": 0,
+        "y": foot,
         "yanchor": "top",
-        "pad": {"t": 62, "l": 0},
+        "pad": {"t": SCRUBBER, "l": 0},
         "showactive": False,
         "bgcolor": "rgba(0,0,0,0)",
         "bordercolor": GREY,

@@ -15,7 +15,7 @@ from snapvit.figures.style import BLUE, CLICKED, DIVERGING, GREEN, GREY, ORANGE,
 SHOWN_PAIRS = 500  # dots of a scatter; the numbers beside it are of all pairs
 LINE = 58  # characters of a verdict that a narrow figure has room for
 # Pixels: of the title, of a line of the verdict, of the colour bar; and of the map where it is wide.
-TITLE, VERDICT_LINE, COLOUR_BAR, MAP = 36, 18, 74, 380
+TITLE, VERDICT_LINE, COLOUR_BAR, MAP = 30, 18, 70, 340
 KINDS = (("two heads", BLUE, "circle"), ("MLP and head", ORANGE, "diamond"), ("two MLPs", GREEN, "square"))
 
 
