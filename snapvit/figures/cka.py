@@ -8,8 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, NUMBERED_BLOCKS, SEQUENTIAL, cell_numbers, finish
+
+MAP = 400  # px, of the map where it is wide
 
 View = Literal["before", "after", "difference"]
 TITLES = {
@@ -54,7 +56,7 @@ def cka_map(values: np.ndarray, order: StructureOrder, view: View, bound: float)
         matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar_above(label), **scale)
     )
     structure_axes(figure, order)
-    return finish(figure, TITLES[view], height=660).update_layout(margin=MAP_MARGIN)
+    return low_map(finish(figure, TITLES[view]).update_layout(margin=MAP_MARGIN), MAP)
 
 
 def pair_scatter(first: Floats, second: Floats, names: tuple[str, str], shares: tuple[float, float]) -> go.Figure:

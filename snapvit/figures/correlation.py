@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from snapvit.artifacts import Doubles, Floats, SearchHistory
-from snapvit.figures.interactions import MAP, with_verdict
+from snapvit.figures.interactions import MAP
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, beside_upright, finish, upright
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
 # Panels of the player: pixels of each, and below it.
-MAP_PANEL, FITNESS, AGREEMENT = (MAP, 170), (120, 26), (120, 0)
+MAP_PANEL, FITNESS, AGREEMENT = (MAP, 186), (120, 26), (120, 0)
 SCRUBBER = 46  # px below the map: of the scrubber and its buttons
 BAND = "rgba(140, 140, 140, 0.35)"
 NO_WAIT = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
@@ -110,7 +110,7 @@ def correlation_player(
     finish(figure, title)
     structure_axes(figure, order)
     top = plot = sum(height + below for height, below in panels)
-    with_verdict(figure.update_layout(margin=MAP_MARGIN | {"b": 50}), verdict, plot)
+    low_map(figure.update_layout(margin=MAP_MARGIN | {"b": 50}), plot, verdict)
     for row, (height, below) in enumerate(panels, 1):
         figure.update_yaxes(domain=[(top - height) / plot, top / plot], row=row, col=1)
         top -= height + below
@@ -168,7 +168,7 @@ def _scrubber(generations: list[int], start: int, foot: float) -> dict[str, obje
         "len": 1.0,
         "y": foot,
         "pad": {"t": SCRUBBER + 8, "b": 0},
-        "currentvalue": {"prefix": "Generation shown: ", "xanchor": "right", "font": {"size": 14}},
+        "currentvalue": {"prefix": "Generation: ", "xanchor": "right", "font": {"size": 14}},
         "bgcolor": GREY,
         "activebgcolor": ORANGE,
         "bordercolor": GREY,

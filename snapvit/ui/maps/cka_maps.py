@@ -102,18 +102,16 @@ class MapChoice:
 
 def map_controls(results: RunResults, selection: Selection) -> MapChoice:
     """Draw the map's controls."""
-    columns = [
-        *flowing_columns(2, 200, key="map_order", align="bottom"),
-        *flowing_columns(2, 330, key="map_cut", align="bottom"),
-    ]
-    order = structure_order(results, columns[0], columns[1])
+    columns = flowing_columns([1, 3, 4], 110, key="map_controls", align="bottom")
+    with columns[0].popover("Options", icon=":material/tune:", help="Which structures the map shows, in which order"):
+        order = structure_order(results, st, st)
     views = VIEWS if results.ranking is not None else {"before": VIEWS["before"]}
     setting("view", tuple(views), "before")
-    view = columns[2].segmented_control("Model", list(views), format_func=VIEWS.get, key="view", required=True)
+    view = columns[1].segmented_control("Model", list(views), format_func=VIEWS.get, key="view", required=True)
     if results.ranking is None:
         st.caption("This run has no ranking yet; once it has, the map can be shown after a cut too.")
     else:
-        with columns[3]:
+        with columns[2]:
             sparsity_slider(selection)
     return MapChoice(order, view, selection.sparsity)
 

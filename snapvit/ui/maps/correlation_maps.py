@@ -212,7 +212,7 @@ def pair_table(
     topology = results.facts.topology
     pairs = strongest_pairs(values, order.indices, ROWS)
     at = pairs[:, 0], pairs[:, 1]
-    st.subheader(heading)
+    st.header(heading)
     rows = {
         "Structure": [topology.structure_name(int(i)) for i in pairs[:, 0]],
         "With": [topology.structure_name(int(j)) for j in pairs[:, 1]],

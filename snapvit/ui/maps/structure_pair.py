@@ -24,7 +24,7 @@ from snapvit.ui.selection import Structure
 
 def structure_pair(results: RunResults, sparsity: float, pair: tuple[int, int]) -> None:
     """The pair, chosen by a click or by two boxes, side by side."""
-    st.subheader("A pair side by side")
+    st.header("A pair side by side")
     boxes = flowing_columns(2, 160, key="pair_boxes")
     pick_pair(results, pair, *boxes)
     _similarity(results, sparsity, pair)
