@@ -17,7 +17,6 @@ class Number:
     label: str
     value: str
     note: str | None = None
-    help: str | None = None
 
 
 def number_row(numbers: Sequence[Number], key: str, least: int = 130) -> None:
@@ -32,7 +31,6 @@ def number_row(numbers: Sequence[Number], key: str, least: int = 130) -> None:
             number.note,
             delta_color="off",
             delta_arrow="off",
-            help=number.help,
             border=True,
             height="stretch",
         )

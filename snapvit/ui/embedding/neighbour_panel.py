@@ -33,7 +33,7 @@ def chosen_images(view: ProjectionView, data: str, ids: tuple[int, ...]) -> None
     rows.sort(key=lambda row: (_urgency(view, row), view.found.ids[row]))
     queries = sum(row >= view.found.gallery for row in rows)
     some = f" The first {MOST} are shown, changed answers first." if len(rows) > MOST else ""
-    st.subheader("Chosen on the projection")
+    st.header("Chosen on the projection")
     st.markdown(
         f"{len(rows):,} image{'' if len(rows) == 1 else 's'}: {queries:,} queries, {len(rows) - queries:,} of the "
         f"gallery.{some} Click one to see its neighbours."

@@ -31,6 +31,7 @@ from snapvit.ui.embedding.projection_view import (
     shown,
 )
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.offer import offer
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.selection import Selection, change, put_setting, setting, setting_key
@@ -77,9 +78,14 @@ def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
     if results.imported:
         st.info(what_scores_lack(results), icon=":material/info:")
         st.stop()
-    sparsity_slider(selection)
+    left, right = flowing_columns([3, 2], 300, key="projected_cut", align="center")
+    with left:
+        sparsity_slider(selection)
     pair = path_pair(selection.sparsity)
     view, pairs = chosen_projection(results, pair)
+    if view is not None:
+        with right:
+            _computed(pairs, view)
     if view is None or view.pair != pair:
         evaluation, how = results.request.config.evaluation, " corrected" if results.correct else ""
         images = evaluation.gallery + evaluation.queries
@@ -98,7 +104,6 @@ def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
         )
     if view is None:
         st.stop()
-    _computed(pairs, view)
     return view
 
 
@@ -117,21 +122,26 @@ def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
                 )
 
 
-def headline(view: ProjectionView) -> None:
+def headline(view: ProjectionView, corrected: bool) -> None:
     """What the cut does to the neighbours, in numbers."""
     found = view.found
-    columns = flowing_columns(4, 160, key="headline")
-    columns[0].metric(f"Neighbours kept, of {found.k}", f"{view.stayed.mean():.1f}", help="Mean over all queries")
+    st.header(f"The cut at {view.percent}{', corrected' if corrected else ''}")
+    kept = Number("Neighbours kept", f"{view.stayed.mean():.1f}", f"of {found.k}, on average")
+    of = f"of {found.queries:,} queries"
     if view.outcome is None:
-        columns[1].metric("Queries that keep all", f"{(view.stayed == found.k).sum():,}")
+        number_row([kept, Number("All kept", f"{(view.stayed == found.k).sum():,}", of)], "headline", 110)
         st.caption("The images have no labels: there are no classes and no right or wrong answers, only neighbours.")
         return
     counts = [int((view.outcome == kind).sum()) for kind in range(len(figures.OUTCOMES))]
-    columns[1].metric("Newly wrong", f"{counts[NEWLY_WRONG]:,}", help="Right with the full model, wrong after the cut")
-    columns[2].metric("Newly right", f"{counts[NEWLY_RIGHT]:,}", help="Wrong with the full model, right after the cut")
     truth = found.labels[found.gallery :]
     right, was = (int((named == truth).sum()) for named in (view.after, view.before))
-    columns[3].metric("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points")
+    numbers = [
+        Number("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points"),
+        kept,
+        Number("Newly wrong", f"{counts[NEWLY_WRONG]:,}", of),
+        Number("Newly right", f"{counts[NEWLY_RIGHT]:,}", of),
+    ]
+    number_row(numbers, "headline", 110)
     st.caption(
         f"Top-1 of the cut beside the full model's {was / len(truth):.1%}, query by query: "
         f"{describe(compare(view.before == truth, view.after == truth))}."
@@ -148,7 +158,7 @@ def narrow(view: ProjectionView) -> tuple[NDArray, Choice]:
     names = [ALL_CLASSES, *view.classes]
     colour, class_name = setting("colour", COLOURS, COLOURS[0]), setting("class", names, ALL_CLASSES)
     which = setting("only", kinds, ALL_IMAGES)
-    columns = flowing_columns([2, 3, 3], 200, key="projection_controls", align="bottom")
+    columns = flowing_columns([2, 3, 3], 150, key="projection_controls", align="bottom")
     columns[0].segmented_control("Colour by", COLOURS, key="colour", required=True)
     columns[1].selectbox("Class", names, key=setting_key("class"), help="Type to search; the other classes turn grey")
     columns[2].selectbox(

@@ -150,7 +150,7 @@ def neighbour_table(results: RunResults, selection: Selection) -> None:
     topology, structure = results.facts.topology, selection.structure
     if structure is None or not structure.fits(topology):
         return
-    st.markdown("**What says nearly the same**")
+    st.subheader("What says nearly the same")
     if results.cka is None:
         st.caption("This run has no CKA map, so nothing is known of which structures are alike.")
         return
