@@ -30,7 +30,8 @@ def words(app: AppTest) -> str:
     """All text of the page."""
     texts = (app.title, app.header, app.subheader, app.markdown, app.caption)
     calls = (app.info, app.success, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in texts + calls for element in kind)
+    notes = [str(number.delta) for number in app.metric]
+    return "\n".join([str(element.value) for kind in texts + calls for element in kind] + notes)
 
 
 def metric(app: AppTest, label: str) -> str:

@@ -137,10 +137,10 @@ def test_a_foreign_ratio_in_the_address_falls_back(heads, shipped):
 
 def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shipped):
     app = opened("pages/sparsity.py", mode="budget")
-    assert "Set at least one limit" in words(app)
+    assert "Say how much the model may cost" in words(app)
     app.number_input(key="max_params").set_value(1.5).run()
     assert "1.5" in app.query_params["max_params"]
-    title = next(s.value for s in app.subheader if "least cut" in s.value)
+    title = next(s.value for s in app.header if "least cut" in s.value)
     sparsity = float(re.search(r"on the path: ([\d.]+)%", title)[1]) / 100
     results = load_results(shipped, REQUEST.run)
 
@@ -159,7 +159,7 @@ def test_the_best_cut_within_a_budget_is_named_beside_the_next_and_taken(correct
     table = results.measurements
     inside = [row for i in range(len(table)) if (row := table.row(i)).params <= 1.5e6]
     app = opened("pages/sparsity.py", mode="budget", max_params="1.5", correct=correct)
-    title = next(s.value for s in app.subheader if "best measured" in s.value)
+    title = next(s.value for s in app.header if "best measured" in s.value)
     mlp, heads = (round(float(share) / 100, 3) for share in re.findall(r"([\d.]+)%", title))
     row = next(m for m in inside if (round(m.cut.mlp, 3), round(m.cut.heads, 3)) == (mlp, heads))
     assert row.hits == max(m.hits for m in inside)
@@ -178,4 +178,4 @@ def test_a_budget_that_cannot_be_met_says_what_the_least_is(shipped):
     text = words(opened("pages/sparsity.py", mode="budget", max_params="0.1"))
     assert "No cut on the slider's path meets this budget" in text
     assert re.search(r"The least that it has is [\d.]+ M parameters, [\d.]+ M MACs an image, [\d.]+ ms", text)
-    assert "Set at least one limit" in words(opened("pages/sparsity.py", mode="budget", max_params="nan", max_ms="-3"))
+    assert "Say how much the model may cost" in words(opened("pages/sparsity.py", mode="budget", max_params="nan", max_ms="-3"))

@@ -214,7 +214,7 @@ def test_pages_follow_a_search_that_runs(
     first = generation_shown(page)
     assert first < 60
     page.wait_for_function(
-        "first => Array.from(document.querySelectorAll('h3'),"
+        "first => Array.from(document.querySelectorAll('h2'),"
         " h => Number(h.innerText.match(/generation (\\d+)/)?.[1])).some(g => g > first)",
         arg=first,
         timeout=WAIT,

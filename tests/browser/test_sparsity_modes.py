@@ -45,7 +45,7 @@ def test_a_click_on_a_measured_cut_chooses_it(url: str, open_page: Callable[...,
 def test_a_budget_typed_is_answered_and_goes_to_the_slider(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity")
     page.get_by_role("radio", name="For a budget").click()
-    page.get_by_text("Set at least one limit").wait_for()
+    page.get_by_text("Say how much the model may cost").wait_for()
     box = page.get_by_role("spinbutton", name=re.compile("^Parameters, at most"))
     box.fill("1.5")
     box.press("Enter")

@@ -46,8 +46,8 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
 def _boxes(params: int, macs: int, unit: float) -> Budget:
     word = "billions" if unit == 1e9 else "millions"
     labels = (
-        (f"Parameters, at most (millions; full model {params / 1e6:.2f})", 1e6),
-        (f"MACs per image, at most ({word}; full model {macs / unit:.2f})", unit),
+        (f"Parameters, at most (millions, of {params / 1e6:.3g})", 1e6),
+        (f"MACs per image, at most ({word}, of {macs / unit:.3g})", unit),
         ("Latency per image, at most (ms, one thread)", 1.0),
     )
     values: list[float | None] = []
