@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import Bytes, Doubles
 from snapvit.evaluation.knn import Z_95
+from snapvit.formats import decimal
 from snapvit.tables import Measurement
 
 Answers = NDArray[np.bool_]
@@ -112,7 +113,7 @@ def describe(comparison: PairedComparison) -> str:
     c = comparison
     if c.decided:
         near, far = sorted((abs(c.low), abs(c.high)))
-        interval = f"{100 * near:.1f} to {_points(far if c.low > 0 else -far)}"
+        interval = f"{decimal(100 * near, 1)} to {_points(far if c.low > 0 else -far)}"
     else:
         interval = f"{_points(c.low)} to {_points(c.high)}"
     what = _points(c.difference, " points") if c.difference else "no difference"
@@ -124,7 +125,7 @@ def describe(comparison: PairedComparison) -> str:
 
 
 def _points(share: float, unit: str = "") -> str:
-    return f"{abs(100 * share):.1f}{unit} {'fewer' if share < 0 else 'more'}"
+    return f"{decimal(abs(100 * share), 1)}{unit} {'fewer' if share < 0 else 'more'}"
 
 
 def _p_value(p: float) -> str:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from snapvit.artifacts import Doubles, Floats
 from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, NUMBERED_BLOCKS, SEQUENTIAL, cell_numbers, finish
+from snapvit.formats import percent
 
 MAP = 400  # px, of the map where it is wide
 
@@ -75,6 +76,10 @@ def pair_scatter(first: Floats, second: Floats, names: tuple[str, str], shares: 
             hovertemplate="%{x:.2f}, %{y:.2f}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=f"{names[0]}, main direction (SD)<br>{shares[0]:.0%} of its variance", zeroline=False)
-    figure.update_yaxes(title=f"{names[1]}, main direction (SD)<br>{shares[1]:.0%} of its variance", zeroline=False)
+    figure.update_xaxes(
+        title=f"{names[0]}, main direction (SD)<br>{percent(shares[0], 0)} of its variance", zeroline=False
+    )
+    figure.update_yaxes(
+        title=f"{names[1]}, main direction (SD)<br>{percent(shares[1], 0)} of its variance", zeroline=False
+    )
     return finish(figure, "Do the two respond to the same images?", height=430)

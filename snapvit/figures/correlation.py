@@ -14,6 +14,7 @@ from snapvit.figures.interactions import MAP
 from snapvit.figures.search import fitness_curve
 from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, beside_upright, finish, upright
+from snapvit.formats import decimal
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
 # Panels of the player: pixels of each, and below it.
@@ -135,7 +136,7 @@ def _add_agreement(
                 y=[rho, rho],
                 mode="lines+text",
                 line={"color": GREEN, "width": 2, "dash": "dot"},
-                text=["", f"{name} {rho:.2f}"],
+                text=["", f"{name} {decimal(rho, 2)}"],
                 textposition="top left",
                 textfont={"color": GREEN, "size": 12},
                 showlegend=False,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from snapvit.formats import ratio
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.progress import Reporter
@@ -116,7 +117,7 @@ class MeasureTask:
     def label(self) -> str:
         """What it does, for people."""
         return (
-            f"Measuring the cut at {self.pairs[0][0]:.1%}"
+            f"Measuring the cut at {ratio(self.pairs[0][0])}"
             if len(self.pairs) == 1
             else (f"Measuring {len(self.pairs)} cuts")
         ) + (", corrected" if self.correct else "")
@@ -145,7 +146,7 @@ class ExportTask:
     @property
     def label(self) -> str:
         """What it does, for people."""
-        what = "the elastic model" if self.pair is None else f"the cut at {self.pair[0]:.1%}"
+        what = "the elastic model" if self.pair is None else f"the cut at {ratio(self.pair[0])}"
         return f"Exporting {what}" + (", corrected" if self.correct else "")
 
     def perform(self, bench: Workbench) -> None:

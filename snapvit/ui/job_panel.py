@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.formats import percent
 from snapvit.jobs.manager import JobSnapshot, JobState
 from snapvit.jobs.tasks import RunTask
 from snapvit.pipeline.results import RunResults
@@ -40,7 +41,7 @@ def progress_text(job: JobSnapshot) -> str:
         return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
     name = TABLE[progress.stage].title if isinstance(job.task, RunTask) else job.task.label
-    return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
+    return f"{name}, {percent(progress.share, 0)}, {minutes(progress.elapsed)} gone, {left}"
 
 
 def failed_run() -> JobSnapshot | None:

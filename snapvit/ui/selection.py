@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from snapvit.artifacts import Topology
+from snapvit.formats import ratio
 from snapvit.pipeline.config import PATH_END
 
 DEFAULT_SPARSITY = 0.5
@@ -86,7 +87,7 @@ class Selection:
     @property
     def words(self) -> str:
         """For people: `Sparsity 65 %, block 3 head 4 with block 5 MLP, image 812`."""
-        parts = [f"Sparsity {100 * self.sparsity:.4g} %" + (" corrected" if self.correct else "")]
+        parts = [f"Sparsity {ratio(self.sparsity)}" + (" corrected" if self.correct else "")]
         structures = [s.words for s in (self.structure, self.other) if s is not None]
         if structures:
             parts.append(" with ".join(structures))

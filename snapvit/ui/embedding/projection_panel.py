@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from snapvit import figures
 from snapvit.evaluation.paired import compare, describe
+from snapvit.formats import decimal, percent, ratio, signed
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -96,7 +97,7 @@ def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
         )
         offer(
             StageTask(results.summary.run, (Want(of_cut(EMBEDDING_PROJECTION, results.correct), pair),)),
-            f"The features of the cut at **{100 * selection.sparsity:.4g} %{how}** are not computed yet: embeddings, "
+            f"The features of the cut at **{ratio(selection.sparsity)}{how}** are not computed yet: embeddings, "
             f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
             "Compute this projection",
             icon=":material/scatter_plot:",
@@ -114,7 +115,7 @@ def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
         for mlp, heads in pairs:
             if path_pair(mlp) == (mlp, heads):
                 st.button(
-                    f"{100 * mlp:.4g} %",
+                    ratio(mlp),
                     key=f"cut_{mlp:g}",
                     type="primary" if (mlp, heads) == view.pair else "secondary",
                     on_click=change,
@@ -126,7 +127,7 @@ def headline(view: ProjectionView, corrected: bool) -> None:
     """What the cut does to the neighbours, in numbers."""
     found = view.found
     st.header(f"The cut at {view.percent}{', corrected' if corrected else ''}")
-    kept = Number("Neighbours kept", f"{view.stayed.mean():.1f}", f"of {found.k}, on average")
+    kept = Number("Neighbours kept", decimal(view.stayed.mean(), 1), f"of {found.k}, on average")
     of = f"of {found.queries:,} queries"
     if view.outcome is None:
         number_row([kept, Number("All kept", f"{(view.stayed == found.k).sum():,}", of)], "headline", 110)
@@ -136,14 +137,14 @@ def headline(view: ProjectionView, corrected: bool) -> None:
     truth = found.labels[found.gallery :]
     right, was = (int((named == truth).sum()) for named in (view.after, view.before))
     numbers = [
-        Number("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points"),
+        Number("k-NN top-1", percent(right / len(truth)), f"{signed((right - was) / len(truth))} points"),
         kept,
         Number("Newly wrong", f"{counts[NEWLY_WRONG]:,}", of),
         Number("Newly right", f"{counts[NEWLY_RIGHT]:,}", of),
     ]
     number_row(numbers, "headline", 110)
     st.caption(
-        f"Top-1 of the cut beside the full model's {was / len(truth):.1%}, query by query: "
+        f"Top-1 of the cut beside the full model's {percent(was / len(truth))}, query by query: "
         f"{describe(compare(view.before == truth, view.after == truth))}."
     )
 

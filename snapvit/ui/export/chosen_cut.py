@@ -9,6 +9,7 @@ from snapvit import figures
 from snapvit.elastic.ranking import cut_at
 from snapvit.elastic.structure import structure_diff
 from snapvit.evaluation.budget import quality_at, quality_of
+from snapvit.formats import percent, ratio
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import HEADS_END
 from snapvit.pipeline.results import RunResults
@@ -37,7 +38,7 @@ def chosen_cut(results: RunResults, selection: Selection) -> tuple[float, float]
     if mode == "ratios":
         number_setting(HEADS, 0.0, 100 * HEADS_END, 100 * heads)
         percent = columns[2].slider(
-            "Heads removed", 0.0, 100 * HEADS_END, step=0.5, format="%.1f %%", key=setting_key(HEADS)
+            "Heads removed", 0.0, 100 * HEADS_END, step=0.5, format="%g %%", key=setting_key(HEADS)
         )
         heads = round(percent / 100, 4)
     cut = cut_at(results.ranking, mlp, heads)
@@ -46,7 +47,9 @@ def chosen_cut(results: RunResults, selection: Selection) -> tuple[float, float]
     if quality is None and mode == "path":
         quality = quality_at(mlp, measured_on_path(results), results.latencies)
     costs = results.facts.costs
-    st.header(f"The cut at {mlp:.1%} of neurons and {heads:.1%} of heads{', corrected' if results.correct else ''}")
+    st.header(
+        f"The cut at {ratio(mlp)} of neurons and {ratio(heads)} of heads{', corrected' if results.correct else ''}"
+    )
     cut_tiles(results, costs.params(cut), costs.macs(cut), quality, key="export_tiles")
     return mlp, heads
 
@@ -59,8 +62,8 @@ def structure(results: RunResults, pair: tuple[float, float]) -> None:
     show_figure(
         figures.structure_figure(diff),
         key="structure_diff",
-        reading=f"Each bar is a block of the full model; what is hatched goes. The model keeps {after / before:.1%} of "
-        f"its parameters and {left / full:.1%} of its multiply-accumulates. What is in no bar stays whole: the "
+        reading=f"Each bar is a block of the full model; what is hatched goes. The model keeps "
+        f"{percent(after / before)} of its parameters and {percent(left / full)} of its multiply-accumulates. What is in no bar stays whole: the "
         "patches' projection, norms, the biases of the layers that read heads and neurons, and the classifier.",
         alt="Parameters and multiply-accumulates of every block before and after the cut",
         table=table,

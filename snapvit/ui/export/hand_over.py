@@ -11,6 +11,7 @@ import streamlit as st
 from snapvit.errors import InputError
 from snapvit.export.extras import onnx_lacks
 from snapvit.export.target import check_target
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import ExportTask
 from snapvit.paths import absolute
 from snapvit.pipeline.results import RunResults
@@ -64,7 +65,7 @@ def _what(results: RunResults, pair: tuple[float, float] | None) -> str:
     corrected = ", its weights corrected" if results.correct else ", as it is cut"
     if pair is None:
         return f"The whole model with its ranking{', and what corrects any cut of it' if results.correct else ''}."
-    return f"The cut at {pair[0]:.1%} of neurons and {pair[1]:.1%} of heads{corrected}."
+    return f"The cut at {ratio(pair[0])} of neurons and {ratio(pair[1])} of heads{corrected}."
 
 
 def _default_folder(results: RunResults, pair: tuple[float, float] | None) -> str:

@@ -12,6 +12,7 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import AttentionShares, Doubles, Ints
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -113,7 +114,7 @@ def _look(results: RunResults, selection: Selection, way: str, head: tuple[int, 
         return _Look(way, head, True, "the whole model (rollout)")
     kept = bool(kept_heads(results, selection.sparsity)[head])
     state = "kept" if kept else "removed"
-    return _Look(way, head, kept, f"block {head[0] + 1}, head {head[1] + 1}, {state} at {selection.sparsity:.1%}")
+    return _Look(way, head, kept, f"block {head[0] + 1}, head {head[1] + 1}, {state} at {ratio(selection.sparsity)}")
 
 
 def _reading(maps: AttentionShares, look: _Look) -> str:

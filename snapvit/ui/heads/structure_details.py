@@ -8,6 +8,7 @@ import streamlit as st
 
 from snapvit.artifacts import Topology
 from snapvit.elastic.ranking import removal_sparsity
+from snapvit.formats import percent, score
 from snapvit.pipeline.config import HEAD_LAG, PATH_END
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
@@ -77,9 +78,9 @@ def _head(results: RunResults, head: tuple[int, int]) -> None:
     known = measures(results)
     labels = LABELS if len(known) > 1 else {"score": "Final score, as published"}
     if results.ranking is None:
-        st.markdown(f"Local curvature {results.curvature.head[head]:.3g}. The ranking comes after the search.")
+        st.markdown(f"Local curvature {score(results.curvature.head[head])}. The ranking comes after the search.")
         return
-    numbers = [Number(labels[m], f"{float(head_values(results, m)[head]):.3g}") for m in known]
+    numbers = [Number(labels[m], score(head_values(results, m)[head])) for m in known]
     order = results.ranking.head
     place = int(np.flatnonzero(order == head[0] * topology.heads + head[1])[0]) + 1
     number_row([*numbers, Number("Leaves as number", f"{place} of {len(order)}")], "head", least=140)
@@ -97,11 +98,11 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
     share = float(removal_sparsity(ranking.head, ranking.head_protected, ranking.blocks)[head])
     position = share + HEAD_LAG
     where = (
-        f"on the slider's path that is at a sparsity of {position:.1%}"
+        f"on the slider's path that is at a sparsity of {percent(position)}"
         if position <= PATH_END
         else "the slider's path ends before that, so the slider keeps it"
     )
-    goes = f"It goes when {share:.1%} of all heads are removed; {where}."
+    goes = f"It goes when {percent(share)} of all heads are removed; {where}."
     if results.curvature is None:
         return goes
     local = head_values(results, "local")
@@ -122,12 +123,12 @@ def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
     topology, block = results.facts.topology, structure.block
     numbers: list[Number] = []
     if results.curvature is not None:
-        numbers.append(Number("Local curvature, sum", f"{results.curvature.mlp[block].sum(dtype=np.float64):.3g}"))
+        numbers.append(Number("Local curvature, sum", score(results.curvature.mlp[block].sum(dtype=np.float64))))
     if results.search is not None:
-        numbers.append(Number("× search factor", f"{results.search.factors[block]:.3g}"))
+        numbers.append(Number("× search factor", score(results.search.factors[block])))
     if results.ranked:
         label = "= final score, sum" if numbers else "Final score, sum, as published"
-        numbers.append(Number(label, f"{results.final_scores.mlp[block].sum():.3g}"))
+        numbers.append(Number(label, score(results.final_scores.mlp[block].sum())))
     if results.ranking is not None:
         numbers.append(Number("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
     number_row(numbers, "mlp", least=140)
@@ -137,11 +138,11 @@ def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
     goes = neurons_go_at(results)[block]
     half = goes[(topology.hidden - 1) // 2]
     stay = int(np.isnan(goes).sum())
-    halves = "more than half of it never goes" if np.isnan(half) else f"half of it is gone at {half:.1%}"
+    halves = "more than half of it never goes" if np.isnan(half) else f"half of it is gone at {percent(half)}"
     st.markdown(
         f"An MLP leaves neuron by neuron, because each has a score of its own: the first of its {topology.hidden} goes "
-        f"at a sparsity of {goes[0]:.1%}, {halves}, and its best {stay} are protected. The search's factor moves them "
-        "all together."
+        f"at a sparsity of {percent(goes[0])}, {halves}, and its best {stay} are protected. The search's factor moves "
+        "them all together."
     )
 
 

@@ -13,6 +13,7 @@ from snapvit import figures
 from snapvit.artifacts import Floats
 from snapvit.elastic.ranking import cut_at
 from snapvit.figures import StructureOrder
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -128,8 +129,8 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
         if cut is None:
             offer(
                 StageTask(run, (Want(of_cut(CUT_CKA, results.correct), (mlp, heads)),)),
-                f"The CKA map of the cut at {choice.sparsity:.1%} ({mlp:.1%} of the neurons and {heads:.1%} of the "
-                "heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
+                f"The CKA map of the cut at {ratio(choice.sparsity)} ({ratio(mlp)} of the neurons and "
+                f"{ratio(heads)} of the heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
                 "Compute this map",
                 icon=":material/grid_on:",
                 key="cut_cka",
@@ -139,7 +140,7 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
         counts = cut_at(results.ranking, mlp, heads)
         how = ", its weights corrected," if results.correct else ""
         words = (
-            f"The model cut at {choice.sparsity:.1%}{how} on the same {cut.images:,} images. Empty rows and "
+            f"The model cut at {ratio(choice.sparsity)}{how} on the same {cut.images:,} images. Empty rows and "
             f"columns are the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons "
             f"it keeps ({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
         )
@@ -148,7 +149,7 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
             values = cut.values - before
             bound = robust_range(values, 0.995)
             words = (
-                f"CKA after the cut at {choice.sparsity:.1%} less CKA before. Orange: more alike than before, blue: "
+                f"CKA after the cut at {ratio(choice.sparsity)} less CKA before. Orange: more alike than before, blue: "
                 f"less, near white: as before. Empty rows and columns are the {int(absent.sum())} structures that are "
                 "cut away."
             )

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from snapvit.artifacts import MeasuredInteractions
+from snapvit.formats import decimal
 from snapvit.method.agreement import Agreement, agreement, known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Scale, map_of, most_measured
 from snapvit.pipeline.results import RunResults
@@ -114,7 +115,7 @@ def verdict(results: RunResults, compared: Compared) -> str:
     )
     if not np.isfinite(found.rho):
         return f"{MAPS[judged]} says nothing of {pairs}: all are alike to it."
-    return f"{_sentence(judged, found)}: rank correlation {_signed(found.rho)} with {pairs}, Mantel p {_p(found)}."
+    return f"{_sentence(judged, found)}: rank correlation {decimal(found.rho, 2)} with {pairs}, Mantel p {_p(found)}."
 
 
 def _sentence(name: str, found: Agreement) -> str:
@@ -126,10 +127,6 @@ def _sentence(name: str, found: Agreement) -> str:
 
 def _name(name: str) -> str:
     return MAPS[name] if name in ("cka", "gauss-newton") else f"{MAPS[name][0].lower()}{MAPS[name][1:]}"
-
-
-def _signed(rho: float) -> str:
-    return f"{rho:.2f}".replace("-", "−")
 
 
 def _p(found: Agreement) -> str:

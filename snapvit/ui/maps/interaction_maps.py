@@ -11,6 +11,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Ints
 from snapvit.figures import PairCloud, StructureOrder
+from snapvit.formats import decimal, score
 from snapvit.jobs.tasks import StageTask
 from snapvit.method.agreement import known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
@@ -69,7 +70,7 @@ def interaction_map(results: RunResults, selection: Selection, compared: Compare
             ).update_traces(z=None, selector={"type": "heatmap"}),
         ),
         key=f"map_{name}",
-        reading=f"{READINGS[name]} Colours end at {bound:.2g}, which 99 % of the pairs stay within. Click a cell to "
+        reading=f"{READINGS[name]} Colours end at {score(bound)}, which 99 % of the pairs stay within. Click a cell to "
         "select its pair.",
         alt=f"{TITLES[name]}: map of {len(indices)} structures with each other. {judged}",
         table=lambda: matrix_frame(values, order),
@@ -131,7 +132,7 @@ def evidence(results: RunResults, compared: Compared, generation: int) -> None:
     by_rank = st.session_state["axes_g"] == "ranks"
     at = f" at generation {generation}" if of_search else ""
     count, labels, topology = len(held.first), tuple(MAPS[name] for name in held.names), results.facts.topology
-    said = "undefined" if np.isnan(held.rho) else f"{held.rho:.2f}".replace("-", "−")
+    said = "undefined" if np.isnan(held.rho) else decimal(held.rho, 2)
     title = f"Pair by pair{at}: {said}"
     show_figure(
         kept_figure(
@@ -193,11 +194,11 @@ def _repeatability(results: RunResults, name: str) -> None:
         )
         return
     rhos = sorted(repeat.rho for repeat in found)
-    spread = f"{rhos[0]:.2f}" if len(rhos) == 1 else f"{rhos[0]:.2f} to {rhos[-1]:.2f}"
+    spread = decimal(rhos[0], 2) + (f" to {decimal(rhos[-1], 2)}" if len(rhos) > 1 else "")
     seeds = ", ".join(str(repeat.seed) for repeat in found if repeat.seed is not None)
     st.caption(
         f"Repeatability: rank correlation of {MAPS[name]} with that of {len(found)} other run(s) of this model "
-        f"(seeds {seeds}): **{spread.replace('-', '−')}**. 1 would be the same order of pairs again, 0 "
+        f"(seeds {seeds}): **{spread}**. 1 would be the same order of pairs again, 0 "
         "another one each time."
     )
 

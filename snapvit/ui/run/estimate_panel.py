@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from snapvit.formats import amount, size
 from snapvit.jobs.estimate import find_estimate
 from snapvit.jobs.manager import JobState
 from snapvit.jobs.tasks import EstimateTask
@@ -58,12 +59,12 @@ def _show(estimate: Estimate) -> None:
     with st.container(border=True, key="estimate_result"):
         st.markdown("**What this run would take**, from a few of its batches timed on this machine")
         columns = flowing_columns(4, 160, key="estimate_numbers")
-        columns[0].metric("Parameters", f"{estimate.parameters / 1e6:.1f} M")
+        columns[0].metric("Parameters", amount(estimate.parameters))
         columns[1].metric("Tokens an image", f"{estimate.tokens:,}")
-        columns[2].metric("Memory, about", f"{estimate.memory / 1e9:.1f} GB")
+        columns[2].metric("Memory, about", size(estimate.memory))
         columns[3].metric("Time, min:s", minutes(estimate.total))
         stages = [f"{TABLE[stage].title} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
         st.caption(
             f"{'; '.join(stages)} (min:s). Stages that the cache already holds take no time. Another busy program "
-            f"makes all of it slower. Statistics that correct weights take {estimate.disk / 1e6:,.0f} MB of the cache."
+            f"makes all of it slower. Statistics that correct weights take {size(estimate.disk)} of the cache."
         )

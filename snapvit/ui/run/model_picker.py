@@ -7,6 +7,7 @@ import re
 import streamlit as st
 
 from snapvit.errors import InputError
+from snapvit.formats import size
 from snapvit.models.catalogue import (
     CheckpointFile,
     list_checkpoints,
@@ -55,7 +56,7 @@ def _label(choice: str, files: dict[str, CheckpointFile]) -> str:
     if choice in files:
         file = files[choice]
         thought = {BUNDLED: "describes itself", None: "architecture to be named"}.get(file.model, file.model)
-        return f"{file.path.name} ({thought}, {file.size / 1e6:.0f} MB)"
+        return f"{file.path.name} ({thought}, {size(file.size)})"
     return "Bundled Fashion ViT" if choice == BUNDLED else "A timm model, by name"
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import SearchHistory
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.formats import amount, percent, ratio, signed
 from snapvit.pipeline.results import RunResults
 from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
@@ -69,11 +70,11 @@ def _headlines(results: RunResults) -> None:
 def _headline(results: RunResults, m: Measurement) -> str:
     low, high = wilson_interval(m.hits, m.queries)
     is_full, pair = m.cut.mlp == m.cut.heads == 0, beside_full(results, m)
-    removed = "none" if is_full else f"{100 * m.cut.mlp:.3g}%, {100 * m.cut.heads:.3g}%"
+    removed = "none" if is_full else f"{ratio(m.cut.mlp)}, {ratio(m.cut.heads)}"
     change = ""
     if pair is not None and not is_full:
-        change = f"{100 * pair.difference:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
-    return f"| {removed} | {m.params / 1e6:.2f} M | **{m.top1:.1%}** ({low:.1%} to {high:.1%}) | {change} |"
+        change = f"{signed(pair.difference)} ({signed(pair.low)} to {signed(pair.high)})"
+    return f"| {removed} | {amount(m.params)} | **{percent(m.top1)}** ({percent(low)} to {percent(high)}) | {change} |"
 
 
 def _fitness(run: str, history: SearchHistory) -> None:

@@ -104,7 +104,7 @@ class EmbeddingProjection extends Saver {
       const mark = document.createElement("canvas");
       mark.width = mark.height = SPRITE;
       mark.getContext("2d").drawImage(this.sprites[index], 0, 0);
-      made.append(mark, `${group.name} (${group.count.toLocaleString("en-US")})`);
+      made.append(mark, `${group.name} (${grouped(group.count)})`);
       made.setAttribute("aria-pressed", String(this.data.only === group.name));
       made.title = this.data.only === group.name ? "Show all again" : "Show these alone";
       made.onclick = () => this.send("isolated", this.data.only === group.name ? null : group.name);
@@ -117,7 +117,7 @@ class EmbeddingProjection extends Saver {
 
   status() {
     const count = this.chosen.size;
-    const chosen = `${count.toLocaleString("en-US")} image${count === 1 ? "" : "s"} chosen; ${this.data.below}`;
+    const chosen = `${grouped(count)} image${count === 1 ? "" : "s"} chosen; ${this.data.below}`;
     this.hook("projection-status").textContent = count ? chosen : this.data.hint;
     this.part("clear").hidden = !count;
   }

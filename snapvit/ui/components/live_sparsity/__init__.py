@@ -18,6 +18,7 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components.formats import formats
 from snapvit.ui.components.parts import hand_part, joining
 
 HERE = Path(__file__).parent
@@ -189,7 +190,11 @@ def _payload(data: LiveSparsity) -> dict[str, Any]:
 def _component() -> Callable[..., Any]:
     html = _read("live_sparsity.html")
     css = "".join(_read(name) for name in ("live_sparsity.css", "charts.css", "layout.css"))
-    js = joining() + "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
+    js = (
+        formats()
+        + joining()
+        + "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
+    )
     return st.components.v2.component("snapvit_live_sparsity", html=html, css=css, js=js)
 
 

@@ -73,7 +73,7 @@ class Charts {
     if (data.chance !== null) {
       const [below, level] = [data.chance < low, y(data.chance)];
       if (!below) line(svg, "chance", left, level, left + width, level);
-      const words = `chance ${percent(data.chance)}`;
+      const words = `chance ${ratio(data.chance)}`;
       add(svg, "text", { class: "aside", x: left + 8, y: level - 8 }, below ? `↓ ${words}, below this axis` : words);
     }
 
