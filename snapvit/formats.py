@@ -57,10 +57,10 @@ def score(value: float) -> str:
     """A number of any size to three digits: `3.06`, `0.00412`, `1.62 × 10⁻⁸`."""
     if not math.isfinite(value) or value == 0:
         return UNKNOWN if value else "0"
-    mantissa, exponent = f"{value:.2e}".replace("-", "−", value < 0).split("e")
+    mantissa, exponent = f"{value:.2e}".split("e")
     if -3 <= int(exponent) < 4:
         return decimal(value, max(0, 2 - int(exponent)))
-    return f"{mantissa} × {_power(exponent)}"
+    return f"{mantissa.replace('-', '−')} × {_power(exponent)}"
 
 
 def tick(value: float) -> str:

@@ -88,7 +88,7 @@ def test_while_it_waits_and_after_it_is_cancelled(shipped):
     app = opened("pages/embedding.py", s="0.65")
     jobs().submit(Waiting(go_on))
     app.button(key="compute_projection").click().run()
-    assert "Projecting the features of the cut at 65.0%: waiting for the job before it" in words(app)
+    assert "Projecting the features of the cut at 65 %: waiting for the job before it" in words(app)
     assert app.button(key="cancel_2").disabled is False
     app.button(key="cancel_2").click().run()
     go_on.set()
@@ -108,7 +108,7 @@ def test_a_failure_is_told_in_its_sentence_and_can_be_tried_again(shipped, monke
     app.button(key="compute_projection").click().run()
     jobs().close()  # waits for the end
     app.run()
-    assert "Projecting the features of the cut at 65.0% did not work." in words(app)
+    assert "Projecting the features of the cut at 65 % did not work." in words(app)
     assert "/nowhere/at/all" in words(app)
     assert app.button(key="compute_projection").disabled is False
 

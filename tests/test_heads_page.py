@@ -119,7 +119,7 @@ def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
     assert not offers(at=kept)
     app = opened("pages/heads.py", s="0.65", at=removed)
     block, head = removed.split("-")
-    halves = (f"Attention of block {block}, head {head}, removed at 65.0%", "The same on more images")
+    halves = (f"Attention of block {block}, head {head}, removed at 65 %", "The same on more images")
     for title in halves:
         traces = charts(app)[title]["data"]
         assert sum(trace["type"] == "image" for trace in traces) == 12

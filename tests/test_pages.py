@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from store_samples import edit_manifest, path_of
 
 from scripts.bundled_run import REQUEST
+from snapvit.formats import percent
 from snapvit.store.store import Store
 from snapvit.tables import Measurements
 from snapvit.ui.resources import jobs
@@ -48,7 +49,7 @@ def test_the_run_page_says_what_cuts_cost_and_how_the_search_went_once_asked(shi
     for pair in ((0.0, 0.0), (0.35, 0.2), (0.65, 0.5), (0.95, 0.8)):
         m = table.find(*pair)
         want = binomtest(m.hits, m.queries).proportion_ci(0.95, method="wilson")
-        assert f"**{m.hits / m.queries:.1%}** ({want.low:.1%} to {want.high:.1%})" in text
+        assert f"**{percent(m.hits / m.queries)}** ({percent(want.low)} to {percent(want.high)})" in text
     assert app.button(key="start").disabled is False
     assert not app.get("plotly_chart"), "the first page is quick because it does not wait for Plotly"
     app.session_state[f"search_{REQUEST.run}"] = True

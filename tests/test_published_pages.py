@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Floors, Scores
 from snapvit.elastic.ranking import cut_at, rank
+from snapvit.formats import amount
 from snapvit.pipeline.published_runs import import_scores
 from snapvit.pipeline.results import list_runs, load_results
 from snapvit.published.scores import PublishedScores, write_scores
@@ -47,7 +48,7 @@ def test_the_sparsity_page_shows_what_is_kept_and_what_it_costs(store: Store) ->
     tiles = {metric.label: metric.value for metric in app.metric}
     assert tiles["Neurons kept"] == f"{sum(cut.kept_neurons):,}"
     assert tiles["Heads kept"] == f"{sum(cut.kept_heads):,}"
-    assert tiles["Parameters"] == f"{costs.params(cut) / 1e6:.2f} M"
+    assert tiles["Parameters"] == amount(costs.params(cut))
     assert tiles["MACs per image"] == f"{costs.macs(cut) / 1e9:.2f} G"
     assert "What is left along the path" in drawn
     said = words(app)
@@ -97,7 +98,7 @@ def test_the_heads_page_shows_the_published_scores_and_which_heads_go(store: Sto
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["Final score, as published"] == "0"
     assert metrics["Leaves as number"] == "1 of 72"
-    assert "It goes when 1.4% of all heads are removed" in words(app)
+    assert "It goes when 1.4 % of all heads are removed" in words(app)
     assert "local curvature alone" not in words(app)
 
 

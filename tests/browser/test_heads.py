@@ -52,7 +52,7 @@ def test_attention_is_computed_on_request_and_a_picture_is_chosen_by_a_click(
 ) -> None:
     page = open_page(f"{url}/heads?s=0.65&at=3-2")
     page.get_by_role("button", name="Compute attention").click()
-    page.get_by_text("Attention of block 3, head 2, kept at 65.0%").first.wait_for(timeout=WAIT)
+    page.get_by_text("Attention of block 3, head 2, kept at 65 %").first.wait_for(timeout=WAIT)
     click_in(page, "attention_examples", 0.5, 0.5, number=2)
     page.locator(".st-key-attention_image .main-svg").first.wait_for(timeout=WAIT)
     page.wait_for_url(re.compile(r"image=\d+"))

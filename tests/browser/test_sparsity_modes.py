@@ -25,7 +25,7 @@ WAIT = 240_000  # ms, for work that the worker does
 
 def test_a_click_on_a_measured_cut_chooses_it(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity?mode=ratios&s=0.2&heads=70")
-    page.get_by_role("heading", name="The cut at 20.0% of neurons and 70.0% of heads").wait_for()
+    page.get_by_role("heading", name="The cut at 20 % of neurons and 70 % of heads").wait_for()
     plot = page.locator(".st-key-ratio_plane .nsewdrag").first
     plot.wait_for()
     plot.scroll_into_view_if_needed()
@@ -33,12 +33,12 @@ def test_a_click_on_a_measured_cut_chooses_it(url: str, open_page: Callable[...,
     box = plot.bounding_box()
     mlp, heads = 65, 50  # percent; the plane shows -4 to 99 and -5 to 85
     page.mouse.click(box["x"] + box["width"] * (mlp + 4) / 103, box["y"] + box["height"] * (85 - heads) / 90)
-    page.get_by_role("heading", name="The cut at 65.0% of neurons and 50.0% of heads").wait_for()
+    page.get_by_role("heading", name="The cut at 65 % of neurons and 50 % of heads").wait_for()
     page.wait_for_url(re.compile(r"heads=50"))
     assert "s=0.65" in page.url
     page.reload()
     settle(page)
-    page.get_by_role("heading", name="The cut at 65.0% of neurons and 50.0% of heads").wait_for()
+    page.get_by_role("heading", name="The cut at 65 % of neurons and 50 % of heads").wait_for()
     assert_calm(page)
 
 

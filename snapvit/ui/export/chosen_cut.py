@@ -62,9 +62,10 @@ def structure(results: RunResults, pair: tuple[float, float]) -> None:
     show_figure(
         figures.structure_figure(diff),
         key="structure_diff",
-        reading=f"Each bar is a block of the full model; what is hatched goes. The model keeps "
-        f"{percent(after / before)} of its parameters and {percent(left / full)} of its multiply-accumulates. What is in no bar stays whole: the "
-        "patches' projection, norms, the biases of the layers that read heads and neurons, and the classifier.",
+        reading="Each bar is a block of the full model; what is hatched goes. The model keeps "
+        f"{percent(after / before)} of its parameters and {percent(left / full)} of its multiply-accumulates. What is "
+        "in no bar stays whole: the patches' projection, norms, the biases of the layers that read heads and neurons, "
+        "and the classifier.",
         alt="Parameters and multiply-accumulates of every block before and after the cut",
         table=table,
         file=f"{results.summary.run}-structure-{pair[0]:g}-{pair[1]:g}",

@@ -130,7 +130,8 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
             offer(
                 StageTask(run, (Want(of_cut(CUT_CKA, results.correct), (mlp, heads)),)),
                 f"The CKA map of the cut at {ratio(choice.sparsity)} ({ratio(mlp)} of the neurons and "
-                f"{ratio(heads)} of the heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
+                f"{ratio(heads)} of the heads removed) is not computed yet. It takes one pass of the cut model over "
+                "the CKA images.",
                 "Compute this map",
                 icon=":material/grid_on:",
                 key="cut_cka",

@@ -74,8 +74,8 @@ def sentence(results: RunResults, m: Measurement) -> str:
         time = (
             f"One image on one thread takes **{milliseconds(took.ms)}**, {percent(took.ratio, 0)} of the full model's "
             f"{milliseconds(took.full_ms)} timed beside it ({percent(took.low, 0)} to {percent(took.high, 0)} in "
-            f"the middle half of {took.repeats} rounds), on {'this computer' if results.timed_here else 'another computer'}: "
-            f"{results.latencies.machine.label}."
+            f"the middle half of {took.repeats} rounds), on "
+            f"{'this computer' if results.timed_here else 'another computer'}: {results.latencies.machine.label}."
         )
     return (
         f"Measured: {accuracy}. Its embeddings keep a cosine of **{m.cosine:.3f}** to the full model's. It has "

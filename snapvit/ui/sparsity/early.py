@@ -34,6 +34,7 @@ def early_answer(task: MeasureTask) -> None:
     st.info(
         f"Preliminary: of the first {queries:,} queries, k-NN (k = {int(found['k'])}) among the first "
         f"{int(found['gallery']):,} gallery images names **{percent(hits / queries)}** right, 95 % interval "
-        f"{percent(low)} to {percent(high)}. A smaller gallery usually gives a lower accuracy; the final number, of all images, follows.",
+        f"{percent(low)} to {percent(high)}. A smaller gallery usually gives a lower accuracy; the final "
+        "number, of all images, follows.",
         icon=":material/hourglass_top:",
     )
