@@ -77,5 +77,19 @@ def _is_zero(written: str) -> bool:
     return not any(digit in written for digit in "123456789")
 
 
+def p_value(p: float) -> str:
+    """Of a test: `p = 0.58`, `p = 0.046`, `p < 0.0001`."""
+    if p < 0.0001:
+        return "p < 0.0001"
+    return f"p = {decimal(p, 4 if p < 0.01 else 3 if p < 0.1 else 2)}"
+
+
+def duration(seconds: float) -> str:
+    """About how long something takes: `40 seconds`, `3 minutes`, `5 hours`."""
+    unit, length = ("second", 1) if seconds < 90 else ("minute", 60) if seconds < 7200 else ("hour", 3600)
+    count = decimal(seconds / length, 0)
+    return f"{count} {unit}{'' if count == '1' else 's'}"
+
+
 def _three_digits(value: float) -> str:
     return decimal(value, 2 if value < 9.995 else 1 if value < 99.95 else 0)

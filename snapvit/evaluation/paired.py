@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import Bytes, Doubles
 from snapvit.evaluation.knn import Z_95
-from snapvit.formats import decimal
+from snapvit.formats import decimal, p_value
 from snapvit.tables import Measurement
 
 Answers = NDArray[np.bool_]
@@ -119,19 +119,13 @@ def describe(comparison: PairedComparison) -> str:
     what = _points(c.difference, " points") if c.difference else "no difference"
     verdict = "" if c.decided else "; undecided"
     return (
-        f"{what} (95 % interval {interval}), McNemar {_p_value(c.p_value)}: {c.only_a:,} queries got worse, "
+        f"{what} (95 % interval {interval}), McNemar {p_value(c.p_value)}: {c.only_a:,} queries got worse, "
         f"{c.only_b:,} better of {c.queries:,}{verdict}"
     )
 
 
 def _points(share: float, unit: str = "") -> str:
     return f"{decimal(abs(100 * share), 1)}{unit} {'fewer' if share < 0 else 'more'}"
-
-
-def _p_value(p: float) -> str:
-    if p < 0.0001:
-        return "p < 0.0001"
-    return f"p = {p:.{4 if p < 0.01 else 3 if p < 0.1 else 2}f}"
 
 
 def area_difference(a: Answers, b: Answers, x: Doubles, seed: int, draws: int = 2000) -> tuple[float, float, float]:

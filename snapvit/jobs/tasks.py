@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from snapvit.formats import ratio
+from snapvit.formats import duration, ratio
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.progress import Reporter
@@ -201,4 +201,4 @@ class EstimateTask:
 
         bench.clear()  # one model in memory at a time
         estimate: Estimate = estimate_run(self.request, bench.reporter, bench.store.root)
-        bench.reporter.event(ESTIMATE, f"about {estimate.total / 60:.0f} minutes", **estimate.as_values())
+        bench.reporter.event(ESTIMATE, f"about {duration(estimate.total)}", **estimate.as_values())

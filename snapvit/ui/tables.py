@@ -17,6 +17,11 @@ def table_to_keep(title: str, table: pd.DataFrame, file: str) -> None:
         csv_button(table, file, key=f"download_{file}", help="This table")
 
 
+def in_percent(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table as it is to be read, with this column of shares, if it has it, in percent."""
+    return table.assign(**{column: 100 * table[column]}) if column in table.columns else table
+
+
 def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], file: str, key: str, help: str) -> None:
     """A button that downloads `table` as `file`.csv; made and written when it is asked for."""
     st.download_button(

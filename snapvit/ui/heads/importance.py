@@ -26,7 +26,7 @@ from snapvit.ui.heads.structures import (
 )
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Selection, Structure, change, setting
-from snapvit.ui.tables import csv_button
+from snapvit.ui.tables import csv_button, in_percent
 
 PLAIN = ("Search factor", "CKA with it")  # columns of numbers near 1
 SHARE_STEPS = 96  # sparsities of the map of kept neurons
@@ -138,12 +138,12 @@ def structure_table(results: RunResults, selection: Selection) -> None:
     topology = results.facts.topology
     table = structure_frame(results, selection.sparsity)
     st.header("All MLPs and heads")
-    formats: dict[str, Any] = {"Goes at sparsity": st.column_config.NumberColumn(format="percent")}
+    formats: dict[str, Any] = {"Goes at sparsity": st.column_config.NumberColumn(format="%.1f %%")}
     for name in table.columns:
         if table[name].dtype.kind == "f" and name not in formats:
             formats[name] = st.column_config.NumberColumn(format="%.3f" if name in PLAIN else "scientific")
     st.dataframe(
-        table,
+        in_percent(table, "Goes at sparsity"),
         hide_index=True,
         column_config=formats,
         key="structure_table",

@@ -24,6 +24,7 @@ from snapvit.ui.heads.structures import (
 )
 from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.selection import Selection, Structure, change
+from snapvit.ui.tables import in_percent
 
 LABELS = {"local": "Local curvature", "factor": "× search factor", "score": "= final score"}
 
@@ -169,9 +170,9 @@ def neighbour_table(results: RunResults, selection: Selection) -> None:
     table = pd.DataFrame(columns)
     formats = {
         "CKA": st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0),
-        "Goes at sparsity": st.column_config.NumberColumn(format="percent"),
+        "Goes at sparsity": st.column_config.NumberColumn(format="%.1f %%"),
     }
-    st.dataframe(table, hide_index=True, column_config=formats, key="neighbours")
+    st.dataframe(in_percent(table, "Goes at sparsity"), hide_index=True, column_config=formats, key="neighbours")
     st.caption(
         "The structures whose activations have the greatest linear CKA with this one's, 1 being the same up to "
         "rotation and scale. Where a neighbour stays, it can stand in for what goes. An MLP goes at the sparsity that "

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from snapvit.artifacts import MeasuredInteractions
-from snapvit.formats import decimal
+from snapvit.formats import decimal, p_value
 from snapvit.method.agreement import Agreement, agreement, known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Scale, map_of, most_measured
 from snapvit.pipeline.results import RunResults
@@ -115,7 +115,7 @@ def verdict(results: RunResults, compared: Compared) -> str:
     )
     if not np.isfinite(found.rho):
         return f"{MAPS[judged]} says nothing of {pairs}: all are alike to it."
-    return f"{_sentence(judged, found)}: rank correlation {decimal(found.rho, 2)} with {pairs}, Mantel p {_p(found)}."
+    return f"{_sentence(judged, found)}: rank correlation {decimal(found.rho, 2)} with {pairs}, Mantel {_p(found)}."
 
 
 def _sentence(name: str, found: Agreement) -> str:
@@ -131,7 +131,7 @@ def _name(name: str) -> str:
 
 def _p(found: Agreement) -> str:
     least = 1 / 1000
-    return f"≤ {least:g}" if found.mantel_p <= least else f"{found.mantel_p:.2g}"
+    return f"p ≤ {least:g}" if found.mantel_p <= least else p_value(found.mantel_p)
 
 
 @st.cache_resource(show_spinner=False, max_entries=12)

@@ -11,7 +11,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Ints
 from snapvit.figures import PairCloud, StructureOrder
-from snapvit.formats import decimal, score
+from snapvit.formats import decimal, duration, score
 from snapvit.jobs.tasks import StageTask
 from snapvit.method.agreement import known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
@@ -277,11 +277,7 @@ def _takes(results: RunResults, passes: float) -> str:
     pace = _pace(results)
     if pace is None:
         return ""
-    seconds = pace * passes
-    words = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-    if seconds > 7200:
-        words = f"{seconds / 3600:.0f} hours"
-    return f", about {words} on a computer like that which measured this run's accuracy"
+    return f", about {duration(pace * passes)} on a computer like that which measured this run's accuracy"
 
 
 def _pace(results: RunResults) -> float | None:
