@@ -255,7 +255,7 @@ def chance_curve(levels: Doubles, found: Doubles, low: Floats, high: Floats, p99
         shapes=[upright(p99, color=ORANGE, dash="dash", width=2)],
         annotations=[beside_upright(p99, "99 % of chance", 0, "right")],
     )
-    figure.update_xaxes(title="Change of a pair's correlation since the start (absolute)", rangemode="tozero")
+    figure.update_xaxes(title="Change of a pair's correlation (absolute)", rangemode="tozero")
     ticks = [100, 10, 1, 0.1, 0.01]
     figure.update_yaxes(
         title="Pairs with at least that change (%)", type="log", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks]

@@ -76,4 +76,5 @@ def agreement_scatter(
     below = ", pairs below (%)" if by_rank else ""
     figure.update_xaxes(title=names[0] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
     figure.update_yaxes(title=names[1] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
-    return finish(figure, title, height=430).update_layout(**CLICKED)
+    # On a narrow page the legend takes two lines below the title.
+    return finish(figure, title, height=430).update_layout(margin_t=98, **CLICKED)

@@ -284,7 +284,6 @@ def whole_glossary() -> None:
 
 # The meaning stands under its word's line, as wide as its paragraph at most, so that no edge cuts it off.
 STYLE = """
-[class*="st-key-unseen_"] { position: absolute; }
 [data-testid="stMarkdownContainer"] :is(p, li):has(.term) { position: relative; }
 .term { border-bottom: 1px dotted currentColor; cursor: help; border-radius: 2px; }
 .term:focus-visible { outline: 2px solid var(--st-primary-color, #2E86C9); outline-offset: 2px; }

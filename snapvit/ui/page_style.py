@@ -20,7 +20,12 @@ STYLE = """
 [class*="st-key-numbers_"] [data-testid="stMetricDelta"] { padding: 0; background: none; }
 [class*="st-key-numbers_"] [data-testid="stMetricDelta"],
 [class*="st-key-numbers_"] [data-testid="stMetricDelta"] * { white-space: normal; font-size: 0.875rem; }
+/* What does its work unseen takes no room, to the side neither. */
+[class*="st-key-unseen_"] { position: absolute; width: 1px !important; overflow: hidden; }
+[data-testid="stButtonGroup"] > [role="radiogroup"] { flex-wrap: wrap; }
 @media (max-width: 640px) {
+  /* A title and all of a figure's buttons have no room side by side; pictures and the full screen stay. */
+  .modebar-group:not(:first-child, :last-child) { display: none; }
   [data-testid="stMainBlockContainer"] { padding-inline: 1rem; }
 }
 """

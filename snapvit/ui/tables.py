@@ -13,7 +13,7 @@ def table_to_keep(title: str, table: pd.DataFrame, file: str) -> None:
     numbers = [name for name in table.columns if table[name].dtype.kind == "f"]
     with st.expander(title):
         formats = {name: st.column_config.NumberColumn(format="%.4g") for name in numbers}
-        st.dataframe(table, hide_index=True, column_config=formats)
+        st.dataframe(table, hide_index=True, column_config=formats, alt=title)
         csv_button(table, file, key=f"download_{file}", help="This table")
 
 

@@ -150,6 +150,7 @@ def structure_table(results: RunResults, selection: Selection) -> None:
         on_select=_row_chosen(topology),
         selection_mode="single-row",
         height=380,
+        alt="All MLPs and heads",
     )
     st.caption(
         "Sort by a click on a column's name, search with the glass at the table's corner, choose a row to see its "

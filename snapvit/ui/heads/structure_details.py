@@ -172,7 +172,13 @@ def neighbour_table(results: RunResults, selection: Selection) -> None:
         "CKA": st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0),
         "Goes at sparsity": st.column_config.NumberColumn(format="%.1f %%"),
     }
-    st.dataframe(in_percent(table, "Goes at sparsity"), hide_index=True, column_config=formats, key="neighbours")
+    st.dataframe(
+        in_percent(table, "Goes at sparsity"),
+        hide_index=True,
+        column_config=formats,
+        key="neighbours",
+        alt="What says nearly the same",
+    )
     st.caption(
         "The structures whose activations have the greatest linear CKA with this one's, 1 being the same up to "
         "rotation and scale. Where a neighbour stays, it can stand in for what goes. An MLP goes at the sparsity that "

@@ -235,6 +235,7 @@ def pair_table(
         key="pair_table",
         on_select=row_chosen,
         selection_mode="single-row",
+        alt=heading,
         column_config=numbers | names | {"Chance": st.column_config.TextColumn(width=64)},
     )
     st.caption(f"Choose a row to frame the pair in the map and to take it to the CKA page. {words}")

@@ -182,7 +182,7 @@ def _describe(source: ImageSource, k: int) -> None:
     if source.skipped:
         with st.expander(f"What was left out, and why ({len(source.skipped)})", icon=":material/warning:"):
             left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
-            st.dataframe(left_out, hide_index=True)
+            st.dataframe(left_out, hide_index=True, alt="Files that are left out, and why")
     split = _split(source.digest_of(np.arange(len(source))), source)
     with st.container(horizontal=True, gap="small"):
         for i in _examples(source):
@@ -221,7 +221,7 @@ def _split_table(source: ImageSource, split: Split) -> None:
     names = list(source.class_names) or ["all, without labels"]
     table.insert(0, "Class", [*names, "without labels"][: len(counts)])
     table["Together"] = counts.sum(axis=1)
-    st.dataframe(table, hide_index=True, height="content" if len(table) <= 12 else 400)
+    st.dataframe(table, hide_index=True, height="content" if len(table) <= 12 else 400, alt="Images of each class")
     sums = [f"{total:,} {part.lower()}" for part, total in zip(PARTS, counts.sum(axis=0), strict=True) if total]
     st.caption(
         f"In all: {', '.join(sums)}. No image is in two parts, and a run takes as many of each as its preset asks for."

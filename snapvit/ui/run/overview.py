@@ -45,7 +45,7 @@ def overview(results: RunResults, selection: Selection) -> None:
     live_cut(results, selection)
     st.markdown(f"{about} {how_to_read(results)}")
     _headlines(results)
-    onward("pages/sparsity.py", "This cut in detail, both ratios apart, or the least cut for a budget", selection)
+    onward("pages/sparsity.py", "This cut in detail", selection)
     if searched:
         with st.expander("How the search went", key=f"search_{selection.run}", on_change="rerun") as fold:
             if fold.open:

@@ -50,6 +50,21 @@ class Watch {
     this.fill(plot);
     this.change(plot);
     this.jump(plot);
+    this.name(plot);
+  }
+
+  // Whoever hears a button's name alone hears of which figure it is; plotly makes its buttons anew now and then.
+  name(plot) {
+    const { chart, title } = this.data;
+    const bar = plot.querySelector(".modebar");
+    if (bar && bar.dataset.of !== title) {
+      bar.dataset.of = title;
+      bar.setAttribute("aria-label", `Buttons of the figure: ${title}`);
+      const buttons = [...bar.querySelectorAll(".modebar-btn")];
+      for (const button of buttons) button.setAttribute("aria-label", `${button.dataset.title}: ${title}`);
+      rove(buttons);
+    }
+    document.querySelector(`.st-key-csv_${CSS.escape(chart)} button`)?.setAttribute("aria-label", `CSV: ${title}`);
   }
 
   // Writes the entries of matrix stacks, see matrix_stack.js, into a heat map and its frames.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from snapvit.ui.components.formats import formats
 from snapvit.ui.components.parts import hand_part, joining
+from snapvit.ui.components.roving import roving
 
 HERE = Path(__file__).parent
 
@@ -165,6 +166,7 @@ def _text(column: NDArray, kind: str) -> str:
 def _component() -> Callable[..., Any]:
     js = (
         formats()
+        + roving()
         + joining()
         + "".join(_read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js"))
     )

@@ -48,6 +48,7 @@ class EmbeddingProjection extends Saver {
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.observer = new ResizeObserver(() => this.resized());
+    rove([this.part("play"), ...this.root.querySelectorAll(".tools button")]);
     this.take("lasso");
   }
 
@@ -113,6 +114,7 @@ class EmbeddingProjection extends Saver {
       return item;
     });
     this.part("legend").replaceChildren(...items);
+    rove(items.map((item) => item.firstChild));
   }
 
   status() {
