@@ -103,7 +103,7 @@ def correlation_player(
     for row in range(2, len(panels) + 1):
         figure.update_xaxes(range=[-0.3, last + 0.3], nticks=min(last + 1, 10), row=row, col=1)
     # The axis' title, as a note: plotly draws that of a lower panel over its numbers when the page is first laid out.
-    figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-38)
+    figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-46)
     axis = fitness.layout.yaxis
     figure.update_yaxes(
         title="1 − cosine (log)", type="log", tickvals=axis.tickvals, ticktext=axis.ticktext, row=2, col=1
@@ -111,7 +111,7 @@ def correlation_player(
     finish(figure, title)
     structure_axes(figure, order)
     top = plot = sum(height + below for height, below in panels)
-    low_map(figure.update_layout(margin=MAP_MARGIN | {"b": 50}), plot, verdict)
+    low_map(figure.update_layout(margin=MAP_MARGIN | {"b": 56}), plot, verdict)
     for row, (height, below) in enumerate(panels, 1):
         figure.update_yaxes(domain=[(top - height) / plot, top / plot], row=row, col=1)
         top -= height + below

@@ -48,7 +48,8 @@ def structure_figure(diff: StructureDiff) -> go.Figure:
             col=column,
         )
     figure.update_layout(barmode="stack", bargap=0.15)
-    figure.update_xaxes(title="Block", dtick=1 if len(blocks) <= 14 else 4, showgrid=False)
+    # No step is given: plotly takes as many numbers as the width has room for.
+    figure.update_xaxes(title="Block", nticks=min(len(blocks), 14), tickangle=0, showgrid=False)
     finish(figure, "Every block before and after the cut", height=360)
     # The legend goes below, for above each panel stands what it counts.
     return figure.update_layout(legend={"y": -0.32, "yanchor": "top"}, margin={"b": 95})

@@ -110,8 +110,9 @@ def test_arrow_keys_go_from_button_to_button(
 
     def focused() -> str:
         return page.evaluate(
-            "() => { let e = document.activeElement; while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;"
-            " return e.getAttribute('aria-label') ?? e.textContent; }"
+            """() => { let e = document.activeElement;
+            while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+            return e.getAttribute('aria-label') ?? e.textContent; }"""
         )
 
     assert first in focused()
