@@ -78,6 +78,21 @@ def test_published_accuracies_are_shown_where_they_belong_and_named_as_such(stor
         assert "Published accuracy of these scores" not in charts(app)
 
 
+def test_the_axis_of_published_accuracies_zooms_to_the_lines(store: Store) -> None:
+    def figure(app: AppTest) -> tuple[list[float], np.ndarray]:
+        found = charts(app)["Published accuracy of these scores"]
+        return found["layout"]["yaxis"]["range"], np.concatenate([array(trace["y"]) for trace in found["data"]])
+
+    app = opened("pages/sparsity.py", run=import_scores(store, deit3()))
+    assert figure(app)[0] == [0, 100]
+    app.toggle(key="axis_switch").set_value(True).run()
+    assert app.query_params["axis"] == ["curve"]
+    (low, high), values = figure(app)
+    assert low <= values.min() < low + 5
+    assert high - 5 < values.max() <= high
+    assert figure(opened("pages/sparsity.py", run=app.query_params["run"][0], axis="curve"))[0] == [low, high]
+
+
 def test_an_unknown_architecture_shows_what_is_kept_and_says_that_costs_are_not_known(store: Store) -> None:
     app = opened("pages/sparsity.py", run=import_scores(store, deit3("my-vit")))
     assert set(charts(app)) == {"Kept neurons by block", "Kept heads by block"}

@@ -5,13 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.pipeline.results import RunResults
+from snapvit.ui.axis import is_zoomed, zoom
 from snapvit.ui.components.live_sparsity import live_sparsity
 from snapvit.ui.path import never_seen, no_accuracy
 from snapvit.ui.resources import chosen_live_data
-from snapvit.ui.selection import Selection, change, put_setting, setting
-
-AXIS = "axis"  # setting: how much of the axis of accuracies is shown
-AXES = ("whole", "curve")
+from snapvit.ui.selection import Selection, change
 
 
 def live_cut(results: RunResults, selection: Selection) -> float:
@@ -27,8 +25,8 @@ def live_cut(results: RunResults, selection: Selection) -> float:
         "live",
         on_release=lambda released: change(sparsity=released),
         file=f"{selection.run}-sparsity",
-        zoomed=setting(AXIS, AXES, "whole") == "curve",
-        on_zoom=lambda zoomed: put_setting(AXIS, "curve" if zoomed else "whole"),
+        zoomed=is_zoomed(),
+        on_zoom=zoom,
     )
     return sparsity
 

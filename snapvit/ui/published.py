@@ -14,6 +14,7 @@ from snapvit.formats import amount, percent, ratio
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.published.accuracies import published_accuracies
+from snapvit.ui.axis import axis_switch
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.numbers import Number, number_row
@@ -121,12 +122,13 @@ def published_accuracy(results: RunResults, sparsity: float) -> None:
     if not rows:
         return
     st.header("What the authors measured with these scores")
+    zoomed = axis_switch()
     table = pd.DataFrame(
         [(r.dataset, r.mlp, r.heads, r.top1) for r in rows],
         columns=["Data set", "MLP sparsity", "Head sparsity", "Top-1"],
     )
     show_figure(
-        figures.published_curves(rows, sparsity),
+        figures.published_curves(rows, sparsity, zoomed),
         key="published_curves",
         reading=f"Published, not measured here: k-NN top-1 (k = 20) of {rows[0].model} on seven data sets at the seven "
         "pairs of sparsities of the authors' table (SnapViT repository, results/in1k.md). Their heads lag 15 points "
