@@ -83,14 +83,15 @@ def test_the_axis_of_published_accuracies_zooms_to_the_lines(store: Store) -> No
         found = charts(app)["Published accuracy of these scores"]
         return found["layout"]["yaxis"]["range"], np.concatenate([array(trace["y"]) for trace in found["data"]])
 
-    app = opened("pages/sparsity.py", run=import_scores(store, deit3()))
+    run = import_scores(store, deit3())
+    app = opened("pages/sparsity.py", run=run)
     assert figure(app)[0] == [0, 100]
     app.toggle(key="axis_switch").set_value(True).run()
-    assert app.query_params["axis"] == ["curve"]
+    assert "curve" in app.query_params["axis"]
     (low, high), values = figure(app)
     assert low <= values.min() < low + 5
     assert high - 5 < values.max() <= high
-    assert figure(opened("pages/sparsity.py", run=app.query_params["run"][0], axis="curve"))[0] == [low, high]
+    assert figure(opened("pages/sparsity.py", run=run, axis="curve"))[0] == [low, high]
 
 
 def test_an_unknown_architecture_shows_what_is_kept_and_says_that_costs_are_not_known(store: Store) -> None:
