@@ -149,7 +149,7 @@ def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
         list(labels),
         format_func=labels.__getitem__,
         help="The run that all pages show",
-        **controlled("run_picker", selection.run, lambda run: change(run=run)),
+        **controlled("run_picker", selection.run, lambda run: change(run=run), list(labels)),
     )
     missing = next((_missing(summary) for summary in summaries if summary.run == selection.run), None)
     if missing is not None:  # not in the list, which is too narrow for it

@@ -78,7 +78,7 @@ def choose_query(view: ProjectionView, mask: np.ndarray, image: int) -> None:
         ids,
         format_func=lambda i: _query_words(view, i),
         placeholder="Choose a query",
-        **controlled("query_list", image if image in ids else None, pick),
+        **controlled("query_list", image if image in ids else None, pick, ids),
     )
     number.number_input("Image number", 0, 999_999_999, **controlled("image_number", image, pick))
 

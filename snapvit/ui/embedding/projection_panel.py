@@ -143,16 +143,26 @@ def narrow(view: ProjectionView) -> tuple[NDArray, Choice]:
     kinds = outcome_choices(view)
     if not view.classes:
         which = setting("only", kinds, ALL_IMAGES)
-        st.segmented_control("Show", kinds, key=setting_key("only"), required=True)
+        st.segmented_control("Show", kinds, default=which, key=setting_key("only"), required=True)
         return shown(view, ALL_CLASSES, which), Choice(False, ALL_CLASSES, which)
     names = [ALL_CLASSES, *view.classes]
     colour, class_name = setting("colour", COLOURS, COLOURS[0]), setting("class", names, ALL_CLASSES)
     which = setting("only", kinds, ALL_IMAGES)
     columns = flowing_columns([2, 3, 3], 200, key="projection_controls", align="bottom")
-    columns[0].segmented_control("Colour by", COLOURS, key="colour", required=True)
-    columns[1].selectbox("Class", names, key=setting_key("class"), help="Type to search; the other classes turn grey")
+    columns[0].segmented_control("Colour by", COLOURS, default=colour, key=setting_key("colour"), required=True)
+    columns[1].selectbox(
+        "Class",
+        names,
+        names.index(class_name),
+        key=setting_key("class"),
+        help="Type to search; the other classes turn grey",
+    )
     columns[2].selectbox(
-        "Images", kinds, key=setting_key("only"), help="Outcomes are those of queries; the rest turns grey"
+        "Images",
+        kinds,
+        kinds.index(which),
+        key=setting_key("only"),
+        help="Outcomes are those of queries; the rest turns grey",
     )
     return shown(view, class_name, which), Choice(colour == "outcome", class_name, which)
 

@@ -28,15 +28,20 @@ def chosen_cut(results: RunResults, selection: Selection) -> tuple[float, float]
     mode = setting("mode", list(MODES), "path")
     columns = flowing_columns(3, 240, key="export_cut", align="bottom")
     columns[0].segmented_control(
-        "Choose a cut", list(MODES), format_func=MODES.__getitem__, key=setting_key("mode"), required=True
+        "Choose a cut",
+        list(MODES),
+        default=mode,
+        format_func=MODES.__getitem__,
+        key=setting_key("mode"),
+        required=True,
     )
     with columns[1]:
         sparsity_slider(selection, "Sparsity" if mode == "path" else "MLP neurons removed")
     mlp, heads = path_pair(selection.sparsity)
     if mode == "ratios":
-        number_setting(HEADS, 0.0, 100 * HEADS_END, 100 * heads)
-        percent = columns[2].slider(
-            "Heads removed", 0.0, 100 * HEADS_END, step=0.5, format="%.1f %%", key=setting_key(HEADS)
+        percent = number_setting(HEADS, 0.0, 100 * HEADS_END, 100 * heads)
+        columns[2].slider(
+            "Heads removed", 0.0, 100 * HEADS_END, percent, step=0.5, format="%.1f %%", key=setting_key(HEADS)
         )
         heads = round(percent / 100, 4)
     cut = cut_at(results.ranking, mlp, heads)

@@ -23,7 +23,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.heads.structures import kept_heads
 from snapvit.ui.offer import offer
-from snapvit.ui.selection import Selection, change, setting
+from snapvit.ui.selection import Selection, change, setting, setting_key
 
 Maps = tuple[AttentionShares | None, AttentionShares | None]  # of the full and the cut model; None where not computed
 WAYS = {"head": "The selected head", "rollout": "Rollout through the whole model"}
@@ -67,7 +67,9 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
     )
     way = setting("look", list(WAYS), "head")
     left, right = flowing_columns([3, 2], 300, key="attention_controls", align="bottom")
-    left.segmented_control("Attention of", list(WAYS), format_func=WAYS.__getitem__, key="look", required=True)
+    left.segmented_control(
+        "Attention of", list(WAYS), default=way, format_func=WAYS.__getitem__, key=setting_key("look"), required=True
+    )
     right.text_input(
         "Image by its id",
         placeholder="an example is shown; type any id",
