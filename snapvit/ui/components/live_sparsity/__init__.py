@@ -111,6 +111,7 @@ def live_sparsity(
     """
     memory = f"_{key}_thumb"
     asked = data.snap(value)
+    is_new = memory not in st.session_state
     thumb: _Thumb = st.session_state.setdefault(memory, _Thumb(asked))
     if asked != data.snap(thumb.sparsity):
         thumb = st.session_state[memory] = _Thumb(asked, thumb.turn + 1)
@@ -122,14 +123,19 @@ def live_sparsity(
             st.session_state[memory] = _Thumb(data.snap(sparsity), st.session_state[memory].turn)
             on_release(data.snap(sparsity))
 
-    _component()(key=key, data=_payload(data) | {"key": key, "file": file}, on_released_change=released)
+    result = _component()(key=key, data=_payload(data) | {"key": key, "file": file}, on_released_change=released)
+    # After a restart of the server a release may be the first that the new session hears, which has nobody yet to call.
+    if is_new and _released(result, "was") == asked != _released(result):
+        released()
+        st.rerun()
     hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn})
 
 
-def _released(component: Any) -> float | None:
+def _released(component: Any, part: str = "sparsity") -> float | None:
+    """Where the thumb was let go, or where it `was` by what Python had told."""
     released = component.get("released") if component else None
     try:
-        return float(released["sparsity"])
+        return float(released[part])
     except (TypeError, KeyError, ValueError):  # it comes from a browser
         return None
 
