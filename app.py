@@ -3,7 +3,9 @@
 import streamlit as st
 
 from snapvit import ui
+from snapvit.pipeline.results import list_runs
 from snapvit.ui.job_panel import job_panel
+from snapvit.ui.resources import store
 from snapvit.ui.run.overview import overview
 from snapvit.ui.run.past_runs import past_runs
 from snapvit.ui.run.run_form import run_form
@@ -26,9 +28,9 @@ st.markdown(
 job_panel(selection.run)
 
 results = ui.chosen_results(selection.run, selection.correct) if selection.run else None
-if results is None:
+if results is None and not list_runs(store()):
     st.info("There is no run to show yet. Start one below; the quick preset takes about two minutes.")
-else:
+elif results is not None:
     overview(results, selection)
 
 st.header("Start a run")

@@ -14,6 +14,7 @@ from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import TABLE, main_stages
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import chosen_results, jobs, run_stamp
 from snapvit.ui.selection import change
 
@@ -36,7 +37,7 @@ def progress_text(job: JobSnapshot) -> str:
     if not progress.overall_total:
         downloads = [event.text for event in job.events if event.kind == "download"]
         if downloads:
-            return downloads[-1].capitalize()
+            return as_markdown(downloads[-1].capitalize())
         return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
     name = TABLE[progress.stage].title if isinstance(job.task, RunTask) else job.task.label
@@ -144,7 +145,7 @@ def _draw_ended(job: JobSnapshot) -> None:
     if job.state is JobState.CANCELLED:
         st.warning(f"Run {job.task.run} was cancelled.")
     else:
-        st.error(f"Run {job.task.run} failed. {job.error}")
+        st.error(f"Run {job.task.run} failed. {as_markdown(job.error)}")
     kept = what_is_kept(chosen_results(job.task.run))
     st.markdown(f"Finished and kept: {kept}." if kept else "Nothing was finished yet, so nothing is kept.")
     if st.button(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.pipeline.config import NO_IMAGES
-from snapvit.pipeline.results import FORMER, IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.pipeline.results import FINISHED, FORMER, IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.components.chart_events import chart_watch
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.image_names import images_in_short
 from snapvit.ui.job_panel import failed_run, job_chip, wave_away
+from snapvit.ui.names import as_markdown, shortened
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.selection import Selection, change, current
 
+LONGEST = 80  # characters of a run's name from an address
+OFFERED = 5  # runs that are offered in the place of one that is not here
 # A file of our own: an emoji or a Material symbol would be fetched from the network.
 ICON = Path(__file__).parents[1] / "assets" / "icon.png"
 
@@ -49,7 +53,8 @@ def open_page(title: str, follow: bool = True) -> Selection:
     """
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
     summaries = [summary for summary in list_runs(store()) if summary.state != FORMER]
-    selection = current([summary.run for summary in summaries], title)
+    selection = current(default_run(summaries), title)
+    found = selection.run is None or any(summary.run == selection.run for summary in summaries)
     with st.sidebar:
         st.markdown("### SnapViT explorer")
         _menu(selection)
@@ -60,14 +65,41 @@ def open_page(title: str, follow: bool = True) -> Selection:
             _correction(summaries, selection)
             _clearing(selection)
         if follow:
-            job_chip(selection.run)
+            job_chip(selection.run if found else None)
             _failure(selection)
-        if selection.run is not None:
+        if found and selection.run is not None:
             chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
         copy_link()
         chart_watch()
         _problems()
-    return selection
+    if found:
+        return selection
+    _not_here(summaries, selection.run)
+    if follow:
+        st.stop()
+    return replace(selection, run=None)
+
+
+def default_run(summaries: list[RunSummary]) -> str | None:
+    """What is shown where nobody asked for a run: the newest that is finished, else the newest that goes furthest."""
+    return max(summaries, key=lambda s: (s.state == FINISHED, len(s.done), s.created)).run if summaries else None
+
+
+def _not_here(summaries: list[RunSummary], run: str) -> None:
+    """Say that there is no such run, and offer those that there are."""
+    former = any(summary.run == run for summary in list_runs(store()))
+    why = (
+        "was computed by an earlier version of the explorer and can be computed again on the Run page"
+        if former
+        else ("is not in this cache: it was deleted, or the link is from another computer")
+    )
+    others = " Nothing of another run is shown in its place; these are here:"
+    if not summaries:
+        others = " There is no run to show yet; start one on the Run page."
+    st.warning(f"Run {as_markdown(shortened(run, LONGEST))} {why}.{others}", icon=":material/link_off:")
+    for summary in summaries[:OFFERED]:
+        key = f"instead_{summary.run}"
+        st.button(as_markdown(run_label(summary)), key=key, on_click=change, kwargs={"run": summary.run})
 
 
 def run_label(summary: RunSummary) -> str:
@@ -169,4 +201,4 @@ def _problems() -> None:
     problems = store().problems
     if problems:
         with st.expander(f"{len(problems)} file(s) could not be used", icon=":material/warning:"):
-            st.markdown("\n".join(f"- {sentence}" for sentence in problems))
+            st.markdown("\n".join(f"- {as_markdown(sentence)}" for sentence in problems))

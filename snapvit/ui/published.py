@@ -15,6 +15,7 @@ from snapvit.pipeline.results import RunResults
 from snapvit.published.accuracies import published_accuracies
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
 from snapvit.ui.selection import Selection
 from snapvit.ui.sparsity_slider import sparsity_slider
 from snapvit.ui.tables import table_to_keep
@@ -49,8 +50,8 @@ def describe_scores(results: RunResults) -> None:
         "the explorer knows (a timm name can be given when importing it)."
     )
     st.markdown(
-        f"Scores of `{published.model_type}`: {topology.blocks} blocks, each with {topology.heads} heads and "
-        f"{topology.hidden} neurons. {costs}"
+        f"Scores of {as_markdown(published.model_type)}: {topology.blocks} blocks, each with {topology.heads} heads "
+        f"and {topology.hidden} neurons. {costs}"
     )
     st.info(what_scores_lack(results), icon=":material/info:")
     said = {name: json.dumps(value) for name, value in published.metadata.items()}

@@ -79,6 +79,7 @@ class Selection:
     structure: Structure | None = None
     other: Structure | None = None  # the second of a pair
     image: int | None = None  # its id in the run's image source
+    untouched: bool = True  # whether nobody chose the sparsity yet
 
     @property
     def head(self) -> tuple[int, int] | None:
@@ -99,7 +100,7 @@ class Selection:
 
     def query(self) -> dict[str, str]:
         """As parameters of an address."""
-        query = {"s": f"{self.sparsity:.4g}"}
+        query = {} if self.untouched else {"s": f"{self.sparsity:.4g}"}
         if self.run is not None:
             query["run"] = self.run
         if self.correct:
@@ -113,8 +114,9 @@ class Selection:
         return query
 
 
-def current(runs: list[str], page: str) -> Selection:
+def current(default_run: str | None, page: str) -> Selection:
     """The selection of this session on the page with this title; unreadable parts of an address fall back to defaults.
+    A run that was asked for stays what it is, also where there is none of that name.
 
     The address has the last word where it is news: when the page is opened, and after Back or Forward. At other times
     it may be old: a timer's rerun brings the address that the browser had when the timer went off.
@@ -123,17 +125,17 @@ def current(runs: list[str], page: str) -> Selection:
     if _went_through_history():  # to an address that was written here, whole
         before = Selection(run=before.run)
     elif st.session_state.get(PAGE) == page:
-        return remember(replace(before, run=before.run if before.run in runs else _first(runs)))
+        return remember(replace(before, run=before.run or default_run))
     st.session_state[PAGE], st.session_state[VISIT] = page, visit() + 1
     query = st.query_params
-    run = query.get("run", before.run)
     selection = Selection(
-        run=run if run in runs else _first(runs),
+        run=query.get("run") or before.run or default_run,
         sparsity=_sparsity(query.get("s"), before.sparsity),
         correct=query["correct"] == "1" if "correct" in query else before.correct,
         structure=Structure.parse(query["at"]) if "at" in query else before.structure,
         other=Structure.parse(query["with"]) if "with" in query else before.other,
         image=_number(query["image"]) if "image" in query else before.image,
+        untouched=before.untouched and "s" not in query,
     )
     return remember(selection)
 
@@ -156,10 +158,6 @@ def visit() -> int:
     return st.session_state.get(VISIT, 0)
 
 
-def _first(runs: list[str]) -> str | None:
-    return runs[0] if runs else None
-
-
 def _went_through_history() -> bool:
     """Whether this run was asked for by the browser's Back or Forward."""
     context = get_script_run_ctx()
@@ -175,7 +173,8 @@ def change(**parts: object) -> Selection:
 
 
 def _changed(parts: dict[str, object]) -> Selection:
-    return replace(st.session_state.get(SESSION_KEY, Selection()), **parts)
+    touched = {"untouched": False} if "sparsity" in parts else {}
+    return replace(st.session_state.get(SESSION_KEY, Selection()), **parts, **touched)
 
 
 def setting_key(name: str) -> str:

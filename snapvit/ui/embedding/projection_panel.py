@@ -70,40 +70,39 @@ class Choice:
 
 
 def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
-    """The slider, and the projection of its cut; else of the nearest computed one, beside an offer to compute it.
+    """The slider, and the projection of its cut; else an offer to compute it, and the end of the page.
 
-    Ends the page where no cut of the run has a projection yet, or where the run has no images to projection.
+    Where nobody chose a cut yet, it is the computed one that is nearest.
     """
     if results.imported:
         st.info(what_scores_lack(results), icon=":material/info:")
         st.stop()
-    sparsity_slider(selection)
     pair = path_pair(selection.sparsity)
     view, pairs = chosen_projection(results, pair)
+    if selection.untouched and view is not None:
+        change(sparsity=view.pair[0])
+        st.rerun()
+    sparsity_slider(selection)
+    _computed(pairs, pair)
     if view is None or view.pair != pair:
         evaluation, how = results.request.config.evaluation, " corrected" if results.correct else ""
         images = evaluation.gallery + evaluation.queries
-        nearest = (
-            ""
-            if view is None
-            else f" Meanwhile the projection below shows the nearest computed one, at {view.percent}."
-        )
         offer(
             StageTask(results.summary.run, (Want(of_cut(EMBEDDING_PROJECTION, results.correct), pair),)),
             f"The features of the cut at **{100 * selection.sparsity:.4g} %{how}** are not computed yet: embeddings, "
-            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
+            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.",
             "Compute this projection",
             icon=":material/scatter_plot:",
             key="compute_projection",
         )
-    if view is None:
         st.stop()
-    _computed(pairs, view)
     return view
 
 
-def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
+def _computed(pairs: list[tuple[float, float]], shown: tuple[float, float]) -> None:
     """Buttons to the cuts that are computed."""
+    if not pairs:
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("Computed cuts:", width="content")
         for mlp, heads in pairs:
@@ -111,7 +110,7 @@ def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
                 st.button(
                     f"{100 * mlp:.4g} %",
                     key=f"cut_{mlp:g}",
-                    type="primary" if (mlp, heads) == view.pair else "secondary",
+                    type="primary" if (mlp, heads) == shown else "secondary",
                     on_click=change,
                     kwargs={"sparsity": mlp},
                 )

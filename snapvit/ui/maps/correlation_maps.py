@@ -79,9 +79,8 @@ def _name(generation: int, total: int) -> str:
 
 def _step(generation: int, total: int) -> None:
     """The box was used: the figure goes to that generation."""
-    name = _name(generation, total)
-    put_setting("g", name)
-    st.session_state["player_jump"] = name, st.session_state.get("player_jump", (LAST, 0))[1] + 1
+    put_setting("g", _name(generation, total))
+    st.session_state["player_jump"] = st.session_state.get("player_jump", 0) + 1
 
 
 def player(results: RunResults, selection: Selection, shown: Shown, compared: Compared) -> None:
@@ -105,7 +104,6 @@ def player(results: RunResults, selection: Selection, shown: Shown, compared: Co
         if name.isdecimal() and int(name) <= total:
             put_setting("g", _name(int(name), total))
 
-    asked, number = st.session_state.get("player_jump", (LAST, 0))
     show_figure(
         drawn,
         key=PLAYER,
@@ -118,7 +116,7 @@ def player(results: RunResults, selection: Selection, shown: Shown, compared: Co
         file=f"{run}-correlation-{view}",
         marks=figures.pair_marks(order, chosen_pair(results, selection)),
         numbers=Numbers(estimate, indices, less),
-        jump=(str(_nearest(asked, generations)), number) if number else None,
+        jump=(str(_nearest(_name(shown.generation, total), generations)), st.session_state.get("player_jump", 0)),
         on_frame=rested,
     )
 

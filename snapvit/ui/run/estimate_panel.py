@@ -14,6 +14,7 @@ from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.table import TABLE
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import REFRESH_SECONDS, minutes, progress_text
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs
 
 
@@ -38,7 +39,7 @@ def _draw(request: RunRequest, was_active: bool, running: bool) -> None:
                 jobs().cancel(job.id)
         return
     if job is not None and job.state is JobState.FAILED:
-        st.error(job.error)
+        st.error(as_markdown(job.error))
     if estimate is not None:
         _show(estimate)
         return

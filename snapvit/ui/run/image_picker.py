@@ -18,6 +18,7 @@ from snapvit.data.thumbnails import thumbnail
 from snapvit.data.torchvision_sets import SETS, data_root
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import limits_sentence, reachable_top1, why_no_accuracy
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import store
 
 KINDS = {
@@ -54,7 +55,7 @@ def pick_images(k: int) -> Images | None:
             _describe(_all_images(data, gallery, queries, str(store().root)), k)
         return Images(data, gallery, queries)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
@@ -93,7 +94,7 @@ def _pick_data(kind: str, k: int) -> str | None:
             _describe(image_source(name), k)
         return name
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
@@ -140,8 +141,8 @@ def _pick_folder() -> str | None:
 def _pick_set(k: int) -> str:
     known = st.selectbox("Data set", SETS, format_func=lambda s: s.label, key="image_set")
     st.caption(
-        f"{known.images:,} images of {known.classes} classes ({known.part}). Where it is not in `{data_root()}` yet, "
-        f"the run downloads it from {known.host} first."
+        f"{known.images:,} images of {known.classes} classes ({known.part}). Where it is not in "
+        f"{as_markdown(str(data_root()))} yet, the run downloads it from {known.host} first."
     )
     name = TORCHVISION + known.name
     looked = st.session_state.setdefault("looked_into_sets", set())
@@ -189,15 +190,15 @@ def _describe(source: ImageSource, k: int) -> None:
             named = classes and source.labels[i] != UNLABELLED
             caption = source.class_names[source.labels[i]] if named else f"image {i}"
             picture = thumbnail(source, i, EXAMPLE_SIZE)
-            st.image(picture, caption=caption, width=picture.width, output_format="PNG")
+            st.image(picture, caption=as_markdown(caption), width=picture.width, output_format="PNG")
     for note in source.notes:
-        st.info(note, icon=":material/info:")
+        st.info(as_markdown(note), icon=":material/info:")
     limits = None
     if source.labels is not None:
         limits = reachable_top1(source.labels[split.gallery], source.labels[split.query], k)
     missing = why_no_accuracy(classes, len(split.gallery), k, 1.0 if limits is None else limits.top1)
     if missing is None and (thin := limits_sentence(limits, source.class_names)) is not None:
-        st.warning(thin, icon=":material/warning:")
+        st.warning(as_markdown(thin), icon=":material/warning:")
     if missing is not None:
         st.info(
             f"{missing}, so there will be no k-NN accuracy. Curvature, search and ranking need none; each cut's cosine "

@@ -16,6 +16,7 @@ from snapvit.models.catalogue import (
 from snapvit.models.checkpoint_kind import check_is_checkpoint
 from snapvit.models.spec import BUNDLED, POOLS, ModelSpec, Pool, canonical_model
 from snapvit.paths import absolute
+from snapvit.ui.names import as_markdown
 
 NAMED = "timm"  # the choice of a timm name
 FIRST_NAME = "vit_small_patch16_224.dino"
@@ -38,7 +39,7 @@ def pick_model() -> ModelSpec | None:
     try:
         return _file_spec(files[kind]) if kind in files else _named_spec()
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
@@ -47,7 +48,7 @@ def _own_files() -> list[CheckpointFile]:
     try:
         return list_checkpoints(folder) if folder else []
     except InputError as error:
-        st.warning(str(error))
+        st.warning(as_markdown(str(error)))
         return []
 
 
@@ -61,13 +62,15 @@ def _label(choice: str, files: dict[str, CheckpointFile]) -> str:
 
 def _file_spec(file: CheckpointFile) -> ModelSpec:
     if file.model == BUNDLED:
-        st.caption(f"{file.path} holds its own description: architecture, mean and standard deviation.")
+        st.caption(
+            f"{as_markdown(str(file.path))} holds its own description: architecture, mean and standard deviation."
+        )
         return ModelSpec(BUNDLED, str(file.path))
     name = _name(file.model or FIRST_NAME)
     st.caption(
-        f"{file.path} is thought to be of this architecture; correct it where that is wrong."
+        f"{as_markdown(str(file.path))} is thought to be of this architecture; correct it where that is wrong."
         if file.model
-        else f"Nothing in {file.path} says of which architecture it is; name it."
+        else f"Nothing in {as_markdown(str(file.path))} says of which architecture it is; name it."
     )
     return ModelSpec(name, str(file.path), _image_size(name), _pool())
 

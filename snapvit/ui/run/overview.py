@@ -14,6 +14,7 @@ from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
+from snapvit.ui.names import as_markdown
 from snapvit.ui.page import onward, run_label
 from snapvit.ui.path import beside_full, cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
@@ -25,7 +26,7 @@ HEADLINES = (0.0, 0.35, 0.65, 0.95)
 
 def overview(results: RunResults, selection: Selection) -> None:
     """Whatever is finished of the selected run, the slider first: it needs no Plotly, so it is there soonest."""
-    st.subheader(f"The run shown: {run_label(results.summary)}")
+    st.subheader(f"The run shown: {as_markdown(run_label(results.summary))}")
     if results.imported:
         describe_scores(results)
         return

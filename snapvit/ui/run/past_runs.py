@@ -20,9 +20,10 @@ from snapvit.pipeline.results import (
 )
 from snapvit.pipeline.table import TABLE
 from snapvit.ui.job_panel import minutes, start
+from snapvit.ui.names import as_markdown
 from snapvit.ui.page import run_title
 from snapvit.ui.resources import jobs, store
-from snapvit.ui.selection import change
+from snapvit.ui.selection import SESSION_KEY, change
 
 
 def past_runs(selected: str | None) -> None:
@@ -41,7 +42,7 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
     computing = {task.run for task in at_work if isinstance(task, RunTask)}  # others only add to a run
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{summary.run}"):
         st.markdown(
-            f"**{run_title(summary)}**  \n{_state(summary, summary.run in computing)}, begun "
+            f"**{as_markdown(run_title(summary))}**  \n{_state(summary, summary.run in computing)}, begun "
             f"{datetime.fromtimestamp(summary.created):%d %b %Y %H:%M}  \n:gray[{summary.run}]",
             width="stretch",
         )
@@ -80,7 +81,9 @@ def _state(summary: RunSummary, under_way: bool) -> str:
 def _delete(run: str) -> None:
     try:
         store().delete(run)
+        if st.session_state[SESSION_KEY].run == run:
+            change(run=None)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
     else:
         st.rerun()

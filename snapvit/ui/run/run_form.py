@@ -13,6 +13,7 @@ from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest
 from snapvit.pipeline.request import make_request
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import start
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs
 from snapvit.ui.run.estimate_panel import estimate_panel
 from snapvit.ui.run.image_picker import Images, pick_images
@@ -93,7 +94,7 @@ def _request(spec: ModelSpec, images: Images, preset: str, settings: list[str]) 
     try:
         return make_request(spec, *images, preset=preset if preset in PRESETS else "quick", settings=settings)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
