@@ -116,6 +116,7 @@ class Waiting:
     run: str
     go_on: threading.Event = field(compare=False)
     label: str = "Waiting"
+    brief: bool = False
 
     def perform(self, bench: object) -> None:
         self.go_on.wait(60)

@@ -57,6 +57,10 @@ class Task(Protocol):
     def label(self) -> str:
         """What it does, for people: `Measuring the cut at 20.0%`."""
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+
     def perform(self, bench: Workbench) -> None:
         """Do it. Raises InputError for what cannot be done, Cancelled within one batch of a request to stop."""
 
@@ -77,6 +81,11 @@ class RunTask:
         """What it does, for people."""
         return f"Computing run {self.run}"
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False
+
     def perform(self, bench: Workbench) -> None:
         """Compute every stage that is missing."""
         from snapvit.pipeline.running import run_pipeline
@@ -96,6 +105,11 @@ class StageTask:
     def label(self) -> str:
         """What it does, for people."""
         return self.wants[-1].label
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Compute what is missing of them, in their order."""
@@ -120,6 +134,11 @@ class MeasureTask:
             if len(self.pairs) == 1
             else (f"Measuring {len(self.pairs)} cuts")
         ) + (", corrected" if self.correct else "")
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return len(self.pairs) == 1
 
     def perform(self, bench: Workbench) -> None:
         """Measure them and keep the results."""
@@ -148,6 +167,11 @@ class ExportTask:
         what = "the elastic model" if self.pair is None else f"the cut at {self.pair[0]:.1%}"
         return f"Exporting {what}" + (", corrected" if self.correct else "")
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
+
     def perform(self, bench: Workbench) -> None:
         """Write it and prove it; what fails leaves nothing."""
         from snapvit.pipeline.exporting import export_run, exported_sentence
@@ -169,6 +193,11 @@ class LoadTask:
     def label(self) -> str:
         """What it does, for people."""
         return "Loading model and images"
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Open the workspace; the bench keeps it."""
@@ -193,6 +222,11 @@ class EstimateTask:
     def label(self) -> str:
         """What it does, for people."""
         return "Timing a few batches"
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False  # what it times is to be undisturbed
 
     def perform(self, bench: Workbench) -> None:
         """Measure, and leave the numbers as the job's last event."""
