@@ -3,9 +3,7 @@
 import streamlit as st
 
 from snapvit import ui
-from snapvit.pipeline.results import list_runs
 from snapvit.ui.job_panel import job_panel
-from snapvit.ui.resources import store
 from snapvit.ui.run.overview import overview
 from snapvit.ui.run.past_runs import past_runs
 from snapvit.ui.run.run_form import run_form
@@ -25,16 +23,18 @@ st.markdown(
     "them can be cut out at once."
 )
 
-job_panel(selection.run)
-
 results = ui.chosen_results(selection.run, selection.correct) if selection.run else None
-if results is None and not list_runs(store()):
-    st.info("There is no run to show yet. Start one below; the quick preset takes about two minutes.")
+if not ui.anything_here():
+    st.info("There is no run to show yet. Start one below; for the bundled model the quick preset takes some minutes.")
 elif results is not None:
     overview(results, selection)
 
-st.header("Start a run")
-run_form()
+st.header("Start a run", anchor="start")
+form, job = ui.flowing_columns([3, 2], 340, key="form_and_job")
+with job:
+    job_panel(selection.run)
+with form:
+    run_form()
 
 score_import()
 

@@ -5,7 +5,7 @@ No torch here: a task imports what computes when it is performed, on the worker'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,6 +70,7 @@ class RunTask:
     """Bring a run to its end."""
 
     request: RunRequest
+    name: str = field(default="", compare=False)  # that a person gives the run
 
     @property
     def run(self) -> str:
@@ -91,7 +92,8 @@ class RunTask:
         from snapvit.pipeline.running import run_pipeline
 
         bench.clear()
-        bench.put(run_pipeline(self.request, bench.store, bench.reporter))
+        named = {"name": self.name} if self.name else {}
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **named))
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from snapvit.data.fashion_mnist import BUNDLED
-from snapvit.pipeline.config import NO_IMAGES
 from snapvit.pipeline.results import FINISHED, FORMER, IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.components.chart_events import chart_watch
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
-from snapvit.ui.image_names import images_in_short
-from snapvit.ui.job_panel import failed_run, job_chip, wave_away
+from snapvit.ui.job_panel import announced, failed_run, job_chip, wave_away
 from snapvit.ui.names import as_markdown, shortened
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
+from snapvit.ui.run_titles import missing_of, run_label, run_titles
 from snapvit.ui.selection import Selection, change, current
 
 LONGEST = 80  # characters of a run's name from an address
@@ -46,8 +44,8 @@ PAGES = (
 def open_page(title: str, follow: bool = True) -> Selection:
     """Set the page up and return what is selected. To be called first, by every page.
 
-    A page that follows shows the running job in the sidebar and is drawn again whenever the job adds something to
-    the run it shows. One that does not has a job panel of its own: two timers on one page get in each other's way.
+    Every page shows the running job in the sidebar. One that follows is drawn again whenever the job adds something to
+    the run it shows; one that does not has a job panel that does so.
 
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
@@ -64,14 +62,15 @@ def open_page(title: str, follow: bool = True) -> Selection:
             st.markdown(f"**Looking at:** {selection.words}")
             _correction(summaries, selection)
             _clearing(selection)
+        job_chip(selection.run if found and follow else None)
         if follow:
-            job_chip(selection.run if found else None)
             _failure(selection)
         if found and selection.run is not None:
             chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
         copy_link()
         chart_watch()
         _problems()
+    announced()
     if found:
         return selection
     _not_here(summaries, selection.run)
@@ -83,6 +82,11 @@ def open_page(title: str, follow: bool = True) -> Selection:
 def default_run(summaries: list[RunSummary]) -> str | None:
     """What is shown where nobody asked for a run: the newest that is finished, else the newest that goes furthest."""
     return max(summaries, key=lambda s: (s.state == FINISHED, len(s.done), s.created)).run if summaries else None
+
+
+def anything_here() -> bool:
+    """Whether the cache holds a run, of this version or of an earlier one."""
+    return bool(list_runs(store()))
 
 
 def _not_here(summaries: list[RunSummary], run: str) -> None:
@@ -100,23 +104,6 @@ def _not_here(summaries: list[RunSummary], run: str) -> None:
     for summary in summaries[:OFFERED]:
         key = f"instead_{summary.run}"
         st.button(as_markdown(run_label(summary)), key=key, on_click=change, kwargs={"run": summary.run})
-
-
-def run_label(summary: RunSummary) -> str:
-    """`bundled · paper · seed 0`, or `dino · published scores (no weights)`, with what is missing."""
-    missing = _missing(summary)
-    return run_title(summary) + (f" ({missing})" if missing else "")
-
-
-def _missing(summary: RunSummary) -> str | None:
-    return {"finished": None, IMPORTED: "no weights"}.get(summary.state, "unfinished")
-
-
-def run_title(summary: RunSummary) -> str:
-    """The same without what is missing; images are named where they are not the bundled ones."""
-    made = "published scores" if summary.seed is None else f"{summary.preset} · seed {summary.seed}"
-    images = [] if summary.data in (BUNDLED, NO_IMAGES) else [images_in_short(summary.data)]
-    return " · ".join([summary.model, *images, made])
 
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:
@@ -175,7 +162,7 @@ def _clearing(selection: Selection) -> None:
 def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
     if not summaries:
         return
-    labels = {summary.run: run_title(summary) for summary in summaries}
+    labels = run_titles(summaries)
     st.selectbox(
         "Run shown",
         list(labels),
@@ -183,7 +170,7 @@ def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
         help="The run that all pages show",
         **controlled("run_picker", selection.run, lambda run: change(run=run), list(labels)),
     )
-    missing = next((_missing(summary) for summary in summaries if summary.run == selection.run), None)
+    missing = next((missing_of(summary) for summary in summaries if summary.run == selection.run), None)
     if missing is not None:  # not in the list, which is too narrow for it
         st.caption(f":material/pending: {missing}")
 

@@ -204,6 +204,11 @@ def setting(name: str, options: Sequence[str], default: str) -> str:
     return _setting(name, default, str, lambda value: value in options)
 
 
+def text_setting(name: str, default: str = "") -> str:
+    """Like `setting`, of any text."""
+    return _setting(name, default, str, lambda value: isinstance(value, str))
+
+
 def number_setting(name: str, least: float, most: float, default: float) -> float:
     """Like `setting`, of a number."""
 
@@ -265,7 +270,9 @@ def _text(value: str | float | None) -> str:
     """As in an address."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else f"{value:.6g}"
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 
 def _write(name: str, value: str, default: str) -> None:

@@ -15,11 +15,12 @@ from snapvit.data.image_source import UNLABELLED
 from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_images, open_source
 from snapvit.data.splits import Split, split_counts, split_source
 from snapvit.data.thumbnails import thumbnail
-from snapvit.data.torchvision_sets import SETS, data_root
+from snapvit.data.torchvision_sets import SETS, data_root, find_set
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import limits_sentence, reachable_top1, why_no_accuracy
 from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import store
+from snapvit.ui.run.fields import choice, text
 
 KINDS = {
     BUNDLED: "Bundled Fashion-MNIST test images",
@@ -45,7 +46,7 @@ def pick_images(k: int) -> Images | None:
 
     k: neighbours that will vote, for a word on whether there can be an accuracy.
     """
-    kind = st.selectbox("Images", list(KINDS), format_func=KINDS.__getitem__, key="image_kind")
+    kind = choice(st, "Images", "image_kind", list(KINDS), BUNDLED, format_func=KINDS.__getitem__)
     data = _pick_data(kind, k)
     if data is None:
         return None
@@ -67,7 +68,7 @@ def _pick_parts() -> list[str | None]:
             "validation and training images. Leave empty to take parts of the images above."
         )
         folders = [
-            st.text_input(f"Folder of {what}, a folder a class", key=f"image_{part}")
+            text(st, f"Folder of {what}, a folder a class", f"image_{part}")
             for part, what in (("gallery", "gallery images"), ("queries", "query images"))
         ]
     return [canonical_name(FOLDER + folder) if folder.strip() else None for folder in folders]
@@ -123,9 +124,10 @@ def _bundled() -> str:
 
 
 def _pick_folder() -> str | None:
-    path = st.text_input(
+    path = text(
+        st,
         "Folder",
-        key="image_folder",
+        "image_folder",
         placeholder="/home/me/pictures",
         help="With a folder for each class in it the images are labelled; images alone are used without labels",
     ).strip()
@@ -139,7 +141,8 @@ def _pick_folder() -> str | None:
 
 
 def _pick_set(k: int) -> str:
-    known = st.selectbox("Data set", SETS, format_func=lambda s: s.label, key="image_set")
+    names = [known.name for known in SETS]
+    known = find_set(choice(st, "Data set", "image_set", names, names[0], format_func=lambda n: find_set(n).label))
     st.caption(
         f"{known.images:,} images of {known.classes} classes ({known.part}). Where it is not in "
         f"{as_markdown(str(data_root()))} yet, the run downloads it from {known.host} first."

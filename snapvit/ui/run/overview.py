@@ -15,9 +15,10 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
 from snapvit.ui.names import as_markdown
-from snapvit.ui.page import onward, run_label
+from snapvit.ui.page import onward
 from snapvit.ui.path import beside_full, cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
+from snapvit.ui.run_titles import run_label
 from snapvit.ui.selection import Selection
 from snapvit.ui.tables import csv_button
 

@@ -21,8 +21,8 @@ from snapvit.pipeline.results import (
 from snapvit.pipeline.table import TABLE
 from snapvit.ui.job_panel import minutes, start
 from snapvit.ui.names import as_markdown
-from snapvit.ui.page import run_title
 from snapvit.ui.resources import jobs, store
+from snapvit.ui.run_titles import run_title
 from snapvit.ui.selection import SESSION_KEY, change
 
 
