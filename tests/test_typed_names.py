@@ -92,7 +92,7 @@ def test_names_are_there_and_read_as_typed(named: Store) -> None:
     assert shortened(TYPED[2], 11) == f"{'x' * 10}…"
     assert shortened(TYPED[2], 11) in heads
     assert TYPED[2] in heads, "whole where one points at it"
-    embedding = opened("pages/embedding.py", **QUERIES)
+    embedding = opened("pages/embedding.py", **{"s": "0.65", "class": TYPED[1]})
     assert any(f"It is a **{name}**" in words(embedding) for name in TYPED)
     (box,) = [box for box in embedding.selectbox if box.label == "Class"]
     assert box.options[1:] == list(TYPED)

@@ -94,6 +94,8 @@ def job_panel(shown: str | None) -> None:
 
 def _draw_panel(job_id: int, was_active: bool, shown: str | None, stamp: int | None) -> None:
     job = jobs().snapshot(job_id)
+    if st.session_state.get(WAVED_AWAY) == job_id:
+        st.rerun(scope="app")
     ended = was_active and not job.state.active
     if ended and job.state is JobState.FINISHED and st.session_state.get(STARTED) == job_id:
         announce(f"Run {job.task.run} is finished and shown now.")
@@ -190,11 +192,12 @@ def what_is_kept(results: RunResults | None) -> str | None:
 def start(task: RunTask) -> None:
     """Submit a run and remember that this tab began it."""
     st.session_state[STARTED] = jobs().submit(task)
-    announce(f"Started: {task.request.model.label}. Its progress is beside the form and at the left of every page.")
+    what = as_markdown(task.request.model.label)
+    announce(f"Started: {what}. Its progress is beside the form and at the left of every page.")
 
 
 def announce(sentence: str) -> None:
-    """Have a toast say this when the page is drawn next."""
+    """Have a toast say this, in markdown, when the page is drawn next."""
     st.session_state[TOLD] = sentence
 
 
@@ -202,4 +205,4 @@ def announced() -> None:
     """Say what was announced, once."""
     told = st.session_state.pop(TOLD, None)
     if told is not None:
-        st.toast(as_markdown(told), icon=":material/info:")
+        st.toast(told, icon=":material/info:")

@@ -88,7 +88,7 @@ def _rename(run: str, key: str) -> None:
     try:
         store().rename(run, st.session_state[key])
     except InputError as error:
-        announce(str(error))
+        announce(as_markdown(str(error)))
 
 
 def _delete(run: str) -> None:
