@@ -32,6 +32,7 @@ mode = ui.setting("mode", list(MODES), "path")
 st.segmented_control(
     "Choose a cut by",
     list(MODES),
+    default=mode,
     format_func=MODES.__getitem__,
     key=ui.setting_key("mode"),
     required=True,

@@ -91,7 +91,7 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
     next(b for b in app.selectbox if b.label == "Head or MLP").set_value(-1).run()
     assert "Block 5, MLP" in words(app)
     assert "5-mlp" in app.query_params["at"]
-    next(b for b in app.selectbox if b.label == "Block").set_value(None).run()
+    next(b for b in app.selectbox if b.label == "Block").select_index(0).run()
     assert "at" not in app.query_params
     assert "Click a head in the map" in words(app)
 

@@ -161,8 +161,8 @@ def test_runs_of_an_earlier_version_are_listed_calmly_and_can_be_computed_again(
 def test_a_run_of_an_earlier_version_cannot_be_shown(page, shown, small_request):
     make_former(shown, small_request.run)
     app = opened(page, run=small_request.run)
+    assert "was computed by an earlier version of the explorer and can be computed again" in words(app)
     assert "There is no run to show yet" in words(app)
-    assert "run" not in app.query_params
     assert shown.problems == ()
 
 

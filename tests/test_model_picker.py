@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import streamlit as st
 import torch
+from page_checks import as_read
 from streamlit.testing.v1 import AppTest
 
 from snapvit.models.loading import BUNDLED_CHECKPOINT
@@ -39,7 +40,7 @@ def choose(app: AppTest, kind: str) -> AppTest:
 
 
 def errors(app: AppTest) -> str:
-    return "\n".join(error.value for error in app.error)
+    return as_read("\n".join(error.value for error in app.error))
 
 
 def test_the_bundled_model_is_chosen_first():

@@ -121,7 +121,7 @@ def test_the_run_page_describes_an_import_and_lists_it(store: Store) -> None:
     run = import_scores(store, deit3())
     app = opened("app.py", run=run)
     said = words(app)
-    assert "Scores of `deit-3-vit-s-16`: 12 blocks, each with 6 heads and 1536 neurons" in said
+    assert "Scores of deit-3-vit-s-16: 12 blocks, each with 6 heads and 1536 neurons" in said
     assert "imported scores, nothing measured" in said
     assert f"go_on_{run}" not in [button.key for button in app.button]
 

@@ -5,7 +5,7 @@ No torch here: a task imports what computes when it is performed, on the worker'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,6 +58,10 @@ class Task(Protocol):
     def label(self) -> str:
         """What it does, for people: `Measuring the cut at 20.0%`."""
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+
     def perform(self, bench: Workbench) -> None:
         """Do it. Raises InputError for what cannot be done, Cancelled within one batch of a request to stop."""
 
@@ -67,6 +71,7 @@ class RunTask:
     """Bring a run to its end."""
 
     request: RunRequest
+    name: str = field(default="", compare=False)  # that a person gives the run
 
     @property
     def run(self) -> str:
@@ -78,12 +83,18 @@ class RunTask:
         """What it does, for people."""
         return f"Computing run {self.run}"
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False
+
     def perform(self, bench: Workbench) -> None:
         """Compute every stage that is missing."""
         from snapvit.pipeline.running import run_pipeline
 
         bench.clear()
-        bench.put(run_pipeline(self.request, bench.store, bench.reporter))
+        named = {"name": self.name} if self.name else {}
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **named))
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,11 @@ class StageTask:
     def label(self) -> str:
         """What it does, for people."""
         return self.wants[-1].label
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Compute what is missing of them, in their order."""
@@ -121,6 +137,11 @@ class MeasureTask:
             if len(self.pairs) == 1
             else (f"Measuring {len(self.pairs)} cuts")
         ) + (", corrected" if self.correct else "")
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return len(self.pairs) == 1
 
     def perform(self, bench: Workbench) -> None:
         """Measure them and keep the results."""
@@ -149,6 +170,11 @@ class ExportTask:
         what = "the elastic model" if self.pair is None else f"the cut at {ratio(self.pair[0])}"
         return f"Exporting {what}" + (", corrected" if self.correct else "")
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
+
     def perform(self, bench: Workbench) -> None:
         """Write it and prove it; what fails leaves nothing."""
         from snapvit.pipeline.exporting import export_run, exported_sentence
@@ -170,6 +196,11 @@ class LoadTask:
     def label(self) -> str:
         """What it does, for people."""
         return "Loading model and images"
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Open the workspace; the bench keeps it."""
@@ -194,6 +225,11 @@ class EstimateTask:
     def label(self) -> str:
         """What it does, for people."""
         return "Timing a few batches"
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False  # what it times is to be undisturbed
 
     def perform(self, bench: Workbench) -> None:
         """Measure, and leave the numbers as the job's last event."""

@@ -17,6 +17,7 @@ from snapvit.published.accuracies import published_accuracies
 from snapvit.ui.axis import axis_switch
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
 from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.selection import Selection
 from snapvit.ui.sparsity_slider import sparsity_slider
@@ -52,8 +53,8 @@ def describe_scores(results: RunResults) -> None:
         "the explorer knows (a timm name can be given when importing it)."
     )
     st.markdown(
-        f"Scores of `{published.model_type}`: {topology.blocks} blocks, each with {topology.heads} heads and "
-        f"{topology.hidden} neurons. {costs}"
+        f"Scores of {as_markdown(published.model_type)}: {topology.blocks} blocks, each with {topology.heads} heads "
+        f"and {topology.hidden} neurons. {costs}"
     )
     st.info(what_scores_lack(results), icon=":material/info:")
     said = {name: json.dumps(value) for name, value in published.metadata.items()}

@@ -72,44 +72,42 @@ class Choice:
 
 
 def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
-    """The slider, and the projection of its cut; else of the nearest computed one, beside an offer to compute it.
+    """The slider, and the projection of its cut; else an offer to compute it, and the end of the page.
 
-    Ends the page where no cut of the run has a projection yet, or where the run has no images to projection.
+    Where nobody chose a cut yet, it is the computed one that is nearest.
     """
     if results.imported:
         st.info(what_scores_lack(results), icon=":material/info:")
         st.stop()
+    pair = path_pair(selection.sparsity)
+    view, pairs = chosen_projection(results, pair)
+    if selection.untouched and view is not None:
+        change(sparsity=view.pair[0])
+        st.rerun()
     left, right = flowing_columns([3, 2], 300, key="projected_cut", align="center")
     with left:
         sparsity_slider(selection)
-    pair = path_pair(selection.sparsity)
-    view, pairs = chosen_projection(results, pair)
-    if view is not None:
-        with right:
-            _computed(pairs, view)
+    with right:
+        _computed(pairs, pair)
     if view is None or view.pair != pair:
         evaluation, how = results.request.config.evaluation, " corrected" if results.correct else ""
         images = evaluation.gallery + evaluation.queries
-        nearest = (
-            ""
-            if view is None
-            else f" Meanwhile the projection below shows the nearest computed one, at {view.percent}."
-        )
         offer(
             StageTask(results.summary.run, (Want(of_cut(EMBEDDING_PROJECTION, results.correct), pair),)),
             f"The features of the cut at **{ratio(selection.sparsity)}{how}** are not computed yet: embeddings, "
-            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
+            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.",
             "Compute this projection",
             icon=":material/scatter_plot:",
             key="compute_projection",
         )
-    if view is None:
         st.stop()
     return view
 
 
-def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
+def _computed(pairs: list[tuple[float, float]], shown: tuple[float, float]) -> None:
     """Buttons to the cuts that are computed."""
+    if not pairs:
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("Computed cuts:", width="content")
         for mlp, heads in pairs:
@@ -117,7 +115,7 @@ def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
                 st.button(
                     ratio(mlp),
                     key=f"cut_{mlp:g}",
-                    type="primary" if (mlp, heads) == view.pair else "secondary",
+                    type="primary" if (mlp, heads) == shown else "secondary",
                     on_click=change,
                     kwargs={"sparsity": mlp},
                 )
@@ -154,16 +152,26 @@ def narrow(view: ProjectionView) -> tuple[NDArray, Choice]:
     kinds = outcome_choices(view)
     if not view.classes:
         which = setting("only", kinds, ALL_IMAGES)
-        st.segmented_control("Show", kinds, key=setting_key("only"), required=True)
+        st.segmented_control("Show", kinds, default=which, key=setting_key("only"), required=True)
         return shown(view, ALL_CLASSES, which), Choice(False, ALL_CLASSES, which)
     names = [ALL_CLASSES, *view.classes]
     colour, class_name = setting("colour", COLOURS, COLOURS[0]), setting("class", names, ALL_CLASSES)
     which = setting("only", kinds, ALL_IMAGES)
     columns = flowing_columns([2, 3, 3], 150, key="projection_controls", align="bottom")
-    columns[0].segmented_control("Colour by", COLOURS, key="colour", required=True)
-    columns[1].selectbox("Class", names, key=setting_key("class"), help="Type to search; the other classes turn grey")
+    columns[0].segmented_control("Colour by", COLOURS, default=colour, key=setting_key("colour"), required=True)
+    columns[1].selectbox(
+        "Class",
+        names,
+        names.index(class_name),
+        key=setting_key("class"),
+        help="Type to search; the other classes turn grey",
+    )
     columns[2].selectbox(
-        "Images", kinds, key=setting_key("only"), help="Outcomes are those of queries; the rest turns grey"
+        "Images",
+        kinds,
+        kinds.index(which),
+        key=setting_key("only"),
+        help="Outcomes are those of queries; the rest turns grey",
     )
     return shown(view, class_name, which), Choice(colour == "outcome", class_name, which)
 

@@ -30,17 +30,22 @@ def chosen_cut(results: RunResults, selection: Selection) -> tuple[float, float]
     mode = setting("mode", list(MODES), "path")
     columns = flowing_columns(3, 240, key="export_cut", align="bottom")
     columns[0].segmented_control(
-        "Choose a cut", list(MODES), format_func=MODES.__getitem__, key=setting_key("mode"), required=True
+        "Choose a cut",
+        list(MODES),
+        default=mode,
+        format_func=MODES.__getitem__,
+        key=setting_key("mode"),
+        required=True,
     )
     with columns[1]:
         sparsity_slider(selection, "Sparsity" if mode == "path" else "MLP neurons removed")
     mlp, heads = path_pair(selection.sparsity)
     if mode == "ratios":
-        number_setting(HEADS, 0.0, 100 * HEADS_END, 100 * heads)
-        percent = columns[2].slider(
-            "Heads removed", 0.0, 100 * HEADS_END, step=0.5, format="%g %%", key=setting_key(HEADS)
+        removed = number_setting(HEADS, 0.0, 100 * HEADS_END, 100 * heads)
+        columns[2].slider(
+            "Heads removed", 0.0, 100 * HEADS_END, removed, step=0.5, format="%g %%", key=setting_key(HEADS)
         )
-        heads = round(percent / 100, 4)
+        heads = round(removed / 100, 4)
     cut = cut_at(results.ranking, mlp, heads)
     found = None if results.measurements is None else results.measurements.find(mlp, heads)
     quality = None if found is None else quality_of(found, results.latencies)

@@ -16,6 +16,7 @@ from snapvit.jobs.tasks import ExportTask
 from snapvit.paths import absolute
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
 from snapvit.ui.offer import offer
 from snapvit.ui.resources import jobs
 
@@ -48,7 +49,7 @@ def hand_over(results: RunResults, pair: tuple[float, float]) -> None:
     try:
         check_target(target)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return
     offer(
         task,
@@ -75,7 +76,7 @@ def _default_folder(results: RunResults, pair: tuple[float, float] | None) -> st
 
 def _handed_over(target: Path, said: str | None) -> None:
     """The proof, as the model card has it, and the folder as one file."""
-    st.success(said or f"{target} holds this model.", icon=":material/verified:")
+    st.success(as_markdown(said or f"{target} holds this model."), icon=":material/verified:")
     name = target.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(

@@ -25,7 +25,7 @@ from snapvit.ui.heads.structures import (
     structure_frame,
 )
 from snapvit.ui.run_key import run_key
-from snapvit.ui.selection import Selection, Structure, change, setting
+from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 from snapvit.ui.tables import csv_button, in_percent
 
 PLAIN = ("Search factor", "CKA with it")  # columns of numbers near 1
@@ -43,8 +43,9 @@ def head_map(results: RunResults, selection: Selection) -> None:
     st.segmented_control(
         "Measure",
         known,
+        default=measure,
         format_func=lambda name: signs[name] + figures.MEASURES[name].label,
-        key="measure",
+        key=setting_key("measure"),
         required=True,
         label_visibility="collapsed",
     )

@@ -33,22 +33,19 @@ def pick_structure(selection: Selection, topology: Topology) -> None:
     """Two boxes that select a structure without a mouse; they follow clicks in the figures."""
     at = selection.structure if selection.structure is not None and selection.structure.fits(topology) else None
     shown = (None, None) if at is None else (at.block, -1 if at.head is None else at.head)
+    blocks, parts = [None, *range(topology.blocks)], [None, *range(-1, topology.heads)]
     left, right = flowing_columns(2, 140, key="structure_pickers")
     left.selectbox(
         "Block",
-        range(topology.blocks),
-        format_func=lambda b: f"Block {b + 1}",
-        placeholder="Choose a block",
-        index=None,
-        **controlled("pick_block", shown[0], lambda block: _pick(block, block, shown[1])),
+        blocks,
+        format_func=lambda b: "Choose a block" if b is None else f"Block {b + 1}",
+        **controlled("pick_block", shown[0], lambda block: _pick(block, block, shown[1]), blocks),
     )
     right.selectbox(
         "Head or MLP",
-        range(-1, topology.heads),
-        format_func=lambda h: "MLP" if h < 0 else f"Head {h + 1}",
-        placeholder="Choose a head or the MLP",
-        index=None,
-        **controlled("pick_part", shown[1], lambda part: _pick(part, shown[0], part)),
+        parts,
+        format_func=lambda h: "Choose a head or the MLP" if h is None else "MLP" if h < 0 else f"Head {h + 1}",
+        **controlled("pick_part", shown[1], lambda part: _pick(part, shown[0], part), parts),
     )
 
 

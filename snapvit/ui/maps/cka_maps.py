@@ -27,7 +27,7 @@ from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, struct
 from snapvit.ui.maps.structure_maps import block_means, robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, setting
+from snapvit.ui.selection import Selection, setting, setting_key
 from snapvit.ui.sparsity_slider import sparsity_slider
 
 VIEWS = {"before": "Full model", "after": "After the cut", "difference": "Difference"}
@@ -107,8 +107,10 @@ def map_controls(results: RunResults, selection: Selection) -> MapChoice:
     with columns[0].popover("Options", icon=":material/tune:", help="Which structures the map shows, in which order"):
         order = structure_order(results, st, st)
     views = VIEWS if results.ranking is not None else {"before": VIEWS["before"]}
-    setting("view", tuple(views), "before")
-    view = columns[1].segmented_control("Model", list(views), format_func=VIEWS.get, key="view", required=True)
+    view = setting("view", tuple(views), "before")
+    columns[1].segmented_control(
+        "Model", list(views), default=view, format_func=VIEWS.get, key=setting_key("view"), required=True
+    )
     if results.ranking is None:
         st.caption("This run has no ranking yet; once it has, the map can be shown after a cut too.")
     else:

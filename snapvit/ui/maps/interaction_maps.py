@@ -29,7 +29,7 @@ from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select
 from snapvit.ui.maps.structure_maps import robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, Structure, change, setting
+from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 
 TITLES = {
     "displacement": "Removals that act alike",
@@ -128,8 +128,8 @@ def evidence(results: RunResults, compared: Compared, generation: int) -> None:
     held = _held(run_key(results), compared, generation if of_search else None, results)
     if held is None:
         return
-    setting("axes_g", tuple(AXES), "ranks")
-    by_rank = st.session_state["axes_g"] == "ranks"
+    axes = setting("axes_g", tuple(AXES), "ranks")
+    by_rank = axes == "ranks"
     at = f" at generation {generation}" if of_search else ""
     count, labels, topology = len(held.first), tuple(MAPS[name] for name in held.names), results.facts.topology
     said = "undefined" if np.isnan(held.rho) else decimal(held.rho, 2)
@@ -150,7 +150,13 @@ def evidence(results: RunResults, compared: Compared, generation: int) -> None:
         on_point=_select,
     )
     st.segmented_control(
-        "Axes", list(AXES), format_func=AXES.get, key="axes_g", required=True, label_visibility="collapsed"
+        "Axes",
+        list(AXES),
+        default=axes,
+        format_func=AXES.get,
+        key=setting_key("axes_g"),
+        required=True,
+        label_visibility="collapsed",
     )
     _repeatability(results, compared.against if compared.name == "measured" else compared.name)
     if "measured" in held.names:

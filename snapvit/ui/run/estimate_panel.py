@@ -15,12 +15,22 @@ from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.table import TABLE
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import REFRESH_SECONDS, minutes, progress_text
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs
+
+
+def estimate_of(request: RunRequest) -> Estimate | None:
+    """What was found out about this request, whatever its seed."""
+    return find_estimate(jobs(), _seedless(request))[1]
+
+
+def _seedless(request: RunRequest) -> RunRequest:
+    return replace(request, config=with_settings(request.config, ["search.seed=0"]))  # no seed costs more
 
 
 def estimate_panel(request: RunRequest, running: bool) -> None:
     """A button that times a few batches of the request, then what was found. Not offered while a run is `running`."""
-    request = replace(request, config=with_settings(request.config, ["search.seed=0"]))  # no seed costs more
+    request = _seedless(request)
     job, _ = find_estimate(jobs(), request)
     active = job is not None and job.state.active
     # While a run is under way its own panel draws the page anew; a second timer would get in its way.
@@ -39,7 +49,7 @@ def _draw(request: RunRequest, was_active: bool, running: bool) -> None:
                 jobs().cancel(job.id)
         return
     if job is not None and job.state is JobState.FAILED:
-        st.error(job.error)
+        st.error(as_markdown(job.error))
     if estimate is not None:
         _show(estimate)
         return

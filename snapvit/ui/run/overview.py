@@ -15,9 +15,11 @@ from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
-from snapvit.ui.page import onward, run_label
+from snapvit.ui.names import as_markdown
+from snapvit.ui.page import onward
 from snapvit.ui.path import beside_full, cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
+from snapvit.ui.run_titles import run_label
 from snapvit.ui.selection import Selection
 from snapvit.ui.tables import csv_button
 
@@ -27,12 +29,12 @@ HEADLINES = (0.0, 0.35, 0.65, 0.95)
 def overview(results: RunResults, selection: Selection) -> None:
     """Whatever is finished of the selected run, the slider first: it needs no Plotly, so it is there soonest."""
     if results.imported:
-        st.header(f"The run shown: {run_label(results.summary)}")
+        st.header(f"The run shown: {as_markdown(run_label(results.summary))}")
         describe_scores(results)
         return
     topology = results.facts.topology
     about = (
-        f"**The run shown:** {run_label(results.summary)}, a ViT of {topology.blocks} blocks, each with "
+        f"**The run shown:** {as_markdown(run_label(results.summary))}, a ViT of {topology.blocks} blocks, each with "
         f"{topology.heads} heads and {topology.hidden} neurons, on {images_in_words(results.facts.data)}."
     )
     searched = results.search is not None and bool(results.search.generations)

@@ -53,9 +53,9 @@ def _boxes(params: int, macs: int, unit: float) -> Budget:
     )
     values: list[float | None] = []
     for column, key, (label, scale) in zip(flowing_columns(3, 270, key="limits"), LIMITS, labels, strict=True):
-        limit_setting(key)
-        value = column.number_input(
-            label, min_value=0.0, step=None, format="%.4g", key=setting_key(key), placeholder="no limit"
+        value = limit_setting(key)
+        column.number_input(
+            label, min_value=0.0, value=value, step=None, format="%.4g", key=setting_key(key), placeholder="no limit"
         )
         values.append(None if value is None else value * scale)
     return Budget(*values)

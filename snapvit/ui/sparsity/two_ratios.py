@@ -59,8 +59,8 @@ def _sliders(selection: Selection) -> tuple[float, float]:
     left, right = flowing_columns(2, 300, key="ratio_sliders")
     with left:
         sparsity_slider(selection, "MLP neurons removed", help=None)
-    number_setting(HEADS, 0.0, 100 * HEADS_END, 35.0)
-    heads = right.slider("Heads removed", 0.0, 100 * HEADS_END, step=0.5, format="%g %%", key=setting_key(HEADS))
+    heads = number_setting(HEADS, 0.0, 100 * HEADS_END, 35.0)
+    right.slider("Heads removed", 0.0, 100 * HEADS_END, heads, step=0.5, format="%g %%", key=setting_key(HEADS))
     return selection.sparsity, round(heads / 100, 4)
 
 

@@ -39,7 +39,7 @@ def chart_events(
 
     changes: each a `path` of names and indices into the figure, and the `value` there; without one it is taken away.
     alt: the chart in words. title: what its buttons are called by. numbers: of its heat map. jump: the frame to show
-    now, and the number of this wish, so that it is granted once.
+    now, and the number of this wish, so that it is granted once, and again to a chart that the browser drew anew.
     on_point: told the customdata of a point that is clicked. on_cell: row and column, counted from 0, of a heat map.
     on_frame: the name of a frame that an animated chart has shown for a moment.
     """

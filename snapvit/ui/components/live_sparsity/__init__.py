@@ -118,6 +118,7 @@ def live_sparsity(
     """
     memory = f"_{key}_thumb"
     asked = data.snap(value)
+    is_new = memory not in st.session_state
     thumb: _Thumb = st.session_state.setdefault(memory, _Thumb(asked))
     if asked != data.snap(thumb.sparsity):
         thumb = st.session_state[memory] = _Thumb(asked, thumb.turn + 1)
@@ -135,14 +136,19 @@ def live_sparsity(
             on_zoom(asked)
 
     told = {"on_released_change": released, "on_zoomed_change": switched}
-    _component()(key=key, data=_payload(data) | {"key": key, "file": file}, **told)
+    result = _component()(key=key, data=_payload(data) | {"key": key, "file": file}, **told)
+    # After a restart of the server a release may be the first that the new session hears, which has nobody yet to call.
+    if is_new and _released(result, "was") == asked != _released(result):
+        released()
+        st.rerun()
     hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn, "zoomed": zoomed})
 
 
-def _released(component: Any) -> float | None:
+def _released(component: Any, part: str = "sparsity") -> float | None:
+    """Where the thumb was let go, or where it `was` by what Python had told."""
     released = component.get("released") if component else None
     try:
-        return float(released["sparsity"])
+        return float(released[part])
     except (TypeError, KeyError, ValueError):  # it comes from a browser
         return None
 

@@ -11,7 +11,7 @@ export default function ({ data, parentElement, setStateValue }) {
     view = new LiveSparsity(root);
     views.set(root, view);
   }
-  const send = (sparsity) => setStateValue("released", { sparsity, time: Date.now() });
+  const send = (sparsity) => setStateValue("released", { sparsity, was: view.data.value, time: Date.now() });
   view.sendZoomed = (zoomed) => setStateValue("zoomed", zoomed);
   joined(root, data.key, ["thumb"], data, (whole) => view.receive(whole, send));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
