@@ -114,7 +114,7 @@ def _draw_panel(job_id: int, was_active: bool, shown: str | None, stamp: int | N
 
 def _draw_active(job: JobSnapshot) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(f"Running: {job.task.run}", width="content")
+        st.subheader(f"Running: {as_markdown(job.task.name or job.task.run)}", width="content")
         if st.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:"):
             jobs().cancel(job.id)
     st.progress(job.progress.share, text=progress_text(job))

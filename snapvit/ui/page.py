@@ -115,8 +115,8 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
         return results
     if results is None:
         missing = (
-            "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset "
-            "on the bundled model takes about two minutes."
+            "There is no run to show yet. Start one on the Run page, where *Estimate* says how long it takes, or with "
+            "`python -m snapvit run`."
         )
     elif results.scores is not None:
         missing = what_scores_lack(results)
