@@ -87,7 +87,7 @@ class Waiting:
     go_on: threading.Event = field(compare=False)
     run: str = RUN
     label: str = "Waiting"
-    brief: bool = False
+    brief: bool = True
 
     def perform(self, bench: object) -> None:
         self.go_on.wait(60)

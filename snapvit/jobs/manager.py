@@ -11,7 +11,6 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -90,7 +89,7 @@ class JobManager:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # what follows, or the state of a job
-        self._long: _Job | None = None  # what the first thread performs
+        self._first_job: _Job | None = None  # what the first thread performs
         self._resting = False  # whether it rests between two batches
         self._asked = False  # whether the second thread performs something, or waits for the first one to rest
         self._closing = False
@@ -159,49 +158,53 @@ class JobManager:
     def _work(self) -> None:
         """Perform the jobs in their order."""
         bench = Workbench(self._store)
-        while (job := self._next(lambda: None if self._asked else self._first(brief=False))) is not None:
+        while True:
+            with self._lock:
+                self._changed.wait_for(lambda: self._closing or (not self._asked and self._first()))
+                job = self._first()
+                if job is None:
+                    return
+                self._first_job, job.state = job, JobState.RUNNING
             self._perform(job, bench)
             with self._lock:
-                self._long = None
+                self._first_job = None
                 self._changed.notify_all()
 
     def _answer(self) -> None:
         """Perform brief jobs for as long as a long one is under way."""
         bench = Workbench(self._store)
-        while (job := self._next(lambda: self._first(brief=True) if self._long else None)) is not None:
+        while True:
             with self._lock:
-                self._changed.wait_for(lambda: self._resting or self._long is None)
-            self._perform(job, bench)
+                self._changed.wait_for(lambda: self._closing or self._brief())
+                if self._closing:
+                    return
+                self._asked = True
+                self._changed.wait_for(lambda: self._resting or self._first_job is None)
+                job = self._first(brief=True)  # who waited may have been cancelled meanwhile
+                if job is not None:
+                    job.state = JobState.RUNNING
+            if job is not None:
+                self._perform(job, bench)
             with self._lock:
-                if job.state is JobState.FAILED and self._long is not None and job.task.run == self._long.task.run:
-                    job.wait_for_the_run()
-                more = self._first(brief=True) is not None and self._long is not None
                 self._asked = False
+                if job is not None and self._too_early(job):
+                    job.wait_for_the_run()
+                more = self._brief() is not None
                 self._changed.notify_all()
             if not more:
                 bench.clear()  # one model beside the long job's is enough, and only while it is asked about
 
-    def _next(self, wanted: Callable[[], _Job | None]) -> _Job | None:
-        """The next job that is wanted, from now on running; None once the manager closes."""
-        found: list[_Job | None] = []
+    def _brief(self) -> _Job | None:
+        """The first brief job, where a long one is in its way."""
+        is_long = self._first_job is not None and not self._first_job.task.brief
+        return self._first(brief=True) if is_long else None
 
-        def there() -> bool:
-            found[:] = [wanted()]
-            return found[0] is not None or self._closing
+    def _too_early(self, job: _Job) -> bool:
+        """Whether it failed for what the run under way may have in the end."""
+        long = self._first_job
+        return job.state is JobState.FAILED and long is not None and job.task.run == long.task.run
 
-        with self._lock:
-            self._changed.wait_for(there)
-            job = found[0]
-            if job is None:
-                return None
-            job.state = JobState.RUNNING
-            if self._long is None:
-                self._long = job
-            else:
-                self._asked = True
-            return job
-
-    def _first(self, brief: bool) -> _Job | None:
+    def _first(self, brief: bool = False) -> _Job | None:
         """The first job that waits, of the brief ones alone where those are asked for."""
         waiting = (job for job in self._jobs.values() if job.state is JobState.QUEUED)
         return next((job for job in waiting if not brief or (job.task.brief and not job.patient)), None)
