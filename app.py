@@ -19,20 +19,21 @@ ui.page_title(
     ),
 )
 st.markdown(
-    "SnapViT ranks all neurons and heads of a pretrained model once, without labels or retraining; then any share of "
-    "them can be cut out at once."
+    "All neurons and heads of a pretrained model are ranked once, without labels. Drag the thumb to cut out any share."
 )
 
-job_panel(selection.run)
-
 results = ui.chosen_results(selection.run, selection.correct) if selection.run else None
-if results is None:
-    st.info("There is no run to show yet. Start one below; the quick preset takes about two minutes.")
-else:
+if not ui.anything_here():
+    st.info("There is no run to show yet. Start one below; for the bundled model the quick preset takes some minutes.")
+elif results is not None:
     overview(results, selection)
 
-st.header("Start a run")
-run_form()
+st.header("Start a run", anchor="start")
+form, job = ui.flowing_columns([3, 2], 340, key="form_and_job")
+with job:
+    job_panel(selection.run)
+with form:
+    run_form()
 
 score_import()
 

@@ -55,7 +55,7 @@ def _in_fold(use: Use) -> Use:
     """The same in the Correlation page's fold, which is opened first."""
 
     def opened(page: Page) -> None:
-        _press("button", "What the map shows")(page)
+        _press("button", "Options")(page)
         use(page)
 
     return opened

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # label in the menu, and what is on the screen once the page's first figure is; no two in a row show the same, nor does
 # the first show what the Run page does, where it begins
 FIRST = {
-    "Heads and neurons": ".st-key-head_map_local .main-svg",
+    "Heads and neurons": ".st-key-head_map_score .main-svg",
     "Sparsity": '[data-testid="live-curve"]',
     "CKA": ".st-key-block_map .main-svg",
     "Correlation": ".st-key-correlation_player .main-svg",

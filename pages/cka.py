@@ -14,12 +14,12 @@ ui.page_title(
 )
 
 results = ui.results_with("cka", selection, "This run has no CKA map yet. It comes after the local curvature.")
-block_summary(results)
 pair = shown_pair(results, selection)
-st.header("Every structure with every other")
 choice = map_controls(results, selection)
-left, right = ui.flowing_columns([3, 2], 360, key="map_and_pair")
+left, right = ui.flowing_columns([3, 2], 340, key="map_and_pair")
 with left:
     structure_map(results, choice, pair)
 with right:
     structure_pair(results, choice.sparsity, pair)
+st.header("Block by block")
+block_summary(results)

@@ -21,15 +21,15 @@ ui.page_title(
 results = ui.results_with(
     "search", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
 )
-name = choose_map()
-left, right = ui.flowing_columns(2, 380, key="correlation_figures")
-with right:
-    against = choose_against(name)
-with left, st.popover("What the map shows", icon=":material/tune:"):
-    order = structure_order(results, st, st, page="_g")
-    compared = Compared(name, against, choose_scale())
-    shown = search_controls(results, order) if name == "search" else None
+with st.container(horizontal=True, vertical_alignment="center"):
+    name = choose_map()
+    with st.popover("Options", icon=":material/tune:", width="content", help="What the map shows"):
+        order = structure_order(results, st, st, page="_g")
+        scale = choose_scale()
+        shown = search_controls(results, order) if name == "search" else None
+    compared = Compared(name, choose_against(name), scale)
 generation = shown.generation if shown else results.search.generations
+left, right = ui.flowing_columns(2, 380, key="correlation_figures")
 with left:
     if shown:
         player(results, selection, shown, compared)

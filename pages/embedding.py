@@ -15,19 +15,22 @@ ui.page_title(
 results = ui.results_with(
     "ranking", selection, "This run has no ranking yet, so there is no cut to compare. It comes after the search."
 )
+view = cut_to_show(results, selection)
+left, right = ui.flowing_columns([5, 2], 240, key="projection_and_numbers")
+with right:
+    headline(view, results.correct)
+    mask, choice = narrow(view)
+shown_image = selection.image if selection.image is not None else view.example(mask)
+with left:
+    chosen = show_projection(view, results, mask, choice, shown_image)
 st.markdown(
     "A cut changes the features of every image. Where neighbours stay neighbours, k-NN answers as before; "
     "where they do not, it may go wrong. Press **Play** to follow every image from the full model to the cut one."
 )
-view = cut_to_show(results, selection)
-headline(view)
-mask, choice = narrow(view)
-shown_image = selection.image if selection.image is not None else view.example(mask)
-chosen = show_projection(view, results, mask, choice, shown_image)
 data = results.request.data
 chosen_images(view, data, chosen)
 
-st.subheader("One query's neighbours")
+st.header("One query's neighbours")
 choose_query(view, mask, shown_image)
 neighbours(view, data, shown_image, is_example=selection.image is None)
 

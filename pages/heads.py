@@ -4,7 +4,7 @@ import streamlit as st
 
 from snapvit import ui
 from snapvit.ui.heads.attention import attention_panel
-from snapvit.ui.heads.importance import head_maps, neuron_figures, structure_table
+from snapvit.ui.heads.importance import head_map, neuron_figures, structure_table
 from snapvit.ui.heads.structure_details import neighbour_table, pick_structure, structure_details
 from snapvit.ui.published import what_scores_lack
 
@@ -22,17 +22,16 @@ results = ui.results_with(
 )
 if results.scores is not None:
     st.info(what_scores_lack(results), icon=":material/info:")
-left, right = ui.flowing_columns([2, 3], 340, key="head_controls", align="bottom")
-if results.ranked:
-    with left:
+left, right = ui.flowing_columns([3, 2], 330, key="map_and_story")
+with left:
+    if results.ranked:
         ui.sparsity_slider(selection)
-with right if results.ranked else left:
+    head_map(results, selection)
+with right:
     pick_structure(selection, results.facts.topology)
-
-head_maps(results, selection)
-structure_details(results, selection)
-neighbour_table(results, selection)
+    structure_details(results, selection)
+    neighbour_table(results, selection)
 attention_panel(results, selection)
-st.subheader("Neurons by block")
+st.header("Neurons by block")
 neuron_figures(results, selection)
 structure_table(results, selection)

@@ -32,6 +32,7 @@ mode = ui.setting("mode", list(MODES), "path")
 st.segmented_control(
     "Choose a cut by",
     list(MODES),
+    default=mode,
     format_func=MODES.__getitem__,
     key=ui.setting_key("mode"),
     required=True,
@@ -43,6 +44,7 @@ if mode == "ratios":
 if mode == "budget":
     budget_mode(results, selection)
     st.stop()
+sparsity = ui.live_cut(results, selection)
 st.markdown(ui.how_to_read(results) + " What stays and what goes was decided once, without labels.")
-cut_details(results, ui.live_cut(results, selection))
+cut_details(results, sparsity)
 ui.onward("pages/export.py", "Export this cut as a smaller model", selection)

@@ -46,23 +46,31 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class AppServer:
     """A Streamlit server on a free port of this machine."""
 
-    def __init__(self, log: Path, entry: str | Path = "app.py", env: dict[str, str] | None = None) -> None:
-        """Start it; `env` is added to this process's environment, `log` takes what it prints."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    def __init__(
+        self, log: Path, entry: str | Path = "app.py", env: dict[str, str] | None = None, port: int | None = None
+    ) -> None:
+        """Start it; `env` is added to this process's environment, `log` takes what it prints. port: None for a free
+        one."""
+        self.port = port or free_port()
         options = {
-            "server.port": port,
+            "server.port": self.port,
             "server.address": "127.0.0.1",
             "server.headless": "true",
             "server.fileWatcherType": "none",
             "browser.gatherUsageStats": "false",
         }
         command = [sys.executable, "-m", "streamlit", "run", str(entry), *(f"--{k}={v}" for k, v in options.items())]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(

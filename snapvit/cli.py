@@ -93,7 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         ("queries", "images to be named"),
     ):
         run.add_argument(f"--{part}", metavar="SOURCE", help=f"{what}, where they are not a part of --data")
-    run.add_argument("--preset", choices=sorted(PRESETS), default="quick", help="quick (default) or paper")
+    run.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        default="quick",
+        help="quick by default; look is the shortest, paper the paper's",
+    )
     run.add_argument(
         "--set",
         action="append",

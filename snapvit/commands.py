@@ -14,6 +14,7 @@ from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.formats import amount, milliseconds, percent, ratio
 from snapvit.machine import this_machine
 from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
@@ -169,8 +170,8 @@ def _finite(value: float) -> float | None:
 
 def _took(row: Latency) -> str:
     return (
-        f"{row.ms:.2f} ms an image, {row.ratio:.0%} of the full model's (middle half of {row.repeats} rounds "
-        f"{row.low:.0%} to {row.high:.0%})"
+        f"{milliseconds(row.ms)} an image, {percent(row.ratio, 0)} of the full model's (middle half of {row.repeats} "
+        f"rounds {percent(row.low, 0)} to {percent(row.high, 0)})"
     )
 
 
@@ -278,11 +279,13 @@ def _sentence(m: Measurement, facts: RunFacts, correct: bool = False) -> str:
     accuracy = f"no accuracy ({facts.accuracy_missing})"
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
-        accuracy = f"top-1 {m.top1:.1%} (95 % interval {low:.1%} to {high:.1%}, {m.queries} queries, k = {m.k})"
+        accuracy = (
+            f"top-1 {percent(m.top1)} (95 % interval {percent(low)} to {percent(high)}, {m.queries} queries, k = {m.k})"
+        )
     return (
-        f"MLP {m.cut.mlp:.1%}, heads {m.cut.heads:.1%} removed{', corrected' if correct else ''}: {accuracy}, "
+        f"MLP {ratio(m.cut.mlp)}, heads {ratio(m.cut.heads)} removed{', corrected' if correct else ''}: {accuracy}, "
         f"cosine {m.cosine:.3f}, "
-        f"{m.params / 1e6:.2f} M parameters, {m.macs / 1e6:.1f} M MACs."
+        f"{amount(m.params)} parameters, {amount(m.macs)} MACs."
     )
 
 

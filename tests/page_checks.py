@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,17 @@ def opened(page: str, **query: str) -> AppTest:
     return app
 
 
+def as_read(text: str) -> str:
+    """Markdown without the signs that only keep a name from being read as markdown."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).replace("\u2060", "")
+
+
 def words(app: AppTest) -> str:
     """All text of the page."""
     texts = (app.title, app.header, app.subheader, app.markdown, app.caption)
     calls = (app.info, app.success, app.warning, app.error)
-    return "\n".join(str(element.value) for kind in texts + calls for element in kind)
+    notes = [str(number.delta) for number in app.metric]
+    return as_read("\n".join([str(element.value) for kind in texts + calls for element in kind] + notes))
 
 
 def metric(app: AppTest, label: str) -> str:

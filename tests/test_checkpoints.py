@@ -333,3 +333,12 @@ def test_resampled_positions_are_told(tmp_path):
     for size, told in ((160, []), (32, ["100 patches were resampled to the 4"])):
         notes = load_model(ModelSpec("test_vit", str(tmp_path / "mine.pth"), image_size=size)).notes
         assert all(part in note for part, note in zip(told, notes, strict=True))
+
+
+def test_a_checkpoint_of_another_width_is_refused_with_the_name_that_would_fit(tmp_path):
+    torch.save(made("vit_tiny_patch16_224").state_dict(), tmp_path / "mine.pth")
+    refused(
+        ModelSpec("vit_small_patch16_224.dino", str(tmp_path / "mine.pth")),
+        "12 blocks, width 192",
+        "vit_tiny_patch16_224",
+    )

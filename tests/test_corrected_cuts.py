@@ -12,6 +12,7 @@ from snapvit.elastic.correction import ElasticCorrection, collect_statistics
 from snapvit.elastic.ranking import cut_at
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled, InputError
+from snapvit.formats import percent
 from snapvit.jobs.tasks import MeasureTask, StageTask, Workbench
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.measure import measure_cut
@@ -171,11 +172,11 @@ def test_the_switch_shows_the_corrected_cut_and_stands_in_the_address(shipped, p
     assert app.query_params["correct"] == "1"
     text = words(app)
     assert "Sparsity 95 % corrected" in text
-    assert f"**{results.corrected.find(0.95, 0.8).top1:.1%}**" in text
-    assert f"**{results.as_cut.find(0.95, 0.8).top1:.1%}**" not in text
+    assert f"**{percent(results.corrected.find(0.95, 0.8).top1)}**" in text
+    assert f"**{percent(results.as_cut.find(0.95, 0.8).top1)}**" not in text
     app.toggle(key="correct").set_value(False).run()
     assert "correct" not in app.query_params
-    assert f"**{results.as_cut.find(0.95, 0.8).top1:.1%}**" in words(app)
+    assert f"**{percent(results.as_cut.find(0.95, 0.8).top1)}**" in words(app)
 
 
 @pytest.mark.parametrize("page", ["cka", "heads", "embedding", "correlation", "method"])

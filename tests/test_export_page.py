@@ -15,6 +15,7 @@ from waiting import ended
 import snapvit
 from snapvit.elastic.ranking import cut_at
 from snapvit.export import extras
+from snapvit.formats import amount
 from snapvit.jobs.manager import JobState
 from snapvit.jobs.tasks import ExportTask, Workbench
 from snapvit.models.embedding import embed
@@ -77,11 +78,11 @@ def test_the_costs_and_the_figure_are_those_of_the_cut(shipped, here):
 
     results = load_results(shipped, REQUEST.run)
     cut, costs = cut_at(results.ranking, 0.35, 0.6), results.facts.costs
-    assert metric(app, "Parameters") == f"{costs.params(cut) / 1e6:.3g} M"
+    assert metric(app, "Parameters") == amount(costs.params(cut))
     figure = next(spec for title, spec in charts(app).items() if "Every block" in title)
     kept = [trace for trace in figure["data"] if trace["name"] != "removed"]
     assert len(kept) == 4
-    assert "35.0% of neurons and 60.0% of heads, as it is cut" in words(app)
+    assert "35 % of neurons and 60 % of heads, as it is cut" in words(app)
 
 
 @pytest.mark.parametrize("what", ["full folder", "file", "link"])

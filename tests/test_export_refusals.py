@@ -109,7 +109,7 @@ def test_too_little_space_is_said_before_anything_is_written(draft, tmp_path, mo
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(target.shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
     monkeypatch.setattr(hand_over, "save_file", lambda *_, **__: pytest.fail("it was written"))
-    with pytest.raises(InputError, match=r"takes about \d+ MB and .* has 1 MB left"):
+    with pytest.raises(InputError, match=r"takes about [\d.]+ MB and .* has 1.00 MB left"):
         hand_over.hand_over(draft, tmp_path / "out")
     assert nothing_but(tmp_path)
 

@@ -18,19 +18,19 @@ from snapvit.store.store import Store
 from snapvit.ui.heads.structures import leaving, neighbours, structure_frame
 from snapvit.ui.selection import Structure
 
-MAPS = ("Local curvature", "Search factor", "Final score")
+MAPS = {"local": "Local curvature", "factor": "Search factor", "score": "Final score"}
 
 
-def test_three_maps_show_local_factor_and_score_of_every_head(shipped):
+def test_the_map_shows_local_factor_or_score_of_every_head(shipped):
     results = load_results(shipped, REQUEST.run)
-    shown = charts(opened("pages/heads.py", s="0.65"))
-    assert list(shown)[:3] == [f"{name} of every head" for name in MAPS]
     expected = (
         np.log10(results.curvature.head),
         results.search.factors[12:].reshape(12, 6),
         np.log10(results.final_scores.head),
     )
-    for name, values in zip(MAPS, expected, strict=True):
+    for (measure, name), values in zip(MAPS.items(), expected, strict=True):
+        shown = charts(opened("pages/heads.py", s="0.65", measure=measure))
+        assert [title for title in shown if title.endswith("of every head")] == [f"{name} of every head"]
         heat, crosses, cells = shown[f"{name} of every head"]["data"]
         np.testing.assert_allclose(array(heat["z"]).reshape(6, 12), values.T, rtol=1e-5)
         assert len(array(crosses["x"])) == 36  # half of 72
@@ -91,9 +91,9 @@ def test_the_boxes_select_a_structure_without_a_mouse(shipped):
     next(b for b in app.selectbox if b.label == "Head or MLP").set_value(-1).run()
     assert "Block 5, MLP" in words(app)
     assert "5-mlp" in app.query_params["at"]
-    next(b for b in app.selectbox if b.label == "Block").set_value(None).run()
+    next(b for b in app.selectbox if b.label == "Block").select_index(0).run()
     assert "at" not in app.query_params
-    assert "Click a head in a map" in words(app)
+    assert "Click a head in the map" in words(app)
 
 
 def a_head_that_stays_and_one_that_goes(store: Store, mlp: float, heads: float) -> tuple[str, str]:
@@ -119,7 +119,7 @@ def test_attention_is_offered_then_shown_with_kept_and_removed_said(shipped):
     assert not offers(at=kept)
     app = opened("pages/heads.py", s="0.65", at=removed)
     block, head = removed.split("-")
-    halves = (f"Attention of block {block}, head {head}, removed at 65.0%", "The same on more images")
+    halves = (f"Attention of block {block}, head {head}, removed at 65 %", "The same on more images")
     for title in halves:
         traces = charts(app)[title]["data"]
         assert sum(trace["type"] == "image" for trace in traces) == 12

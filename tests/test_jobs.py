@@ -12,13 +12,16 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 from waiting import PATIENCE, ended, wait_for
 
+from snapvit.errors import InputError
 from snapvit.jobs import manager as jobs_module
 from snapvit.jobs.manager import JobManager, JobState
-from snapvit.jobs.tasks import MeasureTask, RunTask
+from snapvit.jobs.tasks import MeasureTask, RunTask, StageTask, Workbench
 from snapvit.pipeline import measure, running
 from snapvit.pipeline.config import RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun, load_results
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.cka import MAIN_DIRECTIONS
 from snapvit.store.store import Store
 
 
@@ -58,6 +61,7 @@ class Scripted:
     def __init__(self) -> None:
         self.started: list[str] = []
         self.let_go = threading.Event()
+        self.checks = 0
 
     def __call__(self, request: RunRequest, store: Store, reporter: Reporter) -> None:
         self.started.append(request.data)
@@ -67,6 +71,7 @@ class Scripted:
         deadline = time.monotonic() + PATIENCE
         while not self.let_go.wait(0.005) and time.monotonic() < deadline:
             reporter.check()
+            self.checks += 1
         reporter.advance(1)
 
 
@@ -287,7 +292,7 @@ def test_snapshots_are_frozen_and_stay_as_they_were(manage, scripted, tmp_path):
 def test_closing_stops_the_running_job_and_ends_the_thread(scripted, tmp_path):
     before = workers()
     manager = JobManager(Store(tmp_path))
-    assert len(workers() - before) == 1
+    assert len(workers() - before) == 2
     running, queued = manager.submit(task("a")), manager.submit(task("b"))
     wait_for(lambda: scripted.started)
     manager.close()
@@ -329,3 +334,91 @@ def test_a_run_that_another_process_computes_is_a_failed_job(manage, finished, s
         end = ended(manager, manager.submit(RunTask(small_request)))
     assert end.state is JobState.FAILED
     assert "another process" in end.error
+
+
+# Brief jobs
+
+
+def question(name: str) -> StageTask:
+    return StageTask(name, (Want(MAIN_DIRECTIONS),))
+
+
+class Asked:
+    """Stands in for what a brief job computes."""
+
+    def __init__(self, scripted: Scripted) -> None:
+        self.scripted, self.answered, self.long_went_on = scripted, [], []
+        self.wait = threading.Event()
+        self.wait.set()
+
+    def __call__(self, workspace: object, store: Store, reporter: Reporter, wants: object) -> None:
+        before = self.scripted.checks
+        assert self.wait.wait(PATIENCE)
+        time.sleep(0.05)  # in which the long one would look often
+        self.long_went_on.append(self.scripted.checks - before)
+        self.answered.append(threading.current_thread().name)
+
+
+@pytest.fixture
+def asked(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    stub = Asked(scripted)
+    monkeypatch.setattr(running, "run_wants", stub)
+    monkeypatch.setattr(Workbench, "workspace", lambda bench, run: None)
+    return stub
+
+
+def test_a_brief_job_is_done_while_a_long_one_rests(manage, scripted, asked, tmp_path):
+    """The symptom: a question of a second waited behind a run of half an hour."""
+    manager = manage(Store(tmp_path))
+    long, next_long = manager.submit(task("a")), manager.submit(task("b"))
+    wait_for(lambda: scripted.started)
+    brief = [manager.submit(question(name)) for name in "xyz"]
+    for job in brief:
+        assert ended(manager, job).state is JobState.FINISHED
+    assert manager.snapshot(long).state is JobState.RUNNING
+    assert manager.snapshot(next_long).state is JobState.QUEUED
+    assert asked.long_went_on == [0, 0, 0], "they would fight for torch's threads"
+    scripted.let_go.set()
+    assert ended(manager, next_long).state is JobState.FINISHED
+
+
+def test_the_brief_job_is_the_current_one_while_the_long_one_rests(manage, scripted, asked, tmp_path):
+    manager = manage(Store(tmp_path))
+    asked.wait.clear()
+    long = manager.submit(task("a"))
+    wait_for(lambda: scripted.started)
+    brief = manager.submit(question("x"))
+    wait_for(lambda: manager.snapshot(brief).state is JobState.RUNNING)
+    assert manager.current().id == brief
+    assert [job.id for job in manager.active()] == [brief, long]
+    manager.cancel(long)
+    asked.wait.set()
+    assert ended(manager, brief).state is JobState.FINISHED
+    assert ended(manager, long).state is JobState.CANCELLED
+
+
+def test_a_brief_job_alone_and_after_a_long_one_is_done_in_order(manage, scripted, asked, tmp_path):
+    manager = manage(Store(tmp_path))
+    assert ended(manager, manager.submit(question("x"))).state is JobState.FINISHED
+    scripted.let_go.set()
+    jobs = [manager.submit(task("a")), manager.submit(question("y")), manager.submit(task("b"))]
+    assert [ended(manager, job).state for job in jobs] == [JobState.FINISHED] * 3
+
+
+def test_a_question_too_early_for_the_run_under_way_waits_for_it(manage, scripted, monkeypatch, tmp_path):
+    def too_early(*_: object) -> None:
+        if not scripted.let_go.is_set():
+            raise InputError("no ranking yet")
+
+    monkeypatch.setattr(running, "run_wants", too_early)
+    monkeypatch.setattr(Workbench, "workspace", lambda bench, run: None)
+    manager = manage(Store(tmp_path))
+    long = task("a")
+    job = manager.submit(long)
+    wait_for(lambda: scripted.started)
+    early, other = manager.submit(question(long.run)), manager.submit(question("x"))
+    assert ended(manager, other).state is JobState.FAILED
+    assert manager.snapshot(early).state is JobState.QUEUED
+    scripted.let_go.set()
+    assert ended(manager, early).state is JobState.FINISHED
+    assert manager.snapshot(job).state is JobState.FINISHED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,10 @@ from scipy.stats import binomtest
 from store_samples import edit_manifest, path_of
 
 from scripts.bundled_run import REQUEST
+from snapvit.formats import percent
+from snapvit.pipeline.config import with_settings
+from snapvit.pipeline.results import StoredRun, list_runs
+from snapvit.store.codec import encode
 from snapvit.store.store import Store
 from snapvit.tables import Measurements
 from snapvit.ui.resources import jobs
@@ -48,7 +52,7 @@ def test_the_run_page_says_what_cuts_cost_and_how_the_search_went_once_asked(shi
     for pair in ((0.0, 0.0), (0.35, 0.2), (0.65, 0.5), (0.95, 0.8)):
         m = table.find(*pair)
         want = binomtest(m.hits, m.queries).proportion_ci(0.95, method="wilson")
-        assert f"**{m.hits / m.queries:.1%}** ({want.low:.1%} to {want.high:.1%})" in text
+        assert f"**{percent(m.hits / m.queries)}** ({percent(want.low)} to {percent(want.high)})" in text
     assert app.button(key="start").disabled is False
     assert not app.get("plotly_chart"), "the first page is quick because it does not wait for Plotly"
     app.session_state[f"search_{REQUEST.run}"] = True
@@ -82,6 +86,30 @@ def test_a_foreign_address_falls_back_calmly(page: str, query: dict[str, str], s
     assert "no run to show yet" not in words(app)
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_to_a_run_that_is_not_here_says_so_and_offers_what_is(page: str, shipped: Store) -> None:
+    app = opened(page, run="no-such-run")
+    assert "Run no-such-run is not in this cache" in words(app)
+    assert not app.metric
+    assert not app.get("plotly_chart")
+    assert app.query_params["run"] == "no-such-run", "a reload says the same"
+    app.button(key=f"instead_{REQUEST.run}").click().run()
+    assert not app.exception
+    assert "not in this cache" not in words(app)
+    assert app.query_params["run"] == REQUEST.run
+
+
+def test_the_default_is_the_newest_finished_run(shipped: Store) -> None:
+    """The symptom: a run that was cancelled before its first stage was shown in the place of the finished one."""
+    stored = StoredRun.open(shipped, REQUEST.run)
+    other = replace(REQUEST, config=with_settings(REQUEST.config, ["search.seed=5"]))
+    shipped.create(other.run, encode(other)[1], stored.manifest.facts, stored.manifest.nodes)
+    assert max(list_runs(shipped), key=lambda s: s.created).run == other.run
+    app = opened("pages/sparsity.py")
+    assert app.query_params["run"] == REQUEST.run
+    assert opened("pages/heads.py", run=other.run).query_params["run"] == other.run, "asked for, it is shown"
+
+
 @dataclass(frozen=True)
 class Waiting:
     """Work on a run, until it may go on."""
@@ -89,6 +117,7 @@ class Waiting:
     run: str
     go_on: threading.Event = field(compare=False)
     label: str = "Waiting"
+    brief: bool = False
 
     def perform(self, bench: object) -> None:
         self.go_on.wait(60)

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from snapvit.artifacts import Floors, Scores
 from snapvit.elastic.ranking import cut_at, rank
+from snapvit.formats import amount
 from snapvit.pipeline.published_runs import import_scores
 from snapvit.pipeline.results import list_runs, load_results
 from snapvit.published.scores import PublishedScores, write_scores
@@ -47,7 +48,7 @@ def test_the_sparsity_page_shows_what_is_kept_and_what_it_costs(store: Store) ->
     tiles = {metric.label: metric.value for metric in app.metric}
     assert tiles["Neurons kept"] == f"{sum(cut.kept_neurons):,}"
     assert tiles["Heads kept"] == f"{sum(cut.kept_heads):,}"
-    assert tiles["Parameters"] == f"{costs.params(cut) / 1e6:.2f} M"
+    assert tiles["Parameters"] == amount(costs.params(cut))
     assert tiles["MACs per image"] == f"{costs.macs(cut) / 1e9:.2f} G"
     assert "What is left along the path" in drawn
     said = words(app)
@@ -77,6 +78,21 @@ def test_published_accuracies_are_shown_where_they_belong_and_named_as_such(stor
         assert "Published accuracy of these scores" not in charts(app)
 
 
+def test_the_axis_of_published_accuracies_zooms_to_the_lines(store: Store) -> None:
+    def figure(app: AppTest) -> tuple[list[float], np.ndarray]:
+        found = charts(app)["Published accuracy of these scores"]
+        return found["layout"]["yaxis"]["range"], np.concatenate([array(trace["y"]) for trace in found["data"]])
+
+    run = import_scores(store, deit3())
+    app = opened("pages/sparsity.py", run=run)
+    assert figure(app)[0] == [0, 100]
+    app.toggle(key="axis_switch").set_value(True).run()
+    assert "curve" in app.query_params["axis"]
+    (low, high), values = figure(opened("pages/sparsity.py", run=run, axis="curve"))
+    assert low <= values.min() < low + 5
+    assert high - 5 < values.max() <= high
+
+
 def test_an_unknown_architecture_shows_what_is_kept_and_says_that_costs_are_not_known(store: Store) -> None:
     app = opened("pages/sparsity.py", run=import_scores(store, deit3("my-vit")))
     assert set(charts(app)) == {"Kept neurons by block", "Kept heads by block"}
@@ -97,7 +113,7 @@ def test_the_heads_page_shows_the_published_scores_and_which_heads_go(store: Sto
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["Final score, as published"] == "0"
     assert metrics["Leaves as number"] == "1 of 72"
-    assert "It goes when 1.4% of all heads are removed" in words(app)
+    assert "It goes when 1.4 % of all heads are removed" in words(app)
     assert "local curvature alone" not in words(app)
 
 
@@ -105,7 +121,7 @@ def test_the_run_page_describes_an_import_and_lists_it(store: Store) -> None:
     run = import_scores(store, deit3())
     app = opened("app.py", run=run)
     said = words(app)
-    assert "Scores of `deit-3-vit-s-16`: 12 blocks, each with 6 heads and 1536 neurons" in said
+    assert "Scores of deit-3-vit-s-16: 12 blocks, each with 6 heads and 1536 neurons" in said
     assert "imported scores, nothing measured" in said
     assert f"go_on_{run}" not in [button.key for button in app.button]
 

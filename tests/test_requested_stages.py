@@ -100,7 +100,7 @@ def test_what_has_no_ground_is_refused_in_a_sentence(bench, small_request):
     with pytest.raises(InputError, match="no run named"):
         StageTask("nobody", (Want(MAIN_DIRECTIONS),)).perform(bench)
     bench.store.forget(small_request.run, ["ranking"])
-    with pytest.raises(InputError, match=r"no ranking yet, from which CKA map of the cut at 50\.0% is computed"):
+    with pytest.raises(InputError, match=r"no ranking yet, from which CKA map of the cut at 50 % is computed"):
         StageTask(small_request.run, (Want(CUT_CKA, (0.5, 0.35)),)).perform(bench)
     bench.store.forget(small_request.run, ["search"])
     with pytest.raises(InputError, match="no search yet"):

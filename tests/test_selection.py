@@ -96,3 +96,37 @@ def test_a_page_s_own_setting_is_found_again_on_coming_back() -> None:
     app.run()
     assert app.selectbox(key="of_generation").value == "7"
     assert app.query_params["of_generation"] == "7"
+
+
+SHOWN = [
+    ("pages/sparsity.py", {"s": "0.65", "mode": "ratios", "heads": "20"}),
+    ("pages/heads.py", {"s": "0.65", "at": "3-4", "image": "9554", "look": "rollout"}),
+    ("pages/cka.py", {"at": "3-4", "with": "5-mlp", "show": "mlp"}),
+    ("pages/correlation.py", {"g": "7", "view_g": "change", "order_g": "cluster"}),
+    ("pages/embedding.py", {"s": "0.65", "image": "9554", "class": "Shirt"}),
+    ("pages/export.py", {"s": "0.65", "mode": "ratios", "heads": "20"}),
+    ("pages/method.py", {"s": "0.65", "at": "3-4", "of_generation": "7", "of_rank": "3"}),
+]
+
+
+@pytest.mark.parametrize(("page", "query"), SHOWN)
+def test_every_run_sends_what_its_widgets_show(page: str, query: dict[str, str]) -> None:
+    """The symptom: a run that followed before the browser had drawn a box drew it empty, and the next click brought
+    that as the person's choice: *Clear structure* cleared the image too, and the sparsity went to 0."""
+    app = opened(page, **query)
+    for _ in range(2):
+        seen = 0
+        for box in app.selectbox:
+            assert box.proto.HasField("default") == (box.value is not None), box.label
+            if box.value is not None:
+                assert box.proto.options[box.proto.default] == str(box.format_func(box.value)), box.label
+                seen += 1
+        for slider in app.slider:
+            assert list(slider.proto.default) == [slider.value], slider.label
+        for box in (*app.number_input, *app.text_input):
+            assert box.proto.default == box.value, box.label
+        for group in app.segmented_control:
+            (chosen,) = group.proto.default
+            assert group.options[chosen] == group.format_func(group.value), group.label
+        assert seen
+        app.run()

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from scripts.bundled_run import REQUEST
 from snapvit.elastic.ranking import cut_at
+from snapvit.formats import amount, percent, ratio
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import load_results
 from snapvit.store.codec import encode
@@ -47,10 +48,10 @@ def plane(app: AppTest) -> dict[str, dict]:
     return {trace["name"]: trace for trace in json.loads(chart.proto.spec)["data"]}
 
 
-@pytest.mark.parametrize(("asked", "shown"), [("0.333", 33.5), ("0.1188", 12.0), ("0.5", 50.0)])
+@pytest.mark.parametrize(("asked", "shown"), [("0.333", 33.5), ("0.1188", 12), ("0.5", 50)])
 def test_page_sidebar_and_address_speak_of_one_cut(asked, shown, shipped):
     app = opened("pages/sparsity.py", s=asked)
-    assert f"The cut at {shown:.1f}%" in words(app)
+    assert f"The cut at {shown:.4g} %" in words(app)
     assert any(f"Sparsity {shown:.4g} %" in element.value for element in app.sidebar.markdown)
     assert app.query_params["s"] == f"{shown / 100:.4g}"
 
@@ -73,7 +74,7 @@ def test_every_mode_of_a_ranked_run_without_measurements_works(mode, shipped):
     shipped.forget(REQUEST.run, ["evaluation"])
     app = opened("pages/sparsity.py", mode=mode, max_params="1.5")
     if mode == "budget":
-        assert re.search(r"The least cut on the path: \d+\.\d%", words(app))
+        assert re.search(r"The least cut on the path: [\d.]+ %", words(app))
         assert metric(app, "k-NN top-1") == "–"
     if mode == "ratios":
         assert "Nobody measured this cut yet" in words(app)
@@ -100,10 +101,10 @@ def test_two_ratios_show_a_measured_cut_with_its_numbers(shipped):
     run = REQUEST.run
     row = load_results(shipped, run).measurements.find(0.65, 0.5)
     app = opened("pages/sparsity.py", mode="ratios", s="0.65", heads="50")
-    assert "The cut at 65.0% of neurons and 50.0% of heads" in words(app)
-    assert metric(app, "k-NN top-1") == f"{row.top1:.1%}"
-    assert metric(app, "Parameters") == f"{row.params / 1e6:.3g} M"
-    assert metric(app, "MACs per image") == f"{row.macs / 1e6:.3g} M"
+    assert "The cut at 65 % of neurons and 50 % of heads" in words(app)
+    assert metric(app, "k-NN top-1") == percent(row.top1)
+    assert metric(app, "Parameters") == amount(row.params)
+    assert metric(app, "MACs per image") == amount(row.macs)
     traces = plane(app)
     assert len(traces["measured"]["customdata"]) == 39 + 81 - 2  # two corners of the grid are among the path's
     assert len(traces["not measured yet"]["customdata"]) == 0
@@ -125,7 +126,7 @@ def test_an_unmeasured_pair_has_exact_costs_and_is_offered(shipped):
     costs, topology = results.facts.costs, results.facts.topology
     neurons = 12 * topology.hidden - int(0.2 * 12 * topology.hidden)
     params = costs.base_params + costs.neuron_params * neurons + costs.head_params * (72 - int(0.7 * 72))
-    assert metric(app, "Parameters") == f"{params / 1e6:.3g} M"
+    assert metric(app, "Parameters") == amount(params)
     assert metric(app, "k-NN top-1") == "–"
     assert app.button(key="measure")
 
@@ -137,11 +138,11 @@ def test_a_foreign_ratio_in_the_address_falls_back(heads, shipped):
 
 def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shipped):
     app = opened("pages/sparsity.py", mode="budget")
-    assert "Set at least one limit" in words(app)
+    assert "Say how much the model may cost" in words(app)
     app.number_input(key="max_params").set_value(1.5).run()
     assert "1.5" in app.query_params["max_params"]
-    title = next(s.value for s in app.subheader if "least cut" in s.value)
-    sparsity = float(re.search(r"on the path: ([\d.]+)%", title)[1]) / 100
+    title = next(s.value for s in app.header if "least cut" in s.value)
+    sparsity = float(re.search(r"on the path: ([\d.]+) %", title)[1]) / 100
     results = load_results(shipped, REQUEST.run)
 
     steps = [round(0.005 * i, 4) for i in range(191)]
@@ -150,7 +151,7 @@ def test_a_budget_is_answered_kept_in_the_address_and_taken_to_the_slider(shippe
     app.button(key="budget_to_path").click().run()
     assert not app.exception
     assert app.get_by_key("mode-1").value == "path"
-    assert f"The cut at {sparsity:.1%}" in words(app)
+    assert f"The cut at {ratio(sparsity)}" in words(app)
 
 
 @pytest.mark.parametrize("correct", ["0", "1"])
@@ -159,23 +160,24 @@ def test_the_best_cut_within_a_budget_is_named_beside_the_next_and_taken(correct
     table = results.measurements
     inside = [row for i in range(len(table)) if (row := table.row(i)).params <= 1.5e6]
     app = opened("pages/sparsity.py", mode="budget", max_params="1.5", correct=correct)
-    title = next(s.value for s in app.subheader if "best measured" in s.value)
-    mlp, heads = (round(float(share) / 100, 3) for share in re.findall(r"([\d.]+)%", title))
+    title = next(s.value for s in app.header if "best measured" in s.value)
+    mlp, heads = (round(float(share) / 100, 3) for share in re.findall(r"([\d.]+) %", title))
     row = next(m for m in inside if (round(m.cut.mlp, 3), round(m.cut.heads, 3)) == (mlp, heads))
     assert row.hits == max(m.hits for m in inside)
     text = words(app)
-    assert f"{1 - row.params / 1.5e6:.1%} below the limit of 1.5 M parameters" in text
+    assert f"{percent(1 - row.params / 1.5e6)} below the limit of 1.50 M parameters" in text
     assert ("It does better than the next best" in text) != ("It cannot be told apart from the next best" in text)
     assert "McNemar" in text
     app.button(key="take_best").click().run()
     assert not app.exception
     on_path = path_pair(row.cut.mlp)[1] == row.cut.heads
-    assert f"The cut at {row.cut.mlp:.1%}" in words(app)
-    assert on_path or f"{row.cut.heads:.1%} of heads" in words(app)
+    assert f"The cut at {ratio(row.cut.mlp)}" in words(app)
+    assert on_path or f"{ratio(row.cut.heads)} of heads" in words(app)
 
 
 def test_a_budget_that_cannot_be_met_says_what_the_least_is(shipped):
     text = words(opened("pages/sparsity.py", mode="budget", max_params="0.1"))
     assert "No cut on the slider's path meets this budget" in text
-    assert re.search(r"The least that it has is [\d.]+ M parameters, [\d.]+ M MACs an image, [\d.]+ ms", text)
-    assert "Set at least one limit" in words(opened("pages/sparsity.py", mode="budget", max_params="nan", max_ms="-3"))
+    assert re.search(r"The least that it has is [\d.]+ k parameters, [\d.]+ M MACs an image, [\d.]+ ms", text)
+    unreadable = opened("pages/sparsity.py", mode="budget", max_params="nan", max_ms="-3")
+    assert "Say how much the model may cost" in words(unreadable)

@@ -9,6 +9,7 @@ import numpy as np
 from snapvit.artifacts import Doubles, Ints
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.paired import PairedComparison, answers_of, compare, describe
+from snapvit.formats import amount, milliseconds, percent, ratio
 from snapvit.tables import Latencies, Measurement
 
 
@@ -169,11 +170,11 @@ def within(best: Best, budget: Budget) -> str:
     """How far below each limit the best cut lies, and how it stands beside the next best; for people."""
     choice, latency = best.choice, None if best.choice.quality is None else best.choice.quality.latency_ms
     parts = [
-        f"{1 - cost / limit:.1%} below the limit of {written}" if cost < limit else f"at the limit of {written}"
+        f"{percent(1 - cost / limit)} below the limit of {written}" if cost < limit else f"at the limit of {written}"
         for cost, limit, written in (
             (choice.params, budget.params, f"{amount(budget.params or 0)} parameters"),
             (choice.macs, budget.macs, f"{amount(budget.macs or 0)} MACs"),
-            (latency, budget.latency_ms, f"{budget.latency_ms or 0:g} ms"),
+            (latency, budget.latency_ms, milliseconds(budget.latency_ms or 0)),
         )
         if limit is not None
     ]
@@ -185,15 +186,9 @@ def _beside(best: Best) -> str:
     if best.runner_up is None:
         return "No other measured cut meets the budget."
     other = best.runner_up.cut
-    which = f"the next best, at {other.mlp:.1%} of neurons and {other.heads:.1%} of heads"
+    which = f"the next best, at {ratio(other.mlp)} of neurons and {ratio(other.heads)} of heads"
     if best.pair is None:
         more = f"{best.cut.cosine:.3f} against {best.runner_up.cosine:.3f}"
         return f"Its cosine to the full model is the largest: {more} of {which}."
     verdict = "It does better than" if best.pair.decided else "It cannot be told apart from"
     return f"{verdict} {which}: {describe(best.pair)}, paired by query."
-
-
-def amount(count: float) -> str:
-    """`1.24 M`, `4.61 G`."""
-    size, letter = (1e9, "G") if count >= 1e9 else (1e6, "M")
-    return f"{count / size:.3g} {letter}" if count < 100 * size else f"{count / size:.0f} {letter}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from snapvit.artifacts import Floats, Ints
 from snapvit.errors import InputError
+from snapvit.formats import decimal
 
 Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 NAMED = 5  # classes that a sentence lists
@@ -123,7 +124,7 @@ def limits_sentence(limits: KnnLimits, class_names: Sequence[str]) -> str | None
     reach = "100 %, but only with votes at their best"
     if limits.top1 < 1:
         below = math.floor(round(1000 * limits.top1, 6)) / 10  # a bound is never rounded up to what it excludes
-        reach = f"at most {below:.1f} %, whatever the model"
+        reach = f"at most {decimal(below, 1)} %, whatever the model"
     return (
         f"{kinds} fewer gallery images than half the k = {limits.k} neighbours that vote: {named}{others}; so top-1 "
         f"can reach {reach}."

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import Bytes, Doubles
 from snapvit.evaluation.knn import Z_95
+from snapvit.formats import decimal, p_value
 from snapvit.tables import Measurement
 
 Answers = NDArray[np.bool_]
@@ -112,25 +113,19 @@ def describe(comparison: PairedComparison) -> str:
     c = comparison
     if c.decided:
         near, far = sorted((abs(c.low), abs(c.high)))
-        interval = f"{100 * near:.1f} to {_points(far if c.low > 0 else -far)}"
+        interval = f"{decimal(100 * near, 1)} to {_points(far if c.low > 0 else -far)}"
     else:
         interval = f"{_points(c.low)} to {_points(c.high)}"
     what = _points(c.difference, " points") if c.difference else "no difference"
     verdict = "" if c.decided else "; undecided"
     return (
-        f"{what} (95 % interval {interval}), McNemar {_p_value(c.p_value)}: {c.only_a:,} queries got worse, "
+        f"{what} (95 % interval {interval}), McNemar {p_value(c.p_value)}: {c.only_a:,} queries got worse, "
         f"{c.only_b:,} better of {c.queries:,}{verdict}"
     )
 
 
 def _points(share: float, unit: str = "") -> str:
-    return f"{abs(100 * share):.1f}{unit} {'fewer' if share < 0 else 'more'}"
-
-
-def _p_value(p: float) -> str:
-    if p < 0.0001:
-        return "p < 0.0001"
-    return f"p = {p:.{4 if p < 0.01 else 3 if p < 0.1 else 2}f}"
+    return f"{decimal(abs(100 * share), 1)}{unit} {'fewer' if share < 0 else 'more'}"
 
 
 def area_difference(a: Answers, b: Answers, x: Doubles, seed: int, draws: int = 2000) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 from snapvit.artifacts import StructureDiff
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.export.proof import Proof
+from snapvit.formats import milliseconds, percent, ratio
 from snapvit.tables import Measurement
 
 BAR = 20  # characters of a block's bar
@@ -35,8 +36,8 @@ def cut_card(
     """README.md of one cut."""
     (full_params, params), (full_macs, macs) = diff.params, diff.macs
     rows = [
-        ("parameters", f"{full_params:,}", f"{params:,}", f"{params / full_params:.1%}"),
-        ("multiply-accumulates an image", f"{full_macs:,}", f"{macs:,}", f"{macs / full_macs:.1%}"),
+        ("parameters", f"{full_params:,}", f"{params:,}", percent(params / full_params)),
+        ("multiply-accumulates an image", f"{full_macs:,}", f"{macs:,}", percent(macs / full_macs)),
         ("model.safetensors", "", f"{proof.file_bytes:,} bytes", ""),
         *_latency_rows(proof),
         *_measured_rows(measured),
@@ -45,10 +46,10 @@ def cut_card(
     return "\n".join(
         [
             HEAD,
-            f"# {label}, {params / full_params:.0%} of its parameters",
+            f"# {label}, {percent(params / full_params, 0)} of its parameters",
             "",
-            f"{label} without {mlp:.1%} of its MLP neurons and {heads:.1%} of its attention heads, chosen by SnapViT "
-            f"([arXiv 2510.17700](https://arxiv.org/abs/2510.17700)). {_corrected(config)}{_tuned(config)}The "
+            f"{label} without {ratio(mlp)} of its MLP neurons and {ratio(heads)} of its attention heads, chosen by "
+            f"SnapViT ([arXiv 2510.17700](https://arxiv.org/abs/2510.17700)). {_corrected(config)}{_tuned(config)}The "
             f"weights derive from {label}, whose licence goes on to apply.",
             "",
             *_usage("from load import load\n\nmodel = load()", config),
@@ -71,8 +72,12 @@ def elastic_card(
     """README.md of an elastic export."""
     rows = []
     for (mlp, heads), proof in zip(pairs, proofs, strict=True):
-        took = "" if proof.latency is None else f"{proof.latency.ms:.2f} ms ({proof.latency.ratio:.0%} of the whole)"
-        rows.append((f"{mlp:.1%}", f"{heads:.1%}", f"{proof.params:,}", took))
+        took = (
+            ""
+            if proof.latency is None
+            else f"{milliseconds(proof.latency.ms)} ({percent(proof.latency.ratio, 0)} of the whole)"
+        )
+        rows.append((ratio(mlp), ratio(heads), f"{proof.params:,}", took))
     corrected = "corrected in closed form by the factors stored here" if config["elastic"]["corrected"] else "as cut"
     return "\n".join(
         [
@@ -126,7 +131,7 @@ def _usage(code: str, config: Mapping[str, Any]) -> list[str]:
         "embedding = model.forward_head(model.forward_features(images), pre_logits=True)\n```",
         "",
         f"Images are {' x '.join(map(str, data['input_size']))}, values in [0, 1] less {data['mean']}, divided by "
-        f"{data['std']}; resized ({data['interpolation']}), and the centre ({data['crop_pct']:.0%}) cut out. "
+        f"{data['std']}; resized ({data['interpolation']}), and the centre ({percent(data['crop_pct'], 0)}) cut out. "
         "`timm.data.create_transform(**config)` makes this of `data` in config.json. The model can be trained on; "
         "nothing in this folder is a pickle.",
         "",
@@ -137,8 +142,8 @@ def _latency_rows(proof: Proof) -> list[tuple[str, ...]]:
     timed = proof.latency
     if timed is None:
         return []
-    share = f"{timed.ratio:.0%} ({timed.low:.0%} to {timed.high:.0%})"
-    return [("one image, one thread", f"{timed.full_ms:.2f} ms", f"{timed.ms:.2f} ms", share)]
+    share = f"{percent(timed.ratio, 0)} ({percent(timed.low, 0)} to {percent(timed.high, 0)})"
+    return [("one image, one thread", milliseconds(timed.full_ms), milliseconds(timed.ms), share)]
 
 
 def _measured_rows(measured: Measured | None) -> list[tuple[str, ...]]:
@@ -154,7 +159,7 @@ def _measured_rows(measured: Measured | None) -> list[tuple[str, ...]]:
 
 def _top1(row: Measurement) -> str:
     low, high = wilson_interval(row.hits, row.queries)
-    return f"{row.top1:.1%} ({low:.1%} to {high:.1%})"
+    return f"{percent(row.top1)} ({percent(low)} to {percent(high)})"
 
 
 def _proof_lines(proofs: Sequence[Proof], machine: str) -> list[str]:
@@ -204,7 +209,7 @@ def _diff_lines(diff: StructureDiff) -> list[str]:
 
 def _bar(share: float) -> str:
     full = round(BAR * share)
-    return f"`{'█' * full}{'░' * (BAR - full)}` {share:.0%}"
+    return f"`{'█' * full}{'░' * (BAR - full)}` {percent(share, 0)}"
 
 
 def _provenance_lines(config: Mapping[str, Any]) -> list[str]:

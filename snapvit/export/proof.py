@@ -17,6 +17,7 @@ from torch import Tensor
 
 from snapvit.errors import InputError
 from snapvit.export.formats import ONNX, PROGRAM, onnx_outputs, program_outputs
+from snapvit.formats import percent
 from snapvit.tables import Latency
 
 SCRIPT = Path(__file__).with_name("fresh.py")
@@ -132,7 +133,7 @@ def _judged(trial: Trial, answer: dict[str, Any]) -> Proof:
     if answer["params"] != params:
         raise _refused(f"it has {answer['params']:,} parameters, the elastic model {params:,}")
     if not trial.elastic and not (off := numbers_off(weights, params)) <= SIZE_TOLERANCE:
-        raise _refused(f"the numbers in {WEIGHTS} take {off:.1%} more or less than {params:,} parameters would")
+        raise _refused(f"the numbers in {WEIGHTS} take {percent(off)} more or less than {params:,} parameters would")
     if not answer["trains"]:
         raise _refused("one step of an optimiser gave gradients that are not finite, or changed nothing")
     found = answer["latency"]

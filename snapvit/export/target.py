@@ -13,6 +13,7 @@ from uuid import uuid4
 from safetensors import SafetensorError
 
 from snapvit.errors import InputError
+from snapvit.formats import size
 
 STALE_SECONDS = 3600  # what a killed export left and is older than this goes with the next one
 
@@ -46,7 +47,7 @@ def whole_folder(target: Path, needed: int) -> Iterator[tuple[Path, Path]]:
         free = shutil.disk_usage(target.parent).free
         if free < needed:
             raise InputError(
-                f"The export takes about {needed / 1e6:,.0f} MB and {target.parent} has {free / 1e6:,.0f} MB left; "
+                f"The export takes about {size(needed)} and {target.parent} has {size(free)} left; "
                 "free some, or name a folder on another disk."
             )
         part = target.with_name(f".{target.name}.{uuid4().hex}.part")

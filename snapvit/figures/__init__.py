@@ -9,6 +9,7 @@ from snapvit.figures.heads import MEASURES, head_map, head_marks
 from snapvit.figures.interactions import SHOWN_PAIRS, PairCloud, agreement_scatter, interaction_map
 from snapvit.figures.kept import cost_curves, kept_by_block
 from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
+from snapvit.figures.names import as_plotly, shortened
 from snapvit.figures.neurons import kept_share, neuron_profile, share_marks
 from snapvit.figures.published import published_curves
 from snapvit.figures.ratios import CostGrid, ratio_plane
@@ -26,6 +27,7 @@ __all__ = [
     "PairCloud",
     "StructureOrder",
     "agreement_scatter",
+    "as_plotly",
     "attention_overlay",
     "block_map",
     "chance_curve",
@@ -51,6 +53,7 @@ __all__ = [
     "published_curves",
     "ratio_plane",
     "share_marks",
+    "shortened",
     "softmax_pair",
     "spectrum",
     "structure_figure",

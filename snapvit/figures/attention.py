@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from snapvit.artifacts import Doubles
+from snapvit.figures.names import as_plotly, shortened
 from snapvit.figures.style import CLICKED, SEQUENTIAL, finish
 
 SMALL = 112  # px, of a picture in the row of examples
 VEIL = 0.72  # of the heat over the picture
+COLUMN = 11  # characters of a name above a picture of a row
 ROWS = ("Picture", "Full model", "This cut")
 
 
@@ -31,7 +33,8 @@ def attention_overlay(
 ) -> go.Figure:
     """Each of N pictures (N, 3, h, w), raw, under the full model's attention and under the cut one's (N, R, C).
 
-    A column a picture; one picture alone lies in a row instead, large. Where `cut` is NaN the head is gone. Colours go
+    A column a picture; one picture alone lies in a row instead, large. names: of their classes, as typed; may be empty.
+    Where `cut` is NaN the head is gone. Colours go
     from 0 to `most`, a share, and are given in percent of the attention on one patch. Markers carry the image's id.
     """
     one = len(pictures) == 1
@@ -43,7 +46,7 @@ def attention_overlay(
             row, column = (0, kind) if one else (kind, n)
             axis = row * columns + column + 1
             traces += _cell(axis, shown, heat, names[n], ids[n])
-            text = ROWS[kind] if one else (names[n] if kind == 0 else "")
+            text = ROWS[kind] if one else (_column_title(names[n], ids[n]) if kind == 0 else "")
             if ids[n] == selected and not one:
                 text = f"<b>{text}</b>"
             layout |= _axes(axis, _place(column, columns, 0.012), _place(rows - 1 - row, rows, 0.03))
@@ -55,6 +58,10 @@ def attention_overlay(
     # One call for all: plotly checks each change of a figure's axes against all of them, half a second for 24 panels.
     figure = finish(go.Figure(traces, layout), title, height=410 if one else 520)
     return figure.update_layout(margin={"l": 34, "r": 10, "t": 92, "b": 78}, plot_bgcolor="rgba(0, 0, 0, 0)", **CLICKED)
+
+
+def _column_title(name: str, image: int) -> str:
+    return f"{as_plotly(shortened(name, COLUMN))}<br>{image}" if name else f"image {image}"
 
 
 def _place(at: int, count: int, gap: float) -> list[float]:
@@ -101,7 +108,7 @@ def _cell(
         coloraxis="coloraxis",
         opacity=VEIL,
         hoverongaps=False,
-        hovertemplate=f"{name}<br>%{{z:.1f}} % of the attention<extra></extra>",
+        hovertemplate=f"{as_plotly(name)} · {image}<br>%{{z:.1f}} % of the attention<extra></extra>",
         **place,
     )
     mark = go.Scatter(

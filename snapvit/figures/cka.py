@@ -8,8 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, NUMBERED_BLOCKS, SEQUENTIAL, cell_numbers, finish
+from snapvit.formats import percent
+
+MAP = 400  # px, of the map where it is wide
 
 View = Literal["before", "after", "difference"]
 TITLES = {
@@ -54,7 +57,7 @@ def cka_map(values: np.ndarray, order: StructureOrder, view: View, bound: float)
         matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar_above(label), **scale)
     )
     structure_axes(figure, order)
-    return finish(figure, TITLES[view], height=660).update_layout(margin=MAP_MARGIN)
+    return low_map(finish(figure, TITLES[view]).update_layout(margin=MAP_MARGIN), MAP)
 
 
 def pair_scatter(first: Floats, second: Floats, names: tuple[str, str], shares: tuple[float, float]) -> go.Figure:
@@ -73,6 +76,10 @@ def pair_scatter(first: Floats, second: Floats, names: tuple[str, str], shares: 
             hovertemplate="%{x:.2f}, %{y:.2f}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=f"{names[0]}, main direction (SD)<br>{shares[0]:.0%} of its variance", zeroline=False)
-    figure.update_yaxes(title=f"{names[1]}, main direction (SD)<br>{shares[1]:.0%} of its variance", zeroline=False)
+    figure.update_xaxes(
+        title=f"{names[0]}, main direction (SD)<br>{percent(shares[0], 0)} of its variance", zeroline=False
+    )
+    figure.update_yaxes(
+        title=f"{names[1]}, main direction (SD)<br>{percent(shares[1], 0)} of its variance", zeroline=False
+    )
     return finish(figure, "Do the two respond to the same images?", height=430)

@@ -10,14 +10,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from snapvit.artifacts import Doubles, Floats, SearchHistory
-from snapvit.figures.interactions import MAP, with_verdict
+from snapvit.figures.interactions import MAP
 from snapvit.figures.search import fitness_curve
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, beside_upright, finish, upright
+from snapvit.formats import decimal
 
 FRAME_NUMBERS = 1_000_000  # of all frames together; in single precision about 5.4 MB on their way to the browser
 # Panels of the player: pixels of each, and below it.
-MAP_PANEL, FITNESS, AGREEMENT = (MAP, 78), (120, 26), (120, 0)
+MAP_PANEL, FITNESS, AGREEMENT = (MAP, 186), (120, 26), (120, 0)
+SCRUBBER = 46  # px below the map: of the scrubber and its buttons
 BAND = "rgba(140, 140, 140, 0.35)"
 NO_WAIT = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
 PLAY = {"frame": {"duration": 250, "redraw": True}, "fromcurrent": True, "transition": {"duration": 0}}
@@ -101,7 +103,7 @@ def correlation_player(
     for row in range(2, len(panels) + 1):
         figure.update_xaxes(range=[-0.3, last + 0.3], nticks=min(last + 1, 10), row=row, col=1)
     # The axis' title, as a note: plotly draws that of a lower panel over its numbers when the page is first laid out.
-    figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-38)
+    figure.add_annotation(text="Generation", showarrow=False, x=0.5, y=0, xref="paper", yref="paper", yshift=-46)
     axis = fitness.layout.yaxis
     figure.update_yaxes(
         title="1 − cosine (log)", type="log", tickvals=axis.tickvals, ticktext=axis.ticktext, row=2, col=1
@@ -109,14 +111,15 @@ def correlation_player(
     finish(figure, title)
     structure_axes(figure, order)
     top = plot = sum(height + below for height, below in panels)
-    with_verdict(figure.update_layout(margin=MAP_MARGIN | {"b": 150}), verdict, plot)
+    low_map(figure.update_layout(margin=MAP_MARGIN | {"b": 56}), plot, verdict)
     for row, (height, below) in enumerate(panels, 1):
         figure.update_yaxes(domain=[(top - height) / plot, top / plot], row=row, col=1)
         top -= height + below
+    foot = figure.layout.yaxis.domain[0]
     figure.update_layout(
         legend={"y": figure.layout.yaxis2.domain[1] + 4 / plot, "font": {"size": 12}},
-        sliders=[_scrubber(generations, start)],
-        updatemenus=[_buttons()],
+        sliders=[_scrubber(generations, start, foot)],
+        updatemenus=[_buttons(foot)],
     )
     return figure
 
@@ -133,7 +136,7 @@ def _add_agreement(
                 y=[rho, rho],
                 mode="lines+text",
                 line={"color": GREEN, "width": 2, "dash": "dot"},
-                text=["", f"{name} {rho:.2f}"],
+                text=["", f"{name} {decimal(rho, 2)}"],
                 textposition="top left",
                 textfont={"color": GREEN, "size": 12},
                 showlegend=False,
@@ -157,16 +160,16 @@ def _add_agreement(
     }
 
 
-def _scrubber(generations: list[int], start: int) -> dict[str, object]:
+def _scrubber(generations: list[int], start: int, foot: float) -> dict[str, object]:
     steps = [{"label": str(g), "method": "animate", "args": [[str(g)], NO_WAIT]} for g in generations]
     return {
         "active": generations.index(start),
         "steps": steps,
         "x": 0.0,
         "len": 1.0,
-        "y": 0,
-        "pad": {"t": 70, "b": 0},
-        "currentvalue": {"prefix": "Generation shown: ", "xanchor": "right", "font": {"size": 14}},
+        "y": foot,
+        "pad": {"t": SCRUBBER + 8, "b": 0},
+        "currentvalue": {"prefix": "Generation: ", "xanchor": "right", "font": {"size": 14}},
         "bgcolor": GREY,
         "activebgcolor": ORANGE,
         "bordercolor": GREY,
@@ -175,15 +178,15 @@ def _scrubber(generations: list[int], start: int) -> dict[str, object]:
     }
 
 
-def _buttons() -> dict[str, object]:
+def _buttons(foot: float) -> dict[str, object]:
     return {
         "type": "buttons",
         "direction": "left",
         "x": 0,
         "xanchor": "left",
-        "y": 0,
+        "y": foot,
         "yanchor": "top",
-        "pad": {"t": 62, "l": 0},
+        "pad": {"t": SCRUBBER, "l": 0},
         "showactive": False,
         "bgcolor": "rgba(0,0,0,0)",
         "bordercolor": GREY,
@@ -252,7 +255,7 @@ def chance_curve(levels: Doubles, found: Doubles, low: Floats, high: Floats, p99
         shapes=[upright(p99, color=ORANGE, dash="dash", width=2)],
         annotations=[beside_upright(p99, "99 % of chance", 0, "right")],
     )
-    figure.update_xaxes(title="Change of a pair's correlation since the start (absolute)", rangemode="tozero")
+    figure.update_xaxes(title="Change of a pair's correlation (absolute)", rangemode="tozero")
     ticks = [100, 10, 1, 0.1, 0.01]
     figure.update_yaxes(
         title="Pairs with at least that change (%)", type="log", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks]

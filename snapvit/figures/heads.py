@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles
 from snapvit.figures.style import CLICKED, ORANGE, SEQUENTIAL, finish
+from snapvit.formats import score, tick
 
 CELL = 30  # px, height of a head's cell where there is room
+ALL_CELLS = 250  # px that all together may take, so that the map and its scale fit one screen
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str) -> go.Figure:
     block, head = np.divmod(np.arange(blocks * heads), heads)
     cut = ~kept.ravel()
     hover = [
-        f"<b>Block {b + 1}, head {h + 1}</b><br>{look.label.lower()} {values[b, h]:.3g}<br>"
+        f"<b>Block {b + 1}, head {h + 1}</b><br>{look.label.lower()} {score(values[b, h])}<br>"
         + ("removed by this cut" if c else "kept by this cut")
         for b, h, c in zip(block, head, cut, strict=True)
     ]
@@ -102,7 +104,7 @@ def head_map(values: Doubles, kept: np.ndarray, measure: str) -> go.Figure:
         title="Block (1 is nearest the image)", tick0=1, dtick=every, showgrid=False, range=[0.5, blocks + 0.5]
     )
     figure.update_yaxes(title="Head", dtick=1 if heads <= 12 else 4, tick0=1, showgrid=False, range=[heads + 0.5, 0.5])
-    finish(figure, f"{look.label} of every head", height=max(380, 225 + CELL * heads))
+    finish(figure, f"{look.label} of every head", height=max(380, 225 + min(CELL * heads, ALL_CELLS)))
     return figure.update_layout(margin={"l": 55, "r": 10}, **CLICKED)
 
 
@@ -141,5 +143,5 @@ def _colour_bar(colour: np.ndarray, look: Measure) -> dict[str, object]:
             inside = [m * 10.0**e for e in powers for m in steps if low <= np.log10(m * 10.0**e) <= high]
             if len(inside) <= 4:
                 break
-        bar |= {"tickvals": np.log10(inside).tolist(), "ticktext": [f"{m:.0e}".replace("e-0", "e-") for m in inside]}
+        bar |= {"tickvals": np.log10(inside).tolist(), "ticktext": [tick(m) for m in inside]}
     return bar

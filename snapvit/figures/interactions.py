@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Ints, Topology
-from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, matrix_trace, structure_axes
+from snapvit.figures.structures import MAP_MARGIN, StructureOrder, bar_above, low_map, matrix_trace, structure_axes
 from snapvit.figures.style import BLUE, CLICKED, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, finish
 
 SHOWN_PAIRS = 500  # dots of a scatter; the numbers beside it are of all pairs
-LINE = 58  # characters of a verdict that a narrow figure has room for
-# Pixels: of the title, of a line of the verdict, of the colour bar; and of the map where it is wide.
-TITLE, VERDICT_LINE, COLOUR_BAR, MAP = 36, 18, 74, 380
+MAP = 340  # px, of a map where it is wide
 KINDS = (("two heads", BLUE, "circle"), ("MLP and head", ORANGE, "diamond"), ("two MLPs", GREEN, "square"))
 
 
@@ -40,30 +37,7 @@ def interaction_map(
     trace = matrix_trace(order.take(values), order.names, label, zmax=bound, colorbar=bar_above(label), **look)
     figure = go.Figure(trace)
     structure_axes(figure, order)
-    return with_verdict(finish(figure, title).update_layout(margin=MAP_MARGIN), verdict, MAP)
-
-
-def with_verdict(figure: go.Figure, verdict: str, plot: int) -> go.Figure:
-    """Under the figure's title a sentence, and below both the map as near as it goes, `plot` pixels being the height
-    of all that is drawn between the margins.
-
-    Of plotly's buttons some are left out, so that a narrow figure has room for its title beside them.
-    """
-    lines = textwrap.wrap(verdict, LINE)
-    above = TITLE + VERDICT_LINE * len(lines) + COLOUR_BAR
-    height = above + plot + figure.layout.margin.b
-    figure.update_layout(height=height, margin_t=above, modebar_remove=["zoomin", "zoomout", "autoscale"])
-    # Streamlit moves a title up by 25 pixels.
-    figure.layout.title.update(y=1 - (TITLE + 25) / height, yref="container", yanchor="bottom")
-    figure.add_annotation(
-        text="<br>".join(lines),
-        showarrow=False,
-        align="left",
-        font={"size": 13},
-        **{"x": 0, "xref": "paper", "xanchor": "left", "xshift": -figure.layout.margin.l},
-        **{"y": 1, "yref": "paper", "yanchor": "bottom", "yshift": COLOUR_BAR},
-    )
-    return figure.update_layout(yaxis_constraintoward="top")
+    return low_map(finish(figure, title).update_layout(margin=MAP_MARGIN), MAP, verdict)
 
 
 def agreement_scatter(
@@ -102,4 +76,5 @@ def agreement_scatter(
     below = ", pairs below (%)" if by_rank else ""
     figure.update_xaxes(title=names[0] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
     figure.update_yaxes(title=names[1] + below, zeroline=not by_rank, zerolinecolor=GREY, **ends)
-    return finish(figure, title, height=430).update_layout(**CLICKED)
+    # On a narrow page the legend takes two lines below the title.
+    return finish(figure, title, height=430).update_layout(margin_t=98, **CLICKED)

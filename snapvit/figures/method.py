@@ -20,6 +20,7 @@ from snapvit.figures.style import (
     finish,
     upright,
 )
+from snapvit.formats import percent
 
 STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
 
@@ -150,7 +151,7 @@ def kept_map(kept: Ints, most: int, what: str, shares: Sequence[float]) -> go.Fi
         go.Heatmap(
             z=kept,
             x=np.arange(1, blocks + 1),
-            y=[f"{share:.0%}" for share in shares],
+            y=[percent(share, 0) for share in shares],
             zmin=0,
             zmax=most,
             colorscale=SEQUENTIAL,

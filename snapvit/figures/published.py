@@ -7,7 +7,7 @@ from typing import Protocol
 
 import plotly.graph_objects as go
 
-from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, finish
+from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, accuracy_range, finish
 
 # Okabe and Ito; the markers tell the lines apart without colour
 LOOKS = (
@@ -29,8 +29,8 @@ class Accuracy(Protocol):
     top1: float
 
 
-def published_curves(rows: Sequence[Accuracy], selected: float) -> go.Figure:
-    """Top-1 against sparsity, a line a data set."""
+def published_curves(rows: Sequence[Accuracy], selected: float, zoomed: bool = False) -> go.Figure:
+    """Top-1 against sparsity, a line a data set; `zoomed`: the axis shows where the lines are and no more."""
     figure = go.Figure()
     for i, dataset in enumerate(dict.fromkeys(row.dataset for row in rows)):
         colour, symbol = LOOKS[i % len(LOOKS)]
@@ -46,7 +46,9 @@ def published_curves(rows: Sequence[Accuracy], selected: float) -> go.Figure:
         )
     figure.add_vline(x=100 * selected, line={"color": ORANGE, "width": 2})
     figure.update_xaxes(title="Sparsity (% of MLP neurons removed)", range=[-1, 96])
-    figure.update_yaxes(title="Published k-NN top-1 (%)", range=[0, 100])
+    figure.update_yaxes(
+        title="Published k-NN top-1 (%)", range=accuracy_range([100 * row.top1 for row in rows], zoomed)
+    )
     # beside the plot: seven names above it would wrap over the title
     finish(figure, "Published accuracy of these scores", height=420)
     return figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"})

@@ -10,7 +10,7 @@ from snapvit.artifacts import StructureDiff
 from snapvit.figures.style import BLUE, GREY, YELLOW, finish
 
 PARTS = (("attention", "heads kept", BLUE), ("mlp", "MLP neurons kept", YELLOW))
-COSTS = (("params", "Parameters (thousand)", 1e3), ("macs", "Multiply-accumulates (million)", 1e6))
+COSTS = (("params", "Parameters (k)", 1e3), ("macs", "MACs (M)", 1e6))
 
 
 def structure_figure(diff: StructureDiff) -> go.Figure:
@@ -48,7 +48,8 @@ def structure_figure(diff: StructureDiff) -> go.Figure:
             col=column,
         )
     figure.update_layout(barmode="stack", bargap=0.15)
-    figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1 if len(blocks) <= 14 else 4, showgrid=False)
+    # No step is given: plotly takes as many numbers as the width has room for.
+    figure.update_xaxes(title="Block", nticks=min(len(blocks), 14), tickangle=0, showgrid=False)
     finish(figure, "Every block before and after the cut", height=360)
     # The legend goes below, for above each panel stands what it counts.
     return figure.update_layout(legend={"y": -0.32, "yanchor": "top"}, margin={"b": 95})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from snapvit.figures.style import ORANGE
 LINE = "rgba(140, 140, 140, 0.9)"
 # Room above a map for its title and colour bar. Fixed, because plotly misplaces the axes' titles when it makes room.
 MAP_MARGIN = {"t": 125, "autoexpand": False}
+LETTERS = 58  # of a line of a verdict that a narrow figure has room for
+TITLE, VERDICT_LINE, COLOUR_BAR = 30, 18, 70  # px
 NAMED_BLOCKS = 16  # with more blocks only every second one, and so on, is named
 
 
@@ -107,3 +110,27 @@ def pair_marks(order: StructureOrder, pair: tuple[int, int] | None) -> list[dict
         {"type": "rect", "x0": x - margin, "x1": x + margin, "y0": y - margin, "y1": y + margin, "line": line}
         for y, x in sorted({(row, column), (column, row)})
     ]
+
+
+def low_map(figure: go.Figure, plot: int, verdict: str = "") -> go.Figure:
+    """Under the figure's title a sentence, and below both the map as near as it goes, so that all is on one screen.
+
+    plot: px, of all that is drawn between the margins.
+
+    Of plotly's buttons some are left out, so that a narrow figure has room for its title beside them.
+    """
+    lines = textwrap.wrap(verdict, LETTERS)
+    above = TITLE + VERDICT_LINE * len(lines) + COLOUR_BAR
+    height = above + plot + figure.layout.margin.b
+    figure.update_layout(height=height, margin_t=above, modebar_remove=["zoomin", "zoomout", "autoscale"])
+    # Streamlit moves a title up by 25 pixels.
+    figure.layout.title.update(y=1 - (TITLE + 25) / height, yref="container", yanchor="bottom")
+    figure.add_annotation(
+        text="<br>".join(lines),
+        showarrow=False,
+        align="left",
+        font={"size": 13},
+        **{"x": 0, "xref": "paper", "xanchor": "left", "xshift": -figure.layout.margin.l},
+        **{"y": 1, "yref": "paper", "yanchor": "bottom", "yshift": COLOUR_BAR},
+    )
+    return figure.update_layout(yaxis_constraintoward="top")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale, unlabel_rgb
@@ -58,6 +61,13 @@ def _luminance(colour: str) -> float:
     part = np.array(unlabel_rgb(colour)) / 255
     linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def accuracy_range(percent: Sequence[float], zoomed: bool) -> list[float]:
+    """Ends of an axis of accuracies in percent: all of it, or the fives around these values."""
+    if not zoomed:
+        return [0, 100]
+    return [max(0, 5 * math.floor(min(percent) / 5)), min(100, 5 * math.ceil(max(percent) / 5))]
 
 
 def upright(x: float, **line: object) -> dict[str, object]:

@@ -1,10 +1,14 @@
-"""One worker thread a process: jobs queue up, one runs, pages read frozen snapshots. Knows nothing of Streamlit."""
+"""The jobs of a process: they queue up, one computes at a time, pages read frozen snapshots. No Streamlit.
+
+A brief job does not wait for the end of a long one: the long one rests between two of its batches while a second
+thread, with a model of its own, performs the brief one. Never do both compute: the number of torch's threads belongs to
+the process, and so does the processor.
+"""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import queue
 import threading
 import time
 from dataclasses import dataclass
@@ -49,12 +53,16 @@ class JobSnapshot:
 
 
 class _Job:
-    def __init__(self, number: int, task: Task) -> None:
-        self.id, self.task = number, task
+    def __init__(self, number: int, task: Task, reporter: Reporter) -> None:
+        self.id, self.task, self.reporter = number, task, reporter
         self.state = JobState.QUEUED
         self.error: str | None = None
-        self.reporter = Reporter()
+        self.patient = False  # whether it waits for the long job before it
         self.submitted = time.time()
+
+    def wait_for_the_run(self) -> None:
+        """Asked too early about a run that is under way: it may have what is missing in the end."""
+        self.state, self.error, self.patient, self.reporter = JobState.QUEUED, None, True, Reporter()
 
     def snapshot(self) -> JobSnapshot:
         reporter = self.reporter
@@ -76,13 +84,20 @@ class JobManager:
     """Owns the pipeline of this process. All methods may be called from any thread."""
 
     def __init__(self, store: Store) -> None:
-        self._bench = Workbench(store)
+        self._store = store
         self._jobs: dict[int, _Job] = {}
         self._numbers = itertools.count(1)
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="snapvit-worker", daemon=True)
-        self._thread.start()
+        self._changed = threading.Condition(self._lock)  # what follows, or the state of a job
+        self._first_job: _Job | None = None  # what the first thread performs
+        self._resting = False  # whether it rests between two batches
+        self._asked = False  # whether the second thread performs something, or waits for the first one to rest
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=work, name="snapvit-worker", daemon=True) for work in (self._work, self._answer)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, task: Task) -> int:
         """Queue a task and return its job's id; one that is queued or running and not being stopped keeps its job."""
@@ -90,9 +105,10 @@ class JobManager:
             for job in self._jobs.values():
                 if job.state.active and job.task == task and not job.reporter.cancelled:
                     return job.id
-            job = _Job(next(self._numbers), task)
+            reporter = Reporter() if task.brief else Reporter(give_way=self._give_way)
+            job = _Job(next(self._numbers), task, reporter)
             self._jobs[job.id] = job
-        self._queue.put(job)
+            self._changed.notify_all()
         return job.id
 
     def cancel(self, job_id: int) -> None:
@@ -115,37 +131,104 @@ class JobManager:
         return [job.snapshot() for job in sorted(self._jobs.values(), key=lambda j: -j.id)]
 
     def current(self) -> JobSnapshot | None:
-        """The job that runs, else the first that waits, else None."""
+        """The newest job that runs, else the first that waits, else None."""
+        return next(iter(self.active()), None)
+
+    def active(self) -> list[JobSnapshot]:
+        """Jobs that run, newest first: a long one, and a brief one for which it rests. Then those that wait, in their
+        order."""
         active = [job for job in self.snapshots() if job.state.active]
         running = [job for job in active if job.state is JobState.RUNNING]
-        return (running or active[::-1] or [None])[0]
+        return running + [job for job in active[::-1] if job.state is JobState.QUEUED]
 
     def last_run(self) -> JobSnapshot | None:
         """The newest job that computes a run."""
         return next((job for job in self.snapshots() if isinstance(job.task, RunTask)), None)
 
     def close(self) -> None:
-        """Stop everything and end the thread."""
+        """Stop everything and end the threads."""
         for job in self.snapshots():
             self.cancel(job.id)
-        self._queue.put(None)
-        self._thread.join(timeout=60)
+        with self._lock:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=60)
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        """Perform the jobs in their order."""
+        bench = Workbench(self._store)
+        while True:
             with self._lock:
-                if job.state is not JobState.QUEUED:
-                    continue
-                job.state = JobState.RUNNING
-            state = self._run(job)
+                self._changed.wait_for(lambda: self._closing or (not self._asked and self._first()))
+                job = self._first()
+                if job is None:
+                    return
+                self._first_job, job.state = job, JobState.RUNNING
+            self._perform(job, bench)
             with self._lock:
-                job.state = state
+                self._first_job = None
+                self._changed.notify_all()
 
-    def _run(self, job: _Job) -> JobState:
-        self._bench.reporter = job.reporter
+    def _answer(self) -> None:
+        """Perform brief jobs for as long as a long one is under way."""
+        bench = Workbench(self._store)
+        while True:
+            with self._lock:
+                self._changed.wait_for(lambda: self._closing or self._brief())
+                if self._closing:
+                    return
+                self._asked = True
+                self._changed.wait_for(lambda: self._resting or self._first_job is None)
+                job = self._first(brief=True)  # who waited may have been cancelled meanwhile
+                if job is not None:
+                    job.state = JobState.RUNNING
+            if job is not None:
+                self._perform(job, bench)
+            with self._lock:
+                self._asked = False
+                if job is not None and self._too_early(job):
+                    job.wait_for_the_run()
+                more = self._brief() is not None
+                self._changed.notify_all()
+            if not more:
+                bench.clear()  # one model beside the long job's is enough, and only while it is asked about
+
+    def _brief(self) -> _Job | None:
+        """The first brief job, where a long one is in its way."""
+        is_long = self._first_job is not None and not self._first_job.task.brief
+        return self._first(brief=True) if is_long else None
+
+    def _too_early(self, job: _Job) -> bool:
+        """Whether it failed for what the run under way may have in the end."""
+        long = self._first_job
+        return job.state is JobState.FAILED and long is not None and job.task.run == long.task.run
+
+    def _first(self, brief: bool = False) -> _Job | None:
+        """The first job that waits, of the brief ones alone where those are asked for."""
+        waiting = (job for job in self._jobs.values() if job.state is JobState.QUEUED)
+        return next((job for job in waiting if not brief or (job.task.brief and not job.patient)), None)
+
+    def _give_way(self) -> None:
+        """Rest while a brief job is performed; called by a long one between two batches."""
+        if not self._asked:
+            return
+        with self._lock:
+            self._resting = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._asked)
+            self._resting = False
+
+    def _perform(self, job: _Job, bench: Workbench) -> None:
+        state = self._run(job, bench)
+        with self._lock:
+            job.state = state
+
+    def _run(self, job: _Job, bench: Workbench) -> JobState:
+        bench.reporter = job.reporter
         try:
             _load_engine()
-            job.task.perform(self._bench)
+            job.task.perform(bench)
         except Cancelled:
             return JobState.CANCELLED
         except InputError as error:

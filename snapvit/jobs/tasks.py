@@ -5,10 +5,11 @@ No torch here: a task imports what computes when it is performed, on the worker'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from snapvit.formats import duration, ratio
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.progress import Reporter
@@ -57,6 +58,10 @@ class Task(Protocol):
     def label(self) -> str:
         """What it does, for people: `Measuring the cut at 20.0%`."""
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+
     def perform(self, bench: Workbench) -> None:
         """Do it. Raises InputError for what cannot be done, Cancelled within one batch of a request to stop."""
 
@@ -66,6 +71,7 @@ class RunTask:
     """Bring a run to its end."""
 
     request: RunRequest
+    name: str = field(default="", compare=False)  # that a person gives the run
 
     @property
     def run(self) -> str:
@@ -77,12 +83,18 @@ class RunTask:
         """What it does, for people."""
         return f"Computing run {self.run}"
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False
+
     def perform(self, bench: Workbench) -> None:
         """Compute every stage that is missing."""
         from snapvit.pipeline.running import run_pipeline
 
         bench.clear()
-        bench.put(run_pipeline(self.request, bench.store, bench.reporter))
+        named = {"name": self.name} if self.name else {}
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **named))
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,11 @@ class StageTask:
     def label(self) -> str:
         """What it does, for people."""
         return self.wants[-1].label
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Compute what is missing of them, in their order."""
@@ -116,10 +133,15 @@ class MeasureTask:
     def label(self) -> str:
         """What it does, for people."""
         return (
-            f"Measuring the cut at {self.pairs[0][0]:.1%}"
+            f"Measuring the cut at {ratio(self.pairs[0][0])}"
             if len(self.pairs) == 1
             else (f"Measuring {len(self.pairs)} cuts")
         ) + (", corrected" if self.correct else "")
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return len(self.pairs) == 1
 
     def perform(self, bench: Workbench) -> None:
         """Measure them and keep the results."""
@@ -145,8 +167,13 @@ class ExportTask:
     @property
     def label(self) -> str:
         """What it does, for people."""
-        what = "the elastic model" if self.pair is None else f"the cut at {self.pair[0]:.1%}"
+        what = "the elastic model" if self.pair is None else f"the cut at {ratio(self.pair[0])}"
         return f"Exporting {what}" + (", corrected" if self.correct else "")
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Write it and prove it; what fails leaves nothing."""
@@ -169,6 +196,11 @@ class LoadTask:
     def label(self) -> str:
         """What it does, for people."""
         return "Loading model and images"
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return True
 
     def perform(self, bench: Workbench) -> None:
         """Open the workspace; the bench keeps it."""
@@ -194,10 +226,15 @@ class EstimateTask:
         """What it does, for people."""
         return "Timing a few batches"
 
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False  # what it times is to be undisturbed
+
     def perform(self, bench: Workbench) -> None:
         """Measure, and leave the numbers as the job's last event."""
         from snapvit.pipeline.trial import estimate_run
 
         bench.clear()  # one model in memory at a time
         estimate: Estimate = estimate_run(self.request, bench.reporter, bench.store.root)
-        bench.reporter.event(ESTIMATE, f"about {estimate.total / 60:.0f} minutes", **estimate.as_values())
+        bench.reporter.event(ESTIMATE, f"about {duration(estimate.total)}", **estimate.as_values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
-from snapvit.evaluation.budget import Best, Budget, amount, best_within
+from snapvit.evaluation.budget import Best, Budget, best_within
+from snapvit.formats import amount, milliseconds
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 
@@ -28,7 +29,7 @@ def best_cut(results: RunResults, budget: Budget) -> Best:
     if budget.latency_ms is not None and timed is None:
         fastest = f"; no latency is known on this machine, which `latency {run}` measures"
     elif budget.latency_ms is not None:
-        fastest = f"; the fastest measured cut takes {min(row.ms for row in timed.rows()):.1f} ms"
+        fastest = f"; the fastest measured cut takes {milliseconds(min(row.ms for row in timed.rows()))}"
     raise InputError(
         f"No measured cut of {run} meets this budget. The smallest model that it can become, at --mlp {least.mlp:g} "
         f"--heads {least.heads:g}, has {amount(costs.params(least))} parameters and needs {amount(costs.macs(least))} "

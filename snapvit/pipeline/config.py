@@ -272,6 +272,14 @@ PRESETS: dict[str, RunConfig] = {
         correction=CorrectionConfig(images=256),
         evaluation=EvaluationConfig(gallery=1000, queries=500),
     ),
+    # A first look at a model of one's own: about five minutes for a ViT-S/16 on two cores.
+    "look": RunConfig(
+        curvature=CurvatureConfig(images=24, local_views=4),
+        cka=CkaConfig(images=64),
+        search=SearchConfig(generations=4, images=16),
+        correction=CorrectionConfig(images=64),
+        evaluation=EvaluationConfig(gallery=200, queries=100, points=7),
+    ),
     # The paper's numbers of images, views, components and sparsity pairs.
     "paper": RunConfig(search=SearchConfig(generations=30)),
 }

@@ -18,6 +18,7 @@ from snapvit.export.card import Measured
 from snapvit.export.drafts import Draft, Origin, draft_cut, draft_elastic
 from snapvit.export.hand_over import Exported, check_formats, hand_over, steps_of
 from snapvit.export.target import check_target
+from snapvit.formats import amount, milliseconds, percent
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.running import check_unchanged, correction_of, open_workspace
@@ -131,8 +132,10 @@ def exported_sentence(exported: Exported) -> str:
     proof, files = exported.proofs[0], ", ".join(exported.files)
     took = ""
     if proof.latency is not None:
-        took = f", one image in {proof.latency.ms:.2f} ms ({proof.latency.ratio:.0%} of the whole model's)"
-    of = f"{proof.params / 1e6:.2f} M parameters{took}"
+        took = (
+            f", one image in {milliseconds(proof.latency.ms)} ({percent(proof.latency.ratio, 0)} of the whole model's)"
+        )
+    of = f"{amount(proof.params)} parameters{took}"
     if exported.diff is None:
         of = "any sparsity at load time"
     worst = max(p.error for p in exported.proofs)

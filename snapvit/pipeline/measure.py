@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from snapvit.artifacts import Ranking
 from snapvit.elastic.latency import measure_latencies
 from snapvit.elastic.ranking import cut_at
+from snapvit.formats import ratio
 from snapvit.machine import this_machine
 from snapvit.pipeline.meter import Meter, empty_table
 from snapvit.pipeline.progress import Reporter
@@ -83,7 +84,7 @@ def measure_cuts(
         for mlp, heads in missing:
             measured = meter.measure(cut_at(ranking, mlp, heads))
             _keep(store, workspace, measured, reporter, correct)
-            reporter.event("point", f"cut at {mlp:.1%} of neurons and {heads:.1%} of heads", mlp=mlp, heads=heads)
+            reporter.event("point", f"cut at {ratio(mlp)} of neurons and {ratio(heads)} of heads", mlp=mlp, heads=heads)
     _time(store, workspace, ranking, pairs, reporter)
 
 

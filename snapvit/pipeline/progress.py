@@ -68,11 +68,15 @@ class Progress:
 class Reporter:
     """Progress, events and cancellation of one piece of work. The worker writes, any thread reads `progress`."""
 
-    def __init__(self, on_event: Callable[[Event], None] | None = None) -> None:
+    def __init__(
+        self, on_event: Callable[[Event], None] | None = None, give_way: Callable[[], None] | None = None
+    ) -> None:
+        """give_way: called between two batches; it returns when the work may go on."""
         self.progress = Progress()
         self.events: tuple[Event, ...] = ()
         self._cancel = threading.Event()
         self._on_event = on_event
+        self._give_way = give_way
 
     def plan(self, units: float) -> None:
         """Begin: this many units are to be done in all."""
@@ -137,6 +141,8 @@ class Reporter:
         return self._cancel.is_set()
 
     def check(self) -> None:
-        """Raise Cancelled if that was asked."""
+        """Between two batches: let others go first, and raise Cancelled if that was asked."""
+        if self._give_way is not None:
+            self._give_way()
         if self.cancelled:
             raise Cancelled

@@ -112,6 +112,7 @@ class StoredRun:
             created=manifest.created,
             seconds=sum(self.seconds(stage) for stage in stages),
             done=done,
+            name=manifest.name,
         )
 
 
@@ -128,6 +129,7 @@ class RunSummary:
     created: float  # seconds since 1970
     seconds: float  # spent on all stages so far
     done: tuple[str, ...]  # finished stages
+    name: str = ""  # that a person gave it
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,13 @@ SKIPPED_NAMED = 20  # files that the log names one by one
 
 
 def run_pipeline(
-    request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None
+    request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None, name: str = ""
 ) -> Workspace:
     """Bring the request's run to its finished state and return the loaded workspace for further measurements.
 
-    `scores` are what a request with published scores names; without them they are looked for in the cache. How long
-    cuts take on this machine is measured last. Raises InputError for what cannot be done, Cancelled within one batch
-    of a request to stop.
+    `scores` are what a request with published scores names; without them they are looked for in the cache. `name` is
+    what people call the run. How long cuts take on this machine is measured last. Raises InputError for what cannot be
+    done, Cancelled within one batch of a request to stop.
     """
     workspace = Workspace.open(request, reporter, store.root)
     report_images(workspace, reporter)
@@ -50,17 +50,19 @@ def run_pipeline(
         workspace.published.check_fit(workspace.topology, workspace.loaded.label)
         if (other := differs_from(workspace.published, request.model.name)) is not None:
             reporter.event("note", f"the scores say that they are of {other}; here they cut {request.model.label}")
-    complete_run(workspace, store, reporter)
+    complete_run(workspace, store, reporter, name)
     return workspace
 
 
-def complete_run(workspace: Workspace, store: Store, reporter: Reporter) -> None:
+def complete_run(workspace: Workspace, store: Store, reporter: Reporter, name: str = "") -> None:
     """Make the run of an open workspace, or bring it up to date with its model and images; compute what it lacks."""
     request = workspace.request
     with store.computing(request.run):
         known = store.manifest(request.run)
         nodes = workspace.nodes_like(known.nodes if known else ())
         store.create(request.run, encode(request)[1], workspace.facts, nodes)
+        if name:
+            store.rename(request.run, name)
         store.forget(request.run, list(stale_entries(store.manifest(request.run), request)))
         run_wants(workspace, store, reporter, [*map(Want, main_stages(request)), machine_latency()])
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from snapvit.artifacts import Ranking, Topology
+from snapvit.formats import ratio
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.progress import Reporter
@@ -65,7 +66,7 @@ class Stage(Generic[A]):
 
     name: str
     kind: type[A]
-    title: str  # for people, with the arguments in braces: `CKA map of the cut at {mlp:.1%}`
+    title: str  # for people, with the arguments in braces: `CKA map of the cut at {mlp}`
     # Stages, and nodes: `model`, `images.NAME`. A node's name may hold an argument in braces.
     parents: tuple[str, ...] | Callable[[RunRequest], tuple[str, ...]]
     # Yields the artifact; a stage that grows yields again and again, from its beginning on if there is one, and every
@@ -103,7 +104,9 @@ class Stage(Generic[A]):
 
     def label(self, args: Args = ()) -> str:
         """What computing it does, for people."""
-        return self.title.format(**self.given(args))
+        return self.title.format(
+            **{name: ratio(a) if isinstance(a, float) else a for name, a in self.given(args).items()}
+        )
 
     def within(self, args: Args | None = None) -> str:
         """The same inside a sentence: `local curvature`, but `CKA map`; without arguments, as the table has it."""

@@ -24,6 +24,7 @@ from snapvit.elastic.cost import cost_model
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import KnnLimits, limits_sentence, reachable_top1, why_no_accuracy
+from snapvit.formats import size
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
@@ -52,8 +53,8 @@ def download_notes(reporter: Reporter) -> Callable[[int, int], None]:
         tenth = 10 * done // total if total else done // 50_000_000
         if tenth > told:
             told = tenth
-            of = f" of {total / 1e6:.0f}" if total else ""
-            reporter.event("download", f"downloading weights: {done / 1e6:.0f}{of} MB")
+            of = f" of {size(total)}" if total else ""
+            reporter.event("download", f"downloading weights: {size(done)}{of}")
 
     return fetched
 

@@ -42,6 +42,7 @@ class Manifest:
     facts: RunFacts | None  # known once the model was loaded
     nodes: dict[str, str]  # keys of the model and the images, by name
     entries: dict[str, Entry]
+    name: str = ""  # that a person gave the run; no part of what it is
 
     @property
     def files(self) -> frozenset[str]:
@@ -82,6 +83,7 @@ def parse(raw: bytes, run: str) -> Manifest | FormerRun:
         facts=None if facts is None else decode(RunFacts, {}, facts),
         nodes=nodes,
         entries={name: _entry(entry) for name, entry in _mapping(content, "entries").items()},
+        name=_text(content, "name"),
     )
 
 
@@ -95,7 +97,7 @@ def serialise(manifest: Manifest) -> bytes:
         "facts": None if manifest.facts is None else encode(manifest.facts)[1],
         "nodes": manifest.nodes,
         "entries": {name: dataclasses.asdict(entry) for name, entry in manifest.entries.items()},
-    }
+    } | ({"name": manifest.name} if manifest.name else {})
     return sealed(content)
 
 
@@ -117,6 +119,13 @@ def _opened(raw: bytes) -> dict[str, Any]:
     if content["schema"] not in schemas:
         raise ValueError(f"its schema is {content['schema']!r}")
     return content
+
+
+def _text(content: dict[str, Any], name: str) -> str:
+    text = content.get(name, "")
+    if not isinstance(text, str):
+        raise ValueError(f"its {name} is no text")
+    return text
 
 
 def _mapping(content: dict[str, Any], name: str) -> dict[str, Any]:

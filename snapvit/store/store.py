@@ -109,6 +109,11 @@ class Store:
             new = dataclasses.replace(old, request=dict(request), facts=facts, nodes=dict(nodes))
             self._write_manifest(new)
 
+    def rename(self, run: str, name: str) -> None:
+        """Give the run a name for people, or take it away where that is empty. What the run is stays the same."""
+        with self._changing(run):
+            self._write_manifest(dataclasses.replace(self._writable(run), name=" ".join(name.split())))
+
     def delete(self, run: str) -> None:
         """Remove a run: its manifest, the files that names, and the folder where nothing else lies in it.
 

@@ -9,7 +9,7 @@ from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, page_title, prose, term, whole_glossary
 from snapvit.ui.live_cut import how_to_read, live_cut
 from snapvit.ui.offer import offer
-from snapvit.ui.page import onward, open_page, results_with
+from snapvit.ui.page import anything_here, onward, open_page, results_with
 from snapvit.ui.resources import chosen_results
 from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 from snapvit.ui.sparsity_slider import sparsity_slider
@@ -18,6 +18,7 @@ __all__ = [
     "Selection",
     "Structure",
     "about",
+    "anything_here",
     "change",
     "chosen_results",
     "flowing_columns",

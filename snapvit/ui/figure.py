@@ -71,10 +71,11 @@ def show_figure(
     if marks:
         changes = [*changes, _marked(drawn, marks)]
     _chart(key, base.name, base.alt, _base=base)
-    chart_events(key, base.name, alt, changes, numbers, jump, on_point, on_cell, on_frame)
+    title = drawn.spec["layout"]["title"]["text"]
+    chart_events(key, base.name, alt, title, changes, numbers, jump, on_point, on_cell, on_frame)
     st.caption(reading)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"take_{key}"):
-        picture_buttons(key, file or key)
+        picture_buttons(key, file or key, title)
         if table is not None:
             csv_button(table, file or key, key=f"csv_{key}", help="The numbers of this figure")
 

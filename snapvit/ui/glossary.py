@@ -265,7 +265,8 @@ def prose(text: str) -> None:
 def page_title(title: str, terms: Sequence[str] = ()) -> None:
     """The page's title, and beside it the meanings of the words that the page uses."""
     st.html(f"<style>{STYLE}</style>")
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="title"):
+    # Beside the title, not at the far end of the line: there Streamlit shows that it is at work.
+    with st.container(horizontal=True, vertical_alignment="center", key="title"):
         st.title(title, width="content")
         if terms:
             with st.popover("Terms", icon=":material/menu_book:", width="content", help="What the words here mean"):
@@ -283,8 +284,6 @@ def whole_glossary() -> None:
 
 # The meaning stands under its word's line, as wide as its paragraph at most, so that no edge cuts it off.
 STYLE = """
-[class*="st-key-unseen_"] { position: absolute; }
-[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }  /* Streamlit's 6 push figures off the screen */
 [data-testid="stMarkdownContainer"] :is(p, li):has(.term) { position: relative; }
 .term { border-bottom: 1px dotted currentColor; cursor: help; border-radius: 2px; }
 .term:focus-visible { outline: 2px solid var(--st-primary-color, #2E86C9); outline-offset: 2px; }

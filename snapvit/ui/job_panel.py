@@ -5,8 +5,10 @@ The worker thread is never touched from here but through snapshots and a request
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
+from snapvit.formats import percent
 from snapvit.jobs.manager import JobSnapshot, JobState
 from snapvit.jobs.tasks import RunTask
 from snapvit.pipeline.results import RunResults
@@ -14,13 +16,15 @@ from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import TABLE, main_stages
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import chosen_results, jobs, run_stamp
 from snapvit.ui.selection import change
 
 REFRESH_SECONDS = 1.0
 CHIP_SECONDS = 0.5  # a preliminary answer waits for the next look
 STARTED = "started_job"  # session key: the job that this tab began
-WAVED_AWAY = "waved_away_job"  # session key: the failed job that this tab has seen enough of
+WAVED_AWAY = "waved_away_job"  # session key: the ended job that this tab has seen enough of
+TOLD = "told"  # session key: what a toast is to say when the page is drawn next
 
 
 def minutes(seconds: float) -> str:
@@ -36,11 +40,11 @@ def progress_text(job: JobSnapshot) -> str:
     if not progress.overall_total:
         downloads = [event.text for event in job.events if event.kind == "download"]
         if downloads:
-            return downloads[-1].capitalize()
+            return as_markdown(downloads[-1].capitalize())
         return "Loading model and images" if isinstance(job.task, RunTask) else job.task.label
     left = "estimating the time left" if progress.eta is None else f"about {minutes(progress.eta)} left"
     name = TABLE[progress.stage].title if isinstance(job.task, RunTask) else job.task.label
-    return f"{name}, {progress.share:.0%}, {minutes(progress.elapsed)} gone, {left}"
+    return f"{name}, {percent(progress.share, 0)}, {minutes(progress.elapsed)} gone, {left}"
 
 
 def failed_run() -> JobSnapshot | None:
@@ -51,7 +55,7 @@ def failed_run() -> JobSnapshot | None:
 
 
 def wave_away(job: JobSnapshot) -> None:
-    """Speak no more of this failure on the other pages, to be called in a callback."""
+    """Speak no more of how this job ended, to be called in a callback."""
     st.session_state[WAVED_AWAY] = job.id
 
 
@@ -69,8 +73,9 @@ def _early_answers(job: JobSnapshot | None) -> int:
 
 def _draw_chip(was_active: bool, shown: str | None, stamp: int | None, early: int) -> None:
     job = jobs().current()
-    if job is not None:
-        st.progress(job.progress.share, text=progress_text(job))
+    for one in jobs().active():
+        if one.state is JobState.RUNNING or one.id == job.id:
+            st.progress(one.progress.share, text=progress_text(one))
     news = shown is not None and (run_stamp(shown) != stamp or _early_answers(job) > early)
     if was_active and (job is None or news):
         st.rerun(scope="app")
@@ -82,7 +87,7 @@ def job_panel(shown: str | None) -> None:
     The page below follows what the job adds to the run `shown`.
     """
     job = jobs().last_run()
-    if job is not None:
+    if job is not None and st.session_state.get(WAVED_AWAY) != job.id:
         active = job.state.active
         stamp = run_stamp(shown) if shown else None
         st.fragment(_draw_panel, run_every=REFRESH_SECONDS if active else None)(job.id, active, shown, stamp)
@@ -90,8 +95,11 @@ def job_panel(shown: str | None) -> None:
 
 def _draw_panel(job_id: int, was_active: bool, shown: str | None, stamp: int | None) -> None:
     job = jobs().snapshot(job_id)
+    if st.session_state.get(WAVED_AWAY) == job_id:
+        st.rerun(scope="app")
     ended = was_active and not job.state.active
     if ended and job.state is JobState.FINISHED and st.session_state.get(STARTED) == job_id:
+        announce(f"Run {job.task.run} is finished and shown now.")
         change(run=job.task.run)
     if ended or (was_active and shown is not None and run_stamp(shown) != stamp):
         st.rerun(scope="app")
@@ -106,7 +114,7 @@ def _draw_panel(job_id: int, was_active: bool, shown: str | None, stamp: int | N
 
 def _draw_active(job: JobSnapshot) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(f"Running: {job.task.run}", width="content")
+        st.subheader(f"Running: {as_markdown(job.task.name or job.task.run)}", width="content")
         if st.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:"):
             jobs().cancel(job.id)
     st.progress(job.progress.share, text=progress_text(job))
@@ -121,7 +129,7 @@ def _draw_active(job: JobSnapshot) -> None:
         name = stage.title + (" (cached)" if stage.name in cached else "")
         marks.append(f"{mark}&nbsp;{name.replace(' ', '&nbsp;')}")  # a mark stays with its name
     st.markdown(" &ensp; ".join(marks))
-    generations = [event.values for event in job.events if event.kind == "generation"]
+    generations = fitness_so_far(job, chosen_results(job.task.run))
     if generations:
         st.markdown("**Fitness by generation**: mean distance of the cut models' embeddings to the full model's.")
         st.line_chart(
@@ -137,14 +145,29 @@ def _draw_active(job: JobSnapshot) -> None:
         )
 
 
+def fitness_so_far(job: JobSnapshot, results: RunResults | None) -> list[dict[str, float]]:
+    """Generation, best fitness so far and mean, from the first generation on: what an earlier job found comes first."""
+    found = [event.values for event in job.events if event.kind == "generation"]
+    history = None if results is None else results.search
+    if not found or history is None:
+        return found
+    fitness = np.where(np.isfinite(history.individual_fitness), history.individual_fitness, np.nan)
+    before = fitness[: int(found[0]["generation"]) - 1]
+    if not len(before) or np.isnan(before).all(axis=1).any():
+        return found
+    best, mean = np.fmin.accumulate(np.nanmin(before, axis=1)), np.nanmean(before, axis=1)
+    return [{"generation": i + 1, "best": float(best[i]), "mean": float(mean[i])} for i in range(len(before))] + found
+
+
 def _draw_ended(job: JobSnapshot) -> None:
+    st.button("Dismiss", type="tertiary", icon=":material/close:", key="dismiss", on_click=wave_away, args=(job,))
     if job.state is JobState.FINISHED:
         st.success(f"Run {job.task.run} is finished, after {minutes(job.progress.elapsed)}.")
         return
     if job.state is JobState.CANCELLED:
         st.warning(f"Run {job.task.run} was cancelled.")
     else:
-        st.error(f"Run {job.task.run} failed. {job.error}")
+        st.error(f"Run {job.task.run} failed. {as_markdown(job.error)}")
     kept = what_is_kept(chosen_results(job.task.run))
     st.markdown(f"Finished and kept: {kept}." if kept else "Nothing was finished yet, so nothing is kept.")
     if st.button(
@@ -170,3 +193,17 @@ def what_is_kept(results: RunResults | None) -> str | None:
 def start(task: RunTask) -> None:
     """Submit a run and remember that this tab began it."""
     st.session_state[STARTED] = jobs().submit(task)
+    what = as_markdown(task.request.model.label)
+    announce(f"Started: {what}. Its progress is beside the form and at the left of every page.")
+
+
+def announce(sentence: str) -> None:
+    """Have a toast say this, in markdown, when the page is drawn next."""
+    st.session_state[TOLD] = sentence
+
+
+def announced() -> None:
+    """Say what was announced, once."""
+    told = st.session_state.pop(TOLD, None)
+    if told is not None:
+        st.toast(told, icon=":material/info:")

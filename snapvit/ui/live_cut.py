@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.pipeline.results import RunResults
+from snapvit.ui.axis import is_zoomed, zoom
 from snapvit.ui.components.live_sparsity import live_sparsity
+from snapvit.ui.names import as_markdown
 from snapvit.ui.path import never_seen, no_accuracy
 from snapvit.ui.resources import chosen_live_data
 from snapvit.ui.selection import Selection, change
@@ -19,7 +21,13 @@ def live_cut(results: RunResults, selection: Selection) -> float:
         change(sparsity=sparsity)
         st.rerun()
     live_sparsity(
-        live, sparsity, "live", on_release=lambda released: change(sparsity=released), file=f"{selection.run}-sparsity"
+        live,
+        sparsity,
+        "live",
+        on_release=lambda released: change(sparsity=released),
+        file=f"{selection.run}-sparsity",
+        zoomed=is_zoomed(),
+        on_zoom=zoom,
     )
     return sparsity
 
@@ -27,7 +35,7 @@ def live_cut(results: RunResults, selection: Selection) -> float:
 def how_to_read(results: RunResults) -> str:
     """What the slider does and what the accuracy is of, or why there is none and what would change that."""
     return "Drag the thumb: the model shrinks along the paper's path, heads 15 points behind the neurons. " + " ".join(
-        [_accuracy_note(results), *results.facts.notes]
+        [_accuracy_note(results), *map(as_markdown, results.facts.notes)]
     )
 
 

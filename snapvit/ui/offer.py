@@ -7,6 +7,7 @@ import streamlit as st
 from snapvit.jobs.manager import JobSnapshot, JobState
 from snapvit.jobs.tasks import Task
 from snapvit.ui.job_panel import progress_text
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs
 
 
@@ -18,16 +19,17 @@ def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arro
     """
     job = next((job for job in jobs().snapshots() if job.task == task), None)
     if job is not None and job.state.active:
+        st.markdown(prompt)
         st.markdown(f":material/progress_activity: {_standing(job)}")
         if st.button("Cancel", key=f"cancel_{job.id}", icon=":material/stop_circle:"):
             jobs().cancel(job.id)
             st.rerun()
         return
     if job is not None and job.state is JobState.FAILED:
-        st.error(f"{job.task.label} did not work. {job.error}")
+        st.error(f"{job.task.label} did not work. {as_markdown(job.error)}")
     elif job is not None:
         for note in (event.text for event in job.events if event.kind == "note"):
-            st.warning(note)
+            st.warning(as_markdown(note))
     st.markdown(prompt)
     if st.button(button, key=key, icon=icon):
         jobs().submit(task)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
-from snapvit.data.fashion_mnist import BUNDLED
-from snapvit.pipeline.config import NO_IMAGES
-from snapvit.pipeline.results import FORMER, IMPORTED, RunResults, RunSummary, list_runs
+from snapvit.pipeline.results import FINISHED, FORMER, IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.components.chart_events import chart_watch
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
-from snapvit.ui.image_names import images_in_short
-from snapvit.ui.job_panel import failed_run, job_chip, wave_away
+from snapvit.ui.job_panel import announced, failed_run, job_chip, wave_away
+from snapvit.ui.names import as_markdown, shortened
+from snapvit.ui.page_style import page_style
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
+from snapvit.ui.run_titles import missing_of, run_label, run_titles
 from snapvit.ui.selection import Selection, change, current
 
+LONGEST = 80  # characters of a run's name from an address
+OFFERED = 5  # runs that are offered in the place of one that is not here
 # A file of our own: an emoji or a Material symbol would be fetched from the network.
 ICON = Path(__file__).parents[1] / "assets" / "icon.png"
 
@@ -42,16 +45,18 @@ PAGES = (
 def open_page(title: str, follow: bool = True) -> Selection:
     """Set the page up and return what is selected. To be called first, by every page.
 
-    A page that follows shows the running job in the sidebar and is drawn again whenever the job adds something to
-    the run it shows. One that does not has a job panel of its own: two timers on one page get in each other's way.
+    Every page shows the running job in the sidebar. One that follows is drawn again whenever the job adds something to
+    the run it shows; one that does not has a job panel that does so.
 
     A page's own address may be the first that a fresh server sees, so nothing here relies on another page.
     """
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
     summaries = [summary for summary in list_runs(store()) if summary.state != FORMER]
-    selection = current([summary.run for summary in summaries], title)
+    selection = current(default_run(summaries), title)
+    found = selection.run is None or any(summary.run == selection.run for summary in summaries)
     with st.sidebar:
-        st.markdown("### SnapViT explorer")
+        page_style()
+        st.markdown("**SnapViT explorer**")
         _menu(selection)
         st.divider()
         _pick_run(summaries, selection)
@@ -59,32 +64,48 @@ def open_page(title: str, follow: bool = True) -> Selection:
             st.markdown(f"**Looking at:** {selection.words}")
             _correction(summaries, selection)
             _clearing(selection)
+        job_chip(selection.run if found and follow else None)
         if follow:
-            job_chip(selection.run)
             _failure(selection)
-        if selection.run is not None:
+        if found and selection.run is not None:
             chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
         copy_link()
         chart_watch()
         _problems()
-    return selection
+    announced()
+    if found:
+        return selection
+    _not_here(summaries, selection.run)
+    if follow:
+        st.stop()
+    return replace(selection, run=None)
 
 
-def run_label(summary: RunSummary) -> str:
-    """`bundled · paper · seed 0`, or `dino · published scores (no weights)`, with what is missing."""
-    missing = _missing(summary)
-    return run_title(summary) + (f" ({missing})" if missing else "")
+def default_run(summaries: list[RunSummary]) -> str | None:
+    """What is shown where nobody asked for a run: the newest that is finished, else the newest that goes furthest."""
+    return max(summaries, key=lambda s: (s.state == FINISHED, len(s.done), s.created)).run if summaries else None
 
 
-def _missing(summary: RunSummary) -> str | None:
-    return {"finished": None, IMPORTED: "no weights"}.get(summary.state, "unfinished")
+def anything_here() -> bool:
+    """Whether the cache holds a run, of this version or of an earlier one."""
+    return bool(list_runs(store()))
 
 
-def run_title(summary: RunSummary) -> str:
-    """The same without what is missing; images are named where they are not the bundled ones."""
-    made = "published scores" if summary.seed is None else f"{summary.preset} · seed {summary.seed}"
-    images = [] if summary.data in (BUNDLED, NO_IMAGES) else [images_in_short(summary.data)]
-    return " · ".join([summary.model, *images, made])
+def _not_here(summaries: list[RunSummary], run: str) -> None:
+    """Say that there is no such run, and offer those that there are."""
+    former = any(summary.run == run for summary in list_runs(store()))
+    why = (
+        "was computed by an earlier version of the explorer and can be computed again on the Run page"
+        if former
+        else ("is not in this cache: it was deleted, or the link is from another computer")
+    )
+    others = " Nothing of another run is shown in its place; these are here:"
+    if not summaries:
+        others = " There is no run to show yet; start one on the Run page."
+    st.warning(f"Run {as_markdown(shortened(run, LONGEST))} {why}.{others}", icon=":material/link_off:")
+    for summary in summaries[:OFFERED]:
+        key = f"instead_{summary.run}"
+        st.button(as_markdown(run_label(summary)), key=key, on_click=change, kwargs={"run": summary.run})
 
 
 def results_with(part: str, selection: Selection, missing: str) -> RunResults:
@@ -94,8 +115,8 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
         return results
     if results is None:
         missing = (
-            "There is no run to show yet. Start one on the Run page, or with `python -m snapvit run`; the quick preset "
-            "on the bundled model takes about two minutes."
+            "There is no run to show yet. Start one on the Run page, where *Estimate* says how long it takes, or with "
+            "`python -m snapvit run`."
         )
     elif results.scores is not None:
         missing = what_scores_lack(results)
@@ -143,15 +164,15 @@ def _clearing(selection: Selection) -> None:
 def _pick_run(summaries: list[RunSummary], selection: Selection) -> None:
     if not summaries:
         return
-    labels = {summary.run: run_title(summary) for summary in summaries}
+    labels = run_titles(summaries)
     st.selectbox(
         "Run shown",
         list(labels),
         format_func=labels.__getitem__,
         help="The run that all pages show",
-        **controlled("run_picker", selection.run, lambda run: change(run=run)),
+        **controlled("run_picker", selection.run, lambda run: change(run=run), list(labels)),
     )
-    missing = next((_missing(summary) for summary in summaries if summary.run == selection.run), None)
+    missing = next((missing_of(summary) for summary in summaries if summary.run == selection.run), None)
     if missing is not None:  # not in the list, which is too narrow for it
         st.caption(f":material/pending: {missing}")
 
@@ -169,4 +190,4 @@ def _problems() -> None:
     problems = store().problems
     if problems:
         with st.expander(f"{len(problems)} file(s) could not be used", icon=":material/warning:"):
-            st.markdown("\n".join(f"- {sentence}" for sentence in problems))
+            st.markdown("\n".join(f"- {as_markdown(sentence)}" for sentence in problems))

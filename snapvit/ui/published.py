@@ -10,11 +10,15 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.elastic.ranking import cut_at
+from snapvit.formats import amount, percent, ratio
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.published.accuracies import published_accuracies
+from snapvit.ui.axis import axis_switch
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.selection import Selection
 from snapvit.ui.sparsity_slider import sparsity_slider
 from snapvit.ui.tables import table_to_keep
@@ -49,12 +53,12 @@ def describe_scores(results: RunResults) -> None:
         "the explorer knows (a timm name can be given when importing it)."
     )
     st.markdown(
-        f"Scores of `{published.model_type}`: {topology.blocks} blocks, each with {topology.heads} heads and "
-        f"{topology.hidden} neurons. {costs}"
+        f"Scores of {as_markdown(published.model_type)}: {topology.blocks} blocks, each with {topology.heads} heads "
+        f"and {topology.hidden} neurons. {costs}"
     )
     st.info(what_scores_lack(results), icon=":material/info:")
     said = {name: json.dumps(value) for name, value in published.metadata.items()}
-    said |= {"floor of neurons": f"{published.floors.neurons:.0%}", "floor of heads": f"{published.floors.heads:.0%}"}
+    said |= {"floor of neurons": ratio(published.floors.neurons), "floor of heads": ratio(published.floors.heads)}
     table = pd.DataFrame({"Entry": list(said), "Value": list(said.values())})
     table_to_keep("What the file says of itself", table, f"{results.summary.run}-metadata")
 
@@ -71,13 +75,10 @@ def cuts_of_scores(results: RunResults, selection: Selection) -> None:
     if costs is not None:
         full = cut_at(results.ranking, 0.0, 0.0)
         tiles += [
-            ("Parameters", f"{costs.params(cut) / 1e6:.2f} M", f"of {costs.params(full) / 1e6:.2f} M"),
-            ("MACs per image", f"{costs.macs(cut) / 1e9:.2f} G", f"of {costs.macs(full) / 1e9:.2f} G"),
+            ("Parameters", amount(costs.params(cut)), f"of {amount(costs.params(full))}"),
+            ("MACs per image", amount(costs.macs(cut)), f"of {amount(costs.macs(full))}"),
         ]
-    for column, (label, value, of) in zip(flowing_columns(len(tiles), 170, key="score_tiles"), tiles, strict=True):
-        with column.container(border=True):
-            st.metric(label, value)
-            st.caption(f"{of}, exact")
+    number_row([Number(label, value, f"{of}, exact") for label, value, of in tiles], "scores")
     _kept_figures(results, cut.kept_neurons, cut.kept_heads)
     if costs is not None:
         _cost_figure(results, sparsity)
@@ -108,8 +109,8 @@ def _cost_figure(results: RunResults, sparsity: float) -> None:
         key="cost_curves",
         reading="How much of the whole model is left along the slider's path, by exact count. The vertical line is "
         "the cut above. Embeddings, norms and output layers are never cut, so no line reaches 0.",
-        alt=f"Parameters and multiply-accumulates left, from 100 % at sparsity 0 to {params[-1] / params[0]:.0%} and "
-        f"{macs[-1] / macs[0]:.0%} at {grid[-1]:.0%}",
+        alt=f"Parameters and multiply-accumulates left, from 100 % at sparsity 0 to "
+        f"{percent(params[-1] / params[0], 0)} and {percent(macs[-1] / macs[0], 0)} at {ratio(grid[-1])}",
         table=pd.DataFrame({"sparsity": grid, "parameters": params, "macs": macs}),
         file=f"{results.summary.run}-costs",
     )
@@ -121,13 +122,14 @@ def published_accuracy(results: RunResults, sparsity: float) -> None:
     rows = published_accuracies(results.scores) if known else []
     if not rows:
         return
-    st.subheader("What the authors measured with these scores")
+    st.header("What the authors measured with these scores")
+    zoomed = axis_switch()
     table = pd.DataFrame(
         [(r.dataset, r.mlp, r.heads, r.top1) for r in rows],
         columns=["Data set", "MLP sparsity", "Head sparsity", "Top-1"],
     )
     show_figure(
-        figures.published_curves(rows, sparsity),
+        figures.published_curves(rows, sparsity, zoomed),
         key="published_curves",
         reading=f"Published, not measured here: k-NN top-1 (k = 20) of {rows[0].model} on seven data sets at the seven "
         "pairs of sparsities of the authors' table (SnapViT repository, results/in1k.md). Their heads lag 15 points "
@@ -137,5 +139,5 @@ def published_accuracy(results: RunResults, sparsity: float) -> None:
         file=f"{results.summary.run}-published",
     )
     wide = table.pivot(index="Data set", columns="MLP sparsity", values="Top-1").reset_index()
-    wide.columns = [c if isinstance(c, str) else f"top-1 at {c:.0%}" for c in wide.columns]
+    wide.columns = [c if isinstance(c, str) else f"top-1 at {ratio(c)}" for c in wide.columns]
     table_to_keep("The authors' numbers, as a table", wide, f"{results.summary.run}-published-table")

@@ -5,22 +5,26 @@ Beside it a page may keep settings of its own in the address (`setting`); they s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from snapvit.artifacts import Topology
+from snapvit.formats import ratio
 from snapvit.pipeline.config import PATH_END
 
 DEFAULT_SPARSITY = 0.5
 SESSION_KEY = "selection"
 PAGE = "page_open"  # session key: title of the page that is or was drawn
 VISIT = "visit"  # session key: how often the address had the last word
-SETTINGS = "settings_kept"  # session key: {(page, name): value} of pages that one may come back to
-VERSIONS = "setting_versions"  # session key: {name: how often `put_setting` changed it}
+SETTINGS = "settings_kept"  # session key: {(page, name): (visit that it is of, value)}
+VERSIONS = "setting_versions"  # session key: {name: how often another widget had to show it}
 NAMES = ("run", "s", "correct", "at", "with", "image")  # of the selection's parts in an address
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Selection:
     structure: Structure | None = None
     other: Structure | None = None  # the second of a pair
     image: int | None = None  # its id in the run's image source
+    untouched: bool = True  # whether nobody chose the sparsity yet
 
     @property
     def head(self) -> tuple[int, int] | None:
@@ -86,7 +91,7 @@ class Selection:
     @property
     def words(self) -> str:
         """For people: `Sparsity 65 %, block 3 head 4 with block 5 MLP, image 812`."""
-        parts = [f"Sparsity {100 * self.sparsity:.4g} %" + (" corrected" if self.correct else "")]
+        parts = [f"Sparsity {ratio(self.sparsity)}" + (" corrected" if self.correct else "")]
         structures = [s.words for s in (self.structure, self.other) if s is not None]
         if structures:
             parts.append(" with ".join(structures))
@@ -96,7 +101,7 @@ class Selection:
 
     def query(self) -> dict[str, str]:
         """As parameters of an address."""
-        query = {"s": f"{self.sparsity:.4g}"}
+        query = {} if self.untouched else {"s": f"{self.sparsity:.4g}"}
         if self.run is not None:
             query["run"] = self.run
         if self.correct:
@@ -110,8 +115,9 @@ class Selection:
         return query
 
 
-def current(runs: list[str], page: str) -> Selection:
+def current(default_run: str | None, page: str) -> Selection:
     """The selection of this session on the page with this title; unreadable parts of an address fall back to defaults.
+    A run that was asked for stays what it is, also where there is none of that name.
 
     The address has the last word where it is news: when the page is opened, and after Back or Forward. At other times
     it may be old: a timer's rerun brings the address that the browser had when the timer went off.
@@ -120,17 +126,17 @@ def current(runs: list[str], page: str) -> Selection:
     if _went_through_history():  # to an address that was written here, whole
         before = Selection(run=before.run)
     elif st.session_state.get(PAGE) == page:
-        return remember(replace(before, run=before.run if before.run in runs else _first(runs)))
+        return remember(replace(before, run=before.run or default_run))
     st.session_state[PAGE], st.session_state[VISIT] = page, visit() + 1
     query = st.query_params
-    run = query.get("run", before.run)
     selection = Selection(
-        run=run if run in runs else _first(runs),
+        run=query.get("run") or before.run or default_run,
         sparsity=_sparsity(query.get("s"), before.sparsity),
         correct=query["correct"] == "1" if "correct" in query else before.correct,
         structure=Structure.parse(query["at"]) if "at" in query else before.structure,
         other=Structure.parse(query["with"]) if "with" in query else before.other,
         image=_number(query["image"]) if "image" in query else before.image,
+        untouched=before.untouched and "s" not in query,
     )
     return remember(selection)
 
@@ -153,10 +159,6 @@ def visit() -> int:
     return st.session_state.get(VISIT, 0)
 
 
-def _first(runs: list[str]) -> str | None:
-    return runs[0] if runs else None
-
-
 def _went_through_history() -> bool:
     """Whether this run was asked for by the browser's Back or Forward."""
     context = get_script_run_ctx()
@@ -172,92 +174,109 @@ def change(**parts: object) -> Selection:
 
 
 def _changed(parts: dict[str, object]) -> Selection:
-    return replace(st.session_state.get(SESSION_KEY, Selection()), **parts)
+    touched = {"untouched": False} if "sparsity" in parts else {}
+    return replace(st.session_state.get(SESSION_KEY, Selection()), **parts, **touched)
 
 
 def setting_key(name: str) -> str:
-    """Key of the widget that shows the page's setting with this name, where `put_setting` may change it."""
+    """Key of the widget that shows the page's setting with this name.
+
+    A value from elsewhere makes a new widget, see `controlled`.
+    """
     version = st.session_state.get(VERSIONS, {}).get(name, 0)
     return f"{name}-{version}" if version else name
 
 
 def put_setting(name: str, value: str | float, **parts: object) -> None:
-    """Change a page's own setting, and parts of the selection with it, in a callback that is not its widget's.
-
-    A new widget shows it, see `controlled`.
-    """
-    versions = st.session_state.setdefault(VERSIONS, {})
-    versions[name] = versions.get(name, 0) + 1
-    st.session_state[setting_key(name)] = value
+    """Change a page's own setting, and parts of the selection with it, in a callback that is not its widget's."""
+    _renew(name)
+    _settings()[st.session_state.get(PAGE), name] = visit(), value
     remember(_changed(parts), **{name: _text(value)})
-
-
-def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def setting(name: str, options: Sequence[str], default: str) -> str:
     """One of this page's own settings, to be called before the widget that shows it.
 
-    Its key is the name, or `setting_key(name)` where `put_setting` may change it.
+    The widget has `setting_key(name)` as its key and what this returns as its default. Its `on_change` needs nothing:
+    the next run keeps its value and writes it into the address.
 
-    The address has the first word, then what it was when the person left the page, then the widget, whose `on_change`
-    needs nothing: the next run writes it back.
+    When the page is opened the address has the first word, then what it was when the person left the page.
     """
-    key = setting_key(name)
-    if _is_asked(key):
-        st.session_state[key] = _asked(name, default)
-    if st.session_state[key] not in options:  # a widget that lets go of its choice, or another run's options
-        st.session_state[key] = default
-    _keep(name, st.session_state[key], default)
-    return st.session_state[key]
+    return _setting(name, default, str, lambda value: value in options)
+
+
+def text_setting(name: str, default: str = "") -> str:
+    """Like `setting`, of any text."""
+    return _setting(name, default, str, lambda value: isinstance(value, str))
 
 
 def number_setting(name: str, least: float, most: float, default: float) -> float:
     """Like `setting`, of a number."""
-    key = setting_key(name)
-    if _is_asked(key):
-        try:
-            asked = float(_asked(name, str(default)))
-        except ValueError:
-            asked = default
-        st.session_state[key] = min(most, max(least, asked)) if asked == asked else default
-    value = float(st.session_state[key])
-    _keep(name, _text(value), _text(default))
-    return value
+
+    def parse(text: str) -> float:
+        value = float(text)
+        return min(most, max(least, value)) if value == value else default
+
+    return _setting(name, default, parse, lambda value: value is not None)
 
 
 def limit_setting(name: str) -> float | None:
     """Like `setting`, of a number that is not negative, or none."""
-    key = setting_key(name)
-    if _is_asked(key):
-        st.session_state[key] = _positive(_asked(name, ""))
-    value = st.session_state[key]
-    _keep(name, "" if value is None else _text(value), "")
+
+    def parse(text: str) -> float | None:
+        value = float(text) if text else None
+        return value if value is None or 0 <= value < float("inf") else None
+
+    return _setting(name, None, parse, lambda value: True)
+
+
+def _setting(name: str, default: V, parse: Callable[[str], V], fits: Callable[[V], bool]) -> V:
+    key, here, page, kept = setting_key(name), visit(), st.session_state.get(PAGE), _settings()
+    seen, value = kept.get((page, name), (None, default))
+    if seen != here:  # the page was opened, or gone to by Back or Forward: then the address is news
+        text = st.query_params.get(name)
+        if text is not None:
+            value = _parsed(text, parse, default)
+        elif _went_through_history():
+            value = default
+    elif key in st.session_state:
+        value = st.session_state[key]
+    if not fits(value):  # a widget that lets go of its choice, or another run's options
+        value = default
+    if key in st.session_state and st.session_state[key] != value:
+        _renew(name)
+    kept[page, name] = here, value
+    _write(name, _text(value), _text(default))
     return value
 
 
-def _positive(text: str) -> float | None:
+def _settings() -> dict[tuple[str | None, str], tuple[int, Any]]:
+    return st.session_state.setdefault(SETTINGS, {})
+
+
+def _renew(name: str) -> None:
+    """Have a new widget show the setting."""
+    versions = st.session_state.setdefault(VERSIONS, {})
+    versions[name] = versions.get(name, 0) + 1
+
+
+def _parsed(text: str, parse: Callable[[str], V], default: V) -> V:
     try:
-        value = float(text)
+        return parse(text)
     except ValueError:
-        return None
-    return value if 0 <= value < float("inf") else None
+        return default
 
 
-def _is_asked(key: str) -> bool:
-    """Whether the page's setting is to be looked up; at other times its widget has it."""
-    return key not in st.session_state or _went_through_history()
+def _text(value: str | float | None) -> str:
+    """As in an address."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 
-def _asked(name: str, default: str) -> str:
-    """What the address says of a setting, or what it was when the person left the page."""
-    kept = {} if _went_through_history() else st.session_state.get(SETTINGS, {})
-    return st.query_params.get(name, kept.get((st.session_state.get(PAGE), name), default))
-
-
-def _keep(name: str, value: str, default: str) -> None:
-    st.session_state.setdefault(SETTINGS, {})[st.session_state.get(PAGE), name] = value
+def _write(name: str, value: str, default: str) -> None:
     if st.query_params.get(name, default) == value:
         return
     if value:

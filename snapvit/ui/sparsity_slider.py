@@ -21,7 +21,7 @@ def sparsity_slider(
         0.0,
         100 * PATH_END,
         step=0.5,
-        format="%.1f %%",
+        format="%g %%",
         help=help,
         **controlled("sparsity_of_the_cut", percent, lambda chosen: change(sparsity=round(chosen / 100, 4))),
     )

@@ -13,8 +13,13 @@ def table_to_keep(title: str, table: pd.DataFrame, file: str) -> None:
     numbers = [name for name in table.columns if table[name].dtype.kind == "f"]
     with st.expander(title):
         formats = {name: st.column_config.NumberColumn(format="%.4g") for name in numbers}
-        st.dataframe(table, hide_index=True, column_config=formats)
+        st.dataframe(table, hide_index=True, column_config=formats, alt=title)
         csv_button(table, file, key=f"download_{file}", help="This table")
+
+
+def in_percent(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table as it is to be read, with this column of shares, if it has it, in percent."""
+    return table.assign(**{column: 100 * table[column]}) if column in table.columns else table
 
 
 def csv_button(table: pd.DataFrame | Callable[[], pd.DataFrame], file: str, key: str, help: str) -> None:

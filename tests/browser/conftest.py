@@ -62,13 +62,14 @@ def url(serve: Callable[..., str], shipped: Path) -> str:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """`open_page(url, width=1440, dark=False)`: a settled page; its console and page errors are in `page_errors`."""
+    """`open_page(url, width=1440, dark=False, height=900)`: a settled page; its console and page errors are in
+    `page_errors`."""
     contexts = []
 
-    def open_(url: str, width: int = 1440, dark: bool = False) -> Page:
+    def open_(url: str, width: int = 1440, dark: bool = False, height: int = 900) -> Page:
         # Streamlit's theme follows the browser's preference, so the address stays as a person would type it.
         scheme = "dark" if dark else "light"
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         errors: list[str] = []

@@ -32,23 +32,10 @@ def click_in(page: Page, chart: str, across: float, down: float, number: int = 0
 def test_a_click_in_each_map_selects_that_head(
     measure: str, block: int, head: int, url: str, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(f"{url}/heads?s=0.65")
+    page = open_page(f"{url}/heads?s=0.65&measure={measure}")
     click_in(page, f"head_map_{measure}", (block - 0.5) / 12, (head - 0.5) / 6)
     page.get_by_role("heading", name=f"Block {block}, head {head}").wait_for()
     page.wait_for_url(re.compile(rf"at={block}-{head}"))
-    assert_calm(page)
-
-
-def test_the_three_maps_are_on_one_screen_side_by_side(url: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(f"{url}/heads")
-    boxes = []
-    for measure in ("local", "factor", "score"):
-        chart = page.locator(f".st-key-head_map_{measure}")
-        chart.wait_for()
-        boxes.append(chart.bounding_box())
-    assert len({round(box["y"]) for box in boxes}) == 1
-    assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
-    assert boxes[2]["y"] + boxes[2]["height"] < 900
     assert_calm(page)
 
 
@@ -65,7 +52,7 @@ def test_attention_is_computed_on_request_and_a_picture_is_chosen_by_a_click(
 ) -> None:
     page = open_page(f"{url}/heads?s=0.65&at=3-2")
     page.get_by_role("button", name="Compute attention").click()
-    page.get_by_text("Attention of block 3, head 2, kept at 65.0%").first.wait_for(timeout=WAIT)
+    page.get_by_text("Attention of block 3, head 2, kept at 65 %").first.wait_for(timeout=WAIT)
     click_in(page, "attention_examples", 0.5, 0.5, number=2)
     page.locator(".st-key-attention_image .main-svg").first.wait_for(timeout=WAIT)
     page.wait_for_url(re.compile(r"image=\d+"))

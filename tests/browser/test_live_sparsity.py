@@ -193,7 +193,7 @@ def test_arrow_keys_move_by_one_step_and_reach_python(url, open_page):
 
 def test_between_and_beyond_measured_points_is_said(url, open_page):
     page = open_page(f"{url}/?points=6&s=0.45")
-    assert text(page, "kind") == "interpolated · 40 to 50 %"
+    assert text(page, "kind") == "interpolated · 40 % to 50 %"
     assert text(page, "top1") == "87.1 %"
     assert "interpolated" in page.get_by_test_id("live-curve").locator(".marker").get_attribute("class")
 

@@ -80,7 +80,7 @@ def test_numbers_follow_the_held_thumb_and_the_page_follows_its_release(
     url: str, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(f"{url}/sparsity?s=0.2")
-    page.get_by_role("heading", name="The cut at 20.0%").wait_for()
+    page.get_by_role("heading", name="The cut at 20 %").wait_for()
     names = ("sparsity", "top1", "params", "macs")
     read = {name: page.get_by_test_id(f"live-{name}") for name in names}
     before = {name: read[name].inner_text() for name in names}
@@ -90,10 +90,10 @@ def test_numbers_follow_the_held_thumb_and_the_page_follows_its_release(
     held = {name: read[name].inner_text() for name in names}
     assert all(held[name] != before[name] for name in names), (before, held)
     assert "95" in held["sparsity"]
-    assert page.get_by_role("heading", name="The cut at 20.0%").is_visible(), "Python heard of it too early"
+    assert page.get_by_role("heading", name="The cut at 20 %").is_visible(), "Python heard of it too early"
     assert "s=0.2" in page.url
     page.mouse.up()
-    page.get_by_role("heading", name="The cut at 95.0%").wait_for()
+    page.get_by_role("heading", name="The cut at 95 %").wait_for()
     page.wait_for_url(re.compile(r"s=0\.95"))
     assert_calm(page)
 
@@ -112,7 +112,7 @@ def test_the_first_page_is_live_too_and_the_next_page_stands_there(url: str, ope
     settle(page)
     assert page.get_by_test_id("live-sparsity").inner_text() == "80 %"
     sidebar.get_by_role("link", name="Sparsity").click()
-    page.get_by_role("heading", name="The cut at 80.0%").wait_for()
+    page.get_by_role("heading", name="The cut at 80 %").wait_for()
     page.get_by_test_id("live-sparsity").get_by_text("80 %").wait_for()
     assert_calm(page)
 
@@ -145,11 +145,11 @@ def test_the_selection_goes_from_page_to_page(url: str, open_page: Callable[...,
     page = open_page(f"{url}/heads?s=0.65&at=3-4")
     page.get_by_role("heading", name="Block 3, head 4").wait_for()
     page.get_by_test_id("stSidebar").get_by_role("link", name="Sparsity").click()
-    page.get_by_role("heading", name="The cut at 65.0%").wait_for()
+    page.get_by_role("heading", name="The cut at 65 %").wait_for()
     assert "at=3-4" in page.url
     page.reload()
     settle(page)
-    page.get_by_role("heading", name="The cut at 65.0%").wait_for()
+    page.get_by_role("heading", name="The cut at 65 %").wait_for()
     assert_calm(page)
 
 

@@ -108,7 +108,7 @@ def test_back_brings_the_view_of_before(url: str, open_page: Callable[..., Page]
     page.wait_for_url(lambda address: "look=head" in address)
     settle(page)
     page.go_back()
-    page.locator('.st-key-look [aria-checked="true"]:has-text("Rollout")').wait_for()
+    page.locator('[class*="st-key-look"] [aria-checked="true"]:has-text("Rollout")').wait_for()
     page.go_back()
     words.get_by_text("block 3 head 4").wait_for()
     assert "at=3-4" in page.url

@@ -25,7 +25,7 @@ WAIT = 240_000  # ms, for work that the worker does
 
 def test_a_click_on_a_measured_cut_chooses_it(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity?mode=ratios&s=0.2&heads=70")
-    page.get_by_role("heading", name="The cut at 20.0% of neurons and 70.0% of heads").wait_for()
+    page.get_by_role("heading", name="The cut at 20 % of neurons and 70 % of heads").wait_for()
     plot = page.locator(".st-key-ratio_plane .nsewdrag").first
     plot.wait_for()
     plot.scroll_into_view_if_needed()
@@ -33,25 +33,25 @@ def test_a_click_on_a_measured_cut_chooses_it(url: str, open_page: Callable[...,
     box = plot.bounding_box()
     mlp, heads = 65, 50  # percent; the plane shows -4 to 99 and -5 to 85
     page.mouse.click(box["x"] + box["width"] * (mlp + 4) / 103, box["y"] + box["height"] * (85 - heads) / 90)
-    page.get_by_role("heading", name="The cut at 65.0% of neurons and 50.0% of heads").wait_for()
+    page.get_by_role("heading", name="The cut at 65 % of neurons and 50 % of heads").wait_for()
     page.wait_for_url(re.compile(r"heads=50"))
     assert "s=0.65" in page.url
     page.reload()
     settle(page)
-    page.get_by_role("heading", name="The cut at 65.0% of neurons and 50.0% of heads").wait_for()
+    page.get_by_role("heading", name="The cut at 65 % of neurons and 50 % of heads").wait_for()
     assert_calm(page)
 
 
 def test_a_budget_typed_is_answered_and_goes_to_the_slider(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity")
     page.get_by_role("radio", name="For a budget").click()
-    page.get_by_text("Set at least one limit").wait_for()
+    page.get_by_text("Say how much the model may cost").wait_for()
     box = page.get_by_role("spinbutton", name=re.compile("^Parameters, at most"))
     box.fill("1.5")
     box.press("Enter")
-    title = page.get_by_role("heading", name=re.compile(r"The least cut on the path: [\d.]+%"))
+    title = page.get_by_role("heading", name=re.compile(r"The least cut on the path: [\d.]+ %"))
     title.wait_for()
-    percent = re.search(r"([\d.]+)%", title.inner_text())[1]
+    percent = re.search(r"([\d.]+) %", title.inner_text())[1]
     page.wait_for_url(re.compile(r"mode=budget"))
     page.wait_for_url(re.compile(r"max_params=1\.5"))
     sidebar = page.get_by_test_id("stSidebar")
@@ -61,7 +61,7 @@ def test_a_budget_typed_is_answered_and_goes_to_the_slider(url: str, open_page: 
     title.wait_for()
     assert box.input_value() == "1.5", "limits stay when one comes back"
     page.get_by_role("button", name="Show it on the slider").click()
-    page.get_by_role("heading", name=f"The cut at {percent}%").wait_for()
+    page.get_by_role("heading", name=f"The cut at {percent} %").wait_for()
     assert f"{float(percent):g}" in page.get_by_test_id("live-sparsity").inner_text()
     assert_calm(page)
 
@@ -93,7 +93,7 @@ def test_a_grid_begins_and_is_cancelled(
 @pytest.mark.parametrize("address", ["mode=ratios", "mode=budget&max_params=1.5"])
 def test_nothing_sticks_out_at_800_pixels(address: str, url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity?{address}", width=800, dark=True)
-    page.get_by_role("heading", level=3).first.wait_for()
+    page.get_by_role("heading", level=2).first.wait_for()
     overflow = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) <= 0
     assert_calm(page)

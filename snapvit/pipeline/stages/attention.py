@@ -83,7 +83,7 @@ def _picture(pixels: np.ndarray) -> np.ndarray:
 ATTENTION = Stage(
     name="attention",
     kind=AttentionShares,
-    title="Attention at {mlp:.1%}",
+    title="Attention at {mlp}",
     parents=("model", "images.{image}", "ranking"),
     args={"mlp": float, "heads": float, "image": str},
     compute=_compute,

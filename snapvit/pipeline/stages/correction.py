@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from snapvit.artifacts import LayerStatistics, Topology
+from snapvit.formats import size
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 
@@ -17,7 +18,7 @@ def _compute(context: Context[LayerStatistics]) -> Iterator[LayerStatistics]:
     from snapvit.elastic.correction import collect_statistics
 
     workspace = context.workspace
-    context.reporter.event("step", f"statistics of {workspace.effort.correction_disk / 1e6:,.0f} MB are collected")
+    context.reporter.event("step", f"statistics of {size(workspace.effort.correction_disk)} are collected")
     batches = workspace.batches(workspace.table("correction"))
     counted = context.reporter.counting(batches, workspace.effort.correction_passes)
     yield collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, counted)

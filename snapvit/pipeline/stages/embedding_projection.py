@@ -109,7 +109,7 @@ def _fits(found: EmbeddingProjection, topology: Topology) -> bool:
 EMBEDDING_PROJECTION = Stage(
     name="embedding-projection",
     kind=EmbeddingProjection,
-    title="Projecting the features of the cut at {mlp:.1%}",
+    title="Projecting the features of the cut at {mlp}",
     parents=("model", "images.gallery", "images.queries", "ranking"),
     settings=("evaluation.k",),
     args={"mlp": float, "heads": float},

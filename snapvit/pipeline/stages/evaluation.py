@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from snapvit.artifacts import Topology
 from snapvit.elastic.ranking import cut_at
+from snapvit.formats import percent, ratio
 from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
@@ -27,8 +28,8 @@ def _compute(context: Context[Measurements]) -> Iterator[Measurements]:
         for sparsity in _missing(context.request.config.evaluation.points, context.beginning):
             measured = meter.measure(cut_at(ranking, *path_pair(sparsity)))
             yield empty_table(workspace).with_row(measured)
-            top1 = "" if measured.top1 is None else f": top-1 {measured.top1:.1%}"
-            context.reporter.event("point", f"sparsity {sparsity:.1%}{top1}", sparsity=sparsity)
+            top1 = "" if measured.top1 is None else f": top-1 {percent(measured.top1)}"
+            context.reporter.event("point", f"sparsity {ratio(sparsity)}{top1}", sparsity=sparsity)
 
 
 def _units(effort: Effort, _: Mapping[str, Arg], beginning: Measurements | None) -> Units:

@@ -13,6 +13,7 @@ from snapvit.ui.embedding.neighbours import NEWLY_RIGHT, NEWLY_WRONG, STILL_RIGH
 from snapvit.ui.embedding.pictures import picture_url
 from snapvit.ui.embedding.projection_view import ProjectionView
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
 from snapvit.ui.selection import change
 
 MOST = 48  # thumbnails of a lasso
@@ -33,7 +34,7 @@ def chosen_images(view: ProjectionView, data: str, ids: tuple[int, ...]) -> None
     rows.sort(key=lambda row: (_urgency(view, row), view.found.ids[row]))
     queries = sum(row >= view.found.gallery for row in rows)
     some = f" The first {MOST} are shown, changed answers first." if len(rows) > MOST else ""
-    st.subheader("Chosen on the projection")
+    st.header("Chosen on the projection")
     st.markdown(
         f"{len(rows):,} image{'' if len(rows) == 1 else 's'}: {queries:,} queries, {len(rows) - queries:,} of the "
         f"gallery.{some} Click one to see its neighbours."
@@ -78,7 +79,7 @@ def choose_query(view: ProjectionView, mask: np.ndarray, image: int) -> None:
         ids,
         format_func=lambda i: _query_words(view, i),
         placeholder="Choose a query",
-        **controlled("query_list", image if image in ids else None, pick),
+        **controlled("query_list", image if image in ids else None, pick, ids),
     )
     number.number_input("Image number", 0, 999_999_999, **controlled("image_number", image, pick))
 
@@ -140,12 +141,12 @@ def _votes(view: ProjectionView, query: int) -> str:
 
     def tally(rows: Ints, named: int) -> str:
         votes = int((view.labels[rows] == named).sum())
-        return f"**{view.class_name(named)}** ({votes} of {found.k} votes)"
+        return f"**{as_markdown(view.class_name(named))}** ({votes} of {found.k} votes)"
 
     before = tally(found.full_neighbours[query], view.before[query])
     after = tally(found.cut_neighbours[query], view.after[query])
     return (
-        f"It is a **{truth}**; the full model's neighbours call it {before}, the cut model's {after}: "
+        f"It is a **{as_markdown(truth)}**; the full model's neighbours call it {before}, the cut model's {after}: "
         f"{figures.OUTCOMES[view.outcome[query]].name}."
     )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from snapvit import figures
 from snapvit.evaluation.paired import compare, describe
+from snapvit.formats import decimal, percent, ratio, signed
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -31,6 +32,7 @@ from snapvit.ui.embedding.projection_view import (
     shown,
 )
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.offer import offer
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.selection import Selection, change, put_setting, setting, setting_key
@@ -70,70 +72,77 @@ class Choice:
 
 
 def cut_to_show(results: RunResults, selection: Selection) -> ProjectionView:
-    """The slider, and the projection of its cut; else of the nearest computed one, beside an offer to compute it.
+    """The slider, and the projection of its cut; else an offer to compute it, and the end of the page.
 
-    Ends the page where no cut of the run has a projection yet, or where the run has no images to projection.
+    Where nobody chose a cut yet, it is the computed one that is nearest.
     """
     if results.imported:
         st.info(what_scores_lack(results), icon=":material/info:")
         st.stop()
-    sparsity_slider(selection)
     pair = path_pair(selection.sparsity)
     view, pairs = chosen_projection(results, pair)
+    if selection.untouched and view is not None:
+        change(sparsity=view.pair[0])
+        st.rerun()
+    left, right = flowing_columns([3, 2], 300, key="projected_cut", align="center")
+    with left:
+        sparsity_slider(selection)
+    with right:
+        _computed(pairs, pair)
     if view is None or view.pair != pair:
         evaluation, how = results.request.config.evaluation, " corrected" if results.correct else ""
         images = evaluation.gallery + evaluation.queries
-        nearest = (
-            ""
-            if view is None
-            else f" Meanwhile the projection below shows the nearest computed one, at {view.percent}."
-        )
         offer(
             StageTask(results.summary.run, (Want(of_cut(EMBEDDING_PROJECTION, results.correct), pair),)),
-            f"The features of the cut at **{100 * selection.sparsity:.4g} %{how}** are not computed yet: embeddings, "
-            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.{nearest}",
+            f"The features of the cut at **{ratio(selection.sparsity)}{how}** are not computed yet: embeddings, "
+            f"neighbours and a layout of up to {images:,} images, about a minute for the bundled model.",
             "Compute this projection",
             icon=":material/scatter_plot:",
             key="compute_projection",
         )
-    if view is None:
         st.stop()
-    _computed(pairs, view)
     return view
 
 
-def _computed(pairs: list[tuple[float, float]], view: ProjectionView) -> None:
+def _computed(pairs: list[tuple[float, float]], shown: tuple[float, float]) -> None:
     """Buttons to the cuts that are computed."""
+    if not pairs:
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("Computed cuts:", width="content")
         for mlp, heads in pairs:
             if path_pair(mlp) == (mlp, heads):
                 st.button(
-                    f"{100 * mlp:.4g} %",
+                    ratio(mlp),
                     key=f"cut_{mlp:g}",
-                    type="primary" if (mlp, heads) == view.pair else "secondary",
+                    type="primary" if (mlp, heads) == shown else "secondary",
                     on_click=change,
                     kwargs={"sparsity": mlp},
                 )
 
 
-def headline(view: ProjectionView) -> None:
+def headline(view: ProjectionView, corrected: bool) -> None:
     """What the cut does to the neighbours, in numbers."""
     found = view.found
-    columns = flowing_columns(4, 160, key="headline")
-    columns[0].metric(f"Neighbours kept, of {found.k}", f"{view.stayed.mean():.1f}", help="Mean over all queries")
+    st.header(f"The cut at {view.percent}{', corrected' if corrected else ''}")
+    kept = Number("Neighbours kept", decimal(view.stayed.mean(), 1), f"of {found.k}, on average")
+    of = f"of {found.queries:,} queries"
     if view.outcome is None:
-        columns[1].metric("Queries that keep all", f"{(view.stayed == found.k).sum():,}")
+        number_row([kept, Number("All kept", f"{(view.stayed == found.k).sum():,}", of)], "headline", 110)
         st.caption("The images have no labels: there are no classes and no right or wrong answers, only neighbours.")
         return
     counts = [int((view.outcome == kind).sum()) for kind in range(len(figures.OUTCOMES))]
-    columns[1].metric("Newly wrong", f"{counts[NEWLY_WRONG]:,}", help="Right with the full model, wrong after the cut")
-    columns[2].metric("Newly right", f"{counts[NEWLY_RIGHT]:,}", help="Wrong with the full model, right after the cut")
     truth = found.labels[found.gallery :]
     right, was = (int((named == truth).sum()) for named in (view.after, view.before))
-    columns[3].metric("k-NN top-1", f"{right / len(truth):.1%}", f"{100 * (right - was) / len(truth):+.1f} points")
+    numbers = [
+        Number("k-NN top-1", percent(right / len(truth)), f"{signed((right - was) / len(truth))} points"),
+        kept,
+        Number("Newly wrong", f"{counts[NEWLY_WRONG]:,}", of),
+        Number("Newly right", f"{counts[NEWLY_RIGHT]:,}", of),
+    ]
+    number_row(numbers, "headline", 110)
     st.caption(
-        f"Top-1 of the cut beside the full model's {was / len(truth):.1%}, query by query: "
+        f"Top-1 of the cut beside the full model's {percent(was / len(truth))}, query by query: "
         f"{describe(compare(view.before == truth, view.after == truth))}."
     )
 
@@ -143,16 +152,26 @@ def narrow(view: ProjectionView) -> tuple[NDArray, Choice]:
     kinds = outcome_choices(view)
     if not view.classes:
         which = setting("only", kinds, ALL_IMAGES)
-        st.segmented_control("Show", kinds, key=setting_key("only"), required=True)
+        st.segmented_control("Show", kinds, default=which, key=setting_key("only"), required=True)
         return shown(view, ALL_CLASSES, which), Choice(False, ALL_CLASSES, which)
     names = [ALL_CLASSES, *view.classes]
     colour, class_name = setting("colour", COLOURS, COLOURS[0]), setting("class", names, ALL_CLASSES)
     which = setting("only", kinds, ALL_IMAGES)
-    columns = flowing_columns([2, 3, 3], 200, key="projection_controls", align="bottom")
-    columns[0].segmented_control("Colour by", COLOURS, key="colour", required=True)
-    columns[1].selectbox("Class", names, key=setting_key("class"), help="Type to search; the other classes turn grey")
+    columns = flowing_columns([2, 3, 3], 150, key="projection_controls", align="bottom")
+    columns[0].segmented_control("Colour by", COLOURS, default=colour, key=setting_key("colour"), required=True)
+    columns[1].selectbox(
+        "Class",
+        names,
+        names.index(class_name),
+        key=setting_key("class"),
+        help="Type to search; the other classes turn grey",
+    )
     columns[2].selectbox(
-        "Images", kinds, key=setting_key("only"), help="Outcomes are those of queries; the rest turns grey"
+        "Images",
+        kinds,
+        kinds.index(which),
+        key=setting_key("only"),
+        help="Outcomes are those of queries; the rest turns grey",
     )
     return shown(view, class_name, which), Choice(colour == "outcome", class_name, which)
 

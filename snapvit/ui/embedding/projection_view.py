@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from snapvit.artifacts import EmbeddingProjection, Ints
 from snapvit.figures.embedding import GALLERY, OUTCOMES, Look, class_looks
+from snapvit.formats import ratio
 from snapvit.pipeline.results import RunResults, StoredRun
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.pipeline.table import of_cut
@@ -39,7 +40,7 @@ class ProjectionView:
     @property
     def percent(self) -> str:
         """The cut in words: `65 %`."""
-        return f"{100 * self.pair[0]:.4g} %"
+        return ratio(self.pair[0])
 
     @property
     def labels(self) -> Ints:

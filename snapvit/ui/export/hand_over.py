@@ -11,10 +11,12 @@ import streamlit as st
 from snapvit.errors import InputError
 from snapvit.export.extras import onnx_lacks
 from snapvit.export.target import check_target
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import ExportTask
 from snapvit.paths import absolute
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
 from snapvit.ui.offer import offer
 from snapvit.ui.resources import jobs
 
@@ -25,7 +27,7 @@ ONE_CUT, ELASTIC = "This cut", "Elastic, any cut"
 
 def hand_over(results: RunResults, pair: tuple[float, float]) -> None:
     """The form, the job, and what was handed over."""
-    st.subheader("Hand it over")
+    st.header("Hand it over")
     columns = flowing_columns(3, 240, key="export_form", align="bottom")
     what = columns[0].segmented_control("What", [ONE_CUT, ELASTIC], default=ONE_CUT, key="export_what", required=True)
     formats, lacks = ["safetensors"], onnx_lacks()
@@ -47,7 +49,7 @@ def hand_over(results: RunResults, pair: tuple[float, float]) -> None:
     try:
         check_target(target)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return
     offer(
         task,
@@ -64,7 +66,7 @@ def _what(results: RunResults, pair: tuple[float, float] | None) -> str:
     corrected = ", its weights corrected" if results.correct else ", as it is cut"
     if pair is None:
         return f"The whole model with its ranking{', and what corrects any cut of it' if results.correct else ''}."
-    return f"The cut at {pair[0]:.1%} of neurons and {pair[1]:.1%} of heads{corrected}."
+    return f"The cut at {ratio(pair[0])} of neurons and {ratio(pair[1])} of heads{corrected}."
 
 
 def _default_folder(results: RunResults, pair: tuple[float, float] | None) -> str:
@@ -74,7 +76,7 @@ def _default_folder(results: RunResults, pair: tuple[float, float] | None) -> st
 
 def _handed_over(target: Path, said: str | None) -> None:
     """The proof, as the model card has it, and the folder as one file."""
-    st.success(said or f"{target} holds this model.", icon=":material/verified:")
+    st.success(as_markdown(said or f"{target} holds this model."), icon=":material/verified:")
     name = target.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(

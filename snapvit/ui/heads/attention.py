@@ -12,6 +12,7 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import AttentionShares, Doubles, Ints
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -23,7 +24,7 @@ from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.heads.structures import kept_heads
 from snapvit.ui.offer import offer
-from snapvit.ui.selection import Selection, change, setting
+from snapvit.ui.selection import Selection, change, setting, setting_key
 
 Maps = tuple[AttentionShares | None, AttentionShares | None]  # of the full and the cut model; None where not computed
 WAYS = {"head": "The selected head", "rollout": "Rollout through the whole model"}
@@ -58,7 +59,7 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
     """What the selected head looks at, or the whole model by rollout, before and after the cut."""
     if results.ranking is None:
         return
-    st.subheader("Where it looks")
+    st.header("Where it looks")
     if results.imported:
         st.caption("This run has no weights, so there is no attention to show.")
         return
@@ -67,7 +68,9 @@ def attention_panel(results: RunResults, selection: Selection) -> None:
     )
     way = setting("look", list(WAYS), "head")
     left, right = flowing_columns([3, 2], 300, key="attention_controls", align="bottom")
-    left.segmented_control("Attention of", list(WAYS), format_func=WAYS.__getitem__, key="look", required=True)
+    left.segmented_control(
+        "Attention of", list(WAYS), default=way, format_func=WAYS.__getitem__, key=setting_key("look"), required=True
+    )
     right.text_input(
         "Image by its id",
         placeholder="an example is shown; type any id",
@@ -113,7 +116,7 @@ def _look(results: RunResults, selection: Selection, way: str, head: tuple[int, 
         return _Look(way, head, True, "the whole model (rollout)")
     kept = bool(kept_heads(results, selection.sparsity)[head])
     state = "kept" if kept else "removed"
-    return _Look(way, head, kept, f"block {head[0] + 1}, head {head[1] + 1}, {state} at {selection.sparsity:.1%}")
+    return _Look(way, head, kept, f"block {head[0] + 1}, head {head[1] + 1}, {state} at {ratio(selection.sparsity)}")
 
 
 def _reading(maps: AttentionShares, look: _Look) -> str:
@@ -138,15 +141,12 @@ def _reading(maps: AttentionShares, look: _Look) -> str:
 
 def _names(maps: AttentionShares, results: RunResults) -> list[str]:
     classes = results.facts.classes
-    return [
-        f"{classes[label]} · {image}" if label >= 0 and classes else f"image {image}"
-        for image, label in zip(maps.images.tolist(), maps.labels.tolist(), strict=True)
-    ]
+    return [classes[label] if label >= 0 and classes else "" for label in maps.labels.tolist()]
 
 
 def _examples(maps: Maps, look: _Look, results: RunResults, selection: Selection) -> None:
     full, heats = maps[0], look.heats(maps)
-    names, half = [_short(name) for name in _names(full, results)], -(-len(full.images) // 2)
+    names, half = _names(full, results), -(-len(full.images) // 2)
     columns = flowing_columns(2, 420, key="attention_halves")
     for column, (chart, title, part) in zip(
         columns,
@@ -184,12 +184,6 @@ def _most(heats: tuple[Doubles, ...]) -> float:
     return max(float(np.nanmax(heat)) for heat in heats if np.isfinite(heat).any())
 
 
-def _short(name: str) -> str:
-    """At most a column's width."""
-    text, _, image = name.rpartition(" · ")
-    return f"{text[:9]}<br>{image}" if text else name
-
-
 def _frame(images: Ints, heats: tuple[Doubles, ...]) -> pd.DataFrame:
     """A row a patch of each image, with its share in both models."""
     image, row, column = (grid.ravel() for grid in np.indices(heats[0].shape))
@@ -218,9 +212,10 @@ def _one_image(maps: Maps, look: _Look, results: RunResults, selection: Selectio
             return
     full, heats = maps[0], tuple(heat[row] for heat in look.heats(maps))
     name = _names(full, results)[row[0]]
+    title = f"{figures.as_plotly(figures.shortened(name))} · {image}" if name else f"image {image}"
     show_figure(
         figures.attention_overlay(
-            full.pictures[row], *heats, [name], [image], f"{name}: attention of {look.what}", _most(heats)
+            full.pictures[row], *heats, [name], [image], f"{title}: attention of {look.what}", _most(heats)
         ),
         key="attention_image",
         reading="The same for one image: point at a patch to read its share.",

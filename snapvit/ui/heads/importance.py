@@ -1,4 +1,4 @@
-"""The figures of the Heads page: maps of all heads, the neurons of every block, and the table of all structures."""
+"""The figures of the Heads page: the map of all heads, the neurons of every block, and the table of all structures."""
 
 from __future__ import annotations
 
@@ -25,38 +25,46 @@ from snapvit.ui.heads.structures import (
     structure_frame,
 )
 from snapvit.ui.run_key import run_key
-from snapvit.ui.selection import Selection, Structure, change
-from snapvit.ui.tables import csv_button
+from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
+from snapvit.ui.tables import csv_button, in_percent
 
 PLAIN = ("Search factor", "CKA with it")  # columns of numbers near 1
 SHARE_STEPS = 96  # sparsities of the map of kept neurons
 
 
-def head_maps(results: RunResults, selection: Selection) -> None:
-    """One map for each measure, side by side where there is room."""
+def head_map(results: RunResults, selection: Selection) -> None:
+    """The map of every head by one of the measures that the run has, and the choice of it."""
     topology, known = results.facts.topology, measures(results)
     if not known:
         st.info("This run has a ranking but no scores, so there is no map; the table below has the order.")
         return
+    measure = setting("measure", known, known[-1])
+    signs = dict(zip(known, ("", "× ", "= "), strict=False))  # curvature × factor = score
+    st.segmented_control(
+        "Measure",
+        known,
+        default=measure,
+        format_func=lambda name: signs[name] + figures.MEASURES[name].label,
+        key=setting_key("measure"),
+        required=True,
+        label_visibility="collapsed",
+    )
     crosses = "" if results.ranking is None else " A cross marks a head that the cut removes."
     kept, sparsity = kept_heads(results, selection.sparsity), selection.sparsity
-    marks = figures.head_marks(topology.blocks, topology.heads, selection.head)
-    for column, measure in zip(flowing_columns(len(known), 290, key="head_maps"), known, strict=True):
-        look, chart = figures.MEASURES[measure], f"head_map_{measure}"
-        with column:
-            show_figure(
-                kept_figure(
-                    *("heads", run_key(results), measure, kept.tobytes()),
-                    make=lambda measure=measure: figures.head_map(head_values(results, measure), kept, measure),
-                ),
-                key=chart,
-                reading=f"{look.meaning}{crosses} Click one to see its story.",
-                alt=f"Map of {look.label.lower()} of every head, one column a block",
-                table=lambda: head_frame(results, sparsity),
-                marks=marks,
-                file=f"{selection.run}-heads-{measure}",
-                on_point=_selecting(lambda index: Structure(*divmod(index, topology.heads))),
-            )
+    look = figures.MEASURES[measure]
+    show_figure(
+        kept_figure(
+            *("heads", run_key(results), measure, kept.tobytes()),
+            make=lambda: figures.head_map(head_values(results, measure), kept, measure),
+        ),
+        key=f"head_map_{measure}",
+        reading=f"{look.meaning}{crosses} Click one to see its story.",
+        alt=f"Map of {look.label.lower()} of every head, one column a block",
+        table=lambda: head_frame(results, sparsity),
+        marks=figures.head_marks(topology.blocks, topology.heads, selection.head),
+        file=f"{selection.run}-heads-{measure}",
+        on_point=_selecting(lambda index: Structure(*divmod(index, topology.heads))),
+    )
 
 
 def neuron_figures(results: RunResults, selection: Selection) -> None:
@@ -130,19 +138,20 @@ def structure_table(results: RunResults, selection: Selection) -> None:
     """Every MLP and head in one table; a selected row is the selected structure."""
     topology = results.facts.topology
     table = structure_frame(results, selection.sparsity)
-    st.subheader("All MLPs and heads")
-    formats: dict[str, Any] = {"Goes at sparsity": st.column_config.NumberColumn(format="percent")}
+    st.header("All MLPs and heads")
+    formats: dict[str, Any] = {"Goes at sparsity": st.column_config.NumberColumn(format="%.1f %%")}
     for name in table.columns:
         if table[name].dtype.kind == "f" and name not in formats:
             formats[name] = st.column_config.NumberColumn(format="%.3f" if name in PLAIN else "scientific")
     st.dataframe(
-        table,
+        in_percent(table, "Goes at sparsity"),
         hide_index=True,
         column_config=formats,
         key="structure_table",
         on_select=_row_chosen(topology),
         selection_mode="single-row",
         height=380,
+        alt="All MLPs and heads",
     )
     st.caption(
         "Sort by a click on a column's name, search with the glass at the table's corner, choose a row to see its "

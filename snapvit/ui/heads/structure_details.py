@@ -8,6 +8,7 @@ import streamlit as st
 
 from snapvit.artifacts import Topology
 from snapvit.elastic.ranking import removal_sparsity
+from snapvit.formats import percent, score
 from snapvit.pipeline.config import HEAD_LAG, PATH_END
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
@@ -21,7 +22,9 @@ from snapvit.ui.heads.structures import (
     neurons_go_at,
     state_at,
 )
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.selection import Selection, Structure, change
+from snapvit.ui.tables import in_percent
 
 LABELS = {"local": "Local curvature", "factor": "× search factor", "score": "= final score"}
 
@@ -30,22 +33,19 @@ def pick_structure(selection: Selection, topology: Topology) -> None:
     """Two boxes that select a structure without a mouse; they follow clicks in the figures."""
     at = selection.structure if selection.structure is not None and selection.structure.fits(topology) else None
     shown = (None, None) if at is None else (at.block, -1 if at.head is None else at.head)
-    left, right = flowing_columns(2, 180, key="structure_pickers")
+    blocks, parts = [None, *range(topology.blocks)], [None, *range(-1, topology.heads)]
+    left, right = flowing_columns(2, 140, key="structure_pickers")
     left.selectbox(
         "Block",
-        range(topology.blocks),
-        format_func=lambda b: f"Block {b + 1}",
-        placeholder="Choose a block",
-        index=None,
-        **controlled("pick_block", shown[0], lambda block: _pick(block, block, shown[1])),
+        blocks,
+        format_func=lambda b: "Choose a block" if b is None else f"Block {b + 1}",
+        **controlled("pick_block", shown[0], lambda block: _pick(block, block, shown[1]), blocks),
     )
     right.selectbox(
         "Head or MLP",
-        range(-1, topology.heads),
-        format_func=lambda h: "MLP" if h < 0 else f"Head {h + 1}",
-        placeholder="Choose a head or the MLP",
-        index=None,
-        **controlled("pick_part", shown[1], lambda part: _pick(part, shown[0], part)),
+        parts,
+        format_func=lambda h: "Choose a head or the MLP" if h is None else "MLP" if h < 0 else f"Head {h + 1}",
+        **controlled("pick_part", shown[1], lambda part: _pick(part, shown[0], part), parts),
     )
 
 
@@ -61,10 +61,10 @@ def structure_details(results: RunResults, selection: Selection) -> None:
     """The selected structure, or how to select one."""
     topology, structure = results.facts.topology, selection.structure
     if structure is None or not structure.fits(topology):
-        st.info("Click a head in a map, a curve below, or a row of the table: its story appears here.")
+        st.info("Click a head in the map, a curve below, or a row of the table: its story appears here.")
         return
     part = "MLP" if structure.head is None else f"head {structure.head + 1}"
-    st.subheader(f"Block {structure.block + 1}, {part}")
+    st.header(f"Block {structure.block + 1}, {part}")
     if structure.head is None:
         _mlp(results, structure, selection.sparsity)
     else:
@@ -76,14 +76,12 @@ def _head(results: RunResults, head: tuple[int, int]) -> None:
     known = measures(results)
     labels = LABELS if len(known) > 1 else {"score": "Final score, as published"}
     if results.ranking is None:
-        st.markdown(f"Local curvature {results.curvature.head[head]:.3g}. The ranking comes after the search.")
+        st.markdown(f"Local curvature {score(results.curvature.head[head])}. The ranking comes after the search.")
         return
-    columns = flowing_columns(len(known) + 1, 170, key="head_numbers")
-    for column, m in zip(columns, known, strict=False):
-        column.metric(labels[m], f"{float(head_values(results, m)[head]):.3g}", border=True)
+    numbers = [Number(labels[m], score(head_values(results, m)[head])) for m in known]
     order = results.ranking.head
     place = int(np.flatnonzero(order == head[0] * topology.heads + head[1])[0]) + 1
-    columns[-1].metric("Leaves as number", f"{place} of {len(order)}", border=True)
+    number_row([*numbers, Number("Leaves as number", f"{place} of {len(order)}")], "head", least=140)
     st.markdown(_why(results, head, place))
 
 
@@ -98,11 +96,11 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
     share = float(removal_sparsity(ranking.head, ranking.head_protected, ranking.blocks)[head])
     position = share + HEAD_LAG
     where = (
-        f"on the slider's path that is at a sparsity of {position:.1%}"
+        f"on the slider's path that is at a sparsity of {percent(position)}"
         if position <= PATH_END
         else "the slider's path ends before that, so the slider keeps it"
     )
-    goes = f"It goes when {share:.1%} of all heads are removed; {where}."
+    goes = f"It goes when {percent(share)} of all heads are removed; {where}."
     if results.curvature is None:
         return goes
     local = head_values(results, "local")
@@ -121,29 +119,28 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
 
 def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
     topology, block = results.facts.topology, structure.block
-    numbers: list[tuple[str, str]] = []
+    numbers: list[Number] = []
     if results.curvature is not None:
-        numbers.append(("Local curvature, sum", f"{results.curvature.mlp[block].sum(dtype=np.float64):.3g}"))
+        numbers.append(Number("Local curvature, sum", score(results.curvature.mlp[block].sum(dtype=np.float64))))
     if results.search is not None:
-        numbers.append(("× search factor", f"{results.search.factors[block]:.3g}"))
+        numbers.append(Number("× search factor", score(results.search.factors[block])))
     if results.ranked:
         label = "= final score, sum" if numbers else "Final score, sum, as published"
-        numbers.append((label, f"{results.final_scores.mlp[block].sum():.3g}"))
+        numbers.append(Number(label, score(results.final_scores.mlp[block].sum())))
     if results.ranking is not None:
-        numbers.append(("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
-    for column, (label, value) in zip(flowing_columns(len(numbers), 170, key="mlp_numbers"), numbers, strict=True):
-        column.metric(label, value, border=True)
+        numbers.append(Number("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))
+    number_row(numbers, "mlp", least=140)
     if results.ranking is None:
         st.markdown(f"The sum over its {topology.hidden} neurons. The ranking comes after the search.")
         return
     goes = neurons_go_at(results)[block]
     half = goes[(topology.hidden - 1) // 2]
     stay = int(np.isnan(goes).sum())
-    halves = "more than half of it never goes" if np.isnan(half) else f"half of it is gone at {half:.1%}"
+    halves = "more than half of it never goes" if np.isnan(half) else f"half of it is gone at {percent(half)}"
     st.markdown(
         f"An MLP leaves neuron by neuron, because each has a score of its own: the first of its {topology.hidden} goes "
-        f"at a sparsity of {goes[0]:.1%}, {halves}, and its best {stay} are protected. The search's factor moves them "
-        "all together."
+        f"at a sparsity of {percent(goes[0])}, {halves}, and its best {stay} are protected. The search's factor moves "
+        "them all together."
     )
 
 
@@ -152,7 +149,7 @@ def neighbour_table(results: RunResults, selection: Selection) -> None:
     topology, structure = results.facts.topology, selection.structure
     if structure is None or not structure.fits(topology):
         return
-    st.markdown("**What says nearly the same**")
+    st.subheader("What says nearly the same")
     if results.cka is None:
         st.caption("This run has no CKA map, so nothing is known of which structures are alike.")
         return
@@ -170,9 +167,15 @@ def neighbour_table(results: RunResults, selection: Selection) -> None:
     table = pd.DataFrame(columns)
     formats = {
         "CKA": st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0),
-        "Goes at sparsity": st.column_config.NumberColumn(format="percent"),
+        "Goes at sparsity": st.column_config.NumberColumn(format="%.1f %%"),
     }
-    st.dataframe(table, hide_index=True, column_config=formats, key="neighbours")
+    st.dataframe(
+        in_percent(table, "Goes at sparsity"),
+        hide_index=True,
+        column_config=formats,
+        key="neighbours",
+        alt="What says nearly the same",
+    )
     st.caption(
         "The structures whose activations have the greatest linear CKA with this one's, 1 being the same up to "
         "rotation and scale. Where a neighbour stays, it can stand in for what goes. An MLP goes at the sparsity that "

@@ -13,6 +13,7 @@ from snapvit import figures
 from snapvit.artifacts import Floats
 from snapvit.elastic.ranking import cut_at
 from snapvit.figures import StructureOrder
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -26,7 +27,7 @@ from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, struct
 from snapvit.ui.maps.structure_maps import block_means, robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, setting
+from snapvit.ui.selection import Selection, setting, setting_key
 from snapvit.ui.sparsity_slider import sparsity_slider
 
 VIEWS = {"before": "Full model", "after": "After the cut", "difference": "Difference"}
@@ -102,18 +103,18 @@ class MapChoice:
 
 def map_controls(results: RunResults, selection: Selection) -> MapChoice:
     """Draw the map's controls."""
-    columns = [
-        *flowing_columns(2, 200, key="map_order", align="bottom"),
-        *flowing_columns(2, 330, key="map_cut", align="bottom"),
-    ]
-    order = structure_order(results, columns[0], columns[1])
+    columns = flowing_columns([1, 3, 4], 110, key="map_controls", align="bottom")
+    with columns[0].popover("Options", icon=":material/tune:", help="Which structures the map shows, in which order"):
+        order = structure_order(results, st, st)
     views = VIEWS if results.ranking is not None else {"before": VIEWS["before"]}
-    setting("view", tuple(views), "before")
-    view = columns[2].segmented_control("Model", list(views), format_func=VIEWS.get, key="view", required=True)
+    view = setting("view", tuple(views), "before")
+    columns[1].segmented_control(
+        "Model", list(views), default=view, format_func=VIEWS.get, key=setting_key("view"), required=True
+    )
     if results.ranking is None:
         st.caption("This run has no ranking yet; once it has, the map can be shown after a cut too.")
     else:
-        with columns[3]:
+        with columns[2]:
             sparsity_slider(selection)
     return MapChoice(order, view, selection.sparsity)
 
@@ -130,8 +131,9 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
         if cut is None:
             offer(
                 StageTask(run, (Want(of_cut(CUT_CKA, results.correct), (mlp, heads)),)),
-                f"The CKA map of the cut at {choice.sparsity:.1%} ({mlp:.1%} of the neurons and {heads:.1%} of the "
-                "heads removed) is not computed yet. It takes one pass of the cut model over the CKA images.",
+                f"The CKA map of the cut at {ratio(choice.sparsity)} ({ratio(mlp)} of the neurons and "
+                f"{ratio(heads)} of the heads removed) is not computed yet. It takes one pass of the cut model over "
+                "the CKA images.",
                 "Compute this map",
                 icon=":material/grid_on:",
                 key="cut_cka",
@@ -141,7 +143,7 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
         counts = cut_at(results.ranking, mlp, heads)
         how = ", its weights corrected," if results.correct else ""
         words = (
-            f"The model cut at {choice.sparsity:.1%}{how} on the same {cut.images:,} images. Empty rows and "
+            f"The model cut at {ratio(choice.sparsity)}{how} on the same {cut.images:,} images. Empty rows and "
             f"columns are the {int(absent.sum())} structures that are cut away; a partly cut MLP counts by the neurons "
             f"it keeps ({min(counts.kept_neurons)} to {max(counts.kept_neurons)} a block)."
         )
@@ -150,7 +152,7 @@ def structure_map(results: RunResults, choice: MapChoice, pair: tuple[int, int])
             values = cut.values - before
             bound = robust_range(values, 0.995)
             words = (
-                f"CKA after the cut at {choice.sparsity:.1%} less CKA before. Orange: more alike than before, blue: "
+                f"CKA after the cut at {ratio(choice.sparsity)} less CKA before. Orange: more alike than before, blue: "
                 f"less, near white: as before. Empty rows and columns are the {int(absent.sum())} structures that are "
                 "cut away."
             )

@@ -22,7 +22,7 @@ from snapvit.ui.maps.interaction_choice import Compared, rho_curve, verdict
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair
 from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, setting, visit
+from snapvit.ui.selection import Selection, put_setting, setting, setting_key, visit
 
 View = Literal["estimate", "change", "cka"]
 VIEWS = {"estimate": "Estimate", "change": "Since the start", "cka": "Less CKA"}
@@ -57,9 +57,9 @@ class Shown:
 def search_controls(results: RunResults, order: StructureOrder) -> Shown:
     """What is shown of the search's estimate, which one may choose, and at which generation."""
     total = results.search.generations
-    setting("view_g", tuple(VIEWS), "estimate")
     views = [name for name in VIEWS if name != "cka" or results.cka is not None]
-    view = st.segmented_control("Show", views, format_func=VIEWS.get, key="view_g", required=True)
+    view = setting("view_g", views, "estimate")
+    st.segmented_control("Show", views, default=view, format_func=VIEWS.get, key=setting_key("view_g"), required=True)
     return Shown(view, _generation(results), order, results.stored.load(NULL_SEARCH, total))
 
 
@@ -79,9 +79,8 @@ def _name(generation: int, total: int) -> str:
 
 def _step(generation: int, total: int) -> None:
     """The box was used: the figure goes to that generation."""
-    name = _name(generation, total)
-    st.session_state["g"] = name
-    st.session_state["player_jump"] = name, st.session_state.get("player_jump", (LAST, 0))[1] + 1
+    put_setting("g", _name(generation, total))
+    st.session_state["player_jump"] = st.session_state.get("player_jump", 0) + 1
 
 
 def player(results: RunResults, selection: Selection, shown: Shown, compared: Compared) -> None:
@@ -103,9 +102,8 @@ def player(results: RunResults, selection: Selection, shown: Shown, compared: Co
 
     def rested(name: str) -> None:
         if name.isdecimal() and int(name) <= total:
-            st.session_state["g"] = _name(int(name), total)
+            put_setting("g", _name(int(name), total))
 
-    asked, number = st.session_state.get("player_jump", (LAST, 0))
     show_figure(
         drawn,
         key=PLAYER,
@@ -118,7 +116,7 @@ def player(results: RunResults, selection: Selection, shown: Shown, compared: Co
         file=f"{run}-correlation-{view}",
         marks=figures.pair_marks(order, chosen_pair(results, selection)),
         numbers=Numbers(estimate, indices, less),
-        jump=(str(_nearest(asked, generations)), number) if number else None,
+        jump=(str(_nearest(_name(shown.generation, total), generations)), st.session_state.get("player_jump", 0)),
         on_frame=rested,
     )
 
@@ -212,7 +210,7 @@ def pair_table(
     topology = results.facts.topology
     pairs = strongest_pairs(values, order.indices, ROWS)
     at = pairs[:, 0], pairs[:, 1]
-    st.subheader(heading)
+    st.header(heading)
     rows = {
         "Structure": [topology.structure_name(int(i)) for i in pairs[:, 0]],
         "With": [topology.structure_name(int(j)) for j in pairs[:, 1]],
@@ -235,6 +233,7 @@ def pair_table(
         key="pair_table",
         on_select=row_chosen,
         selection_mode="single-row",
+        alt=heading,
         column_config=numbers | names | {"Chance": st.column_config.TextColumn(width=64)},
     )
     st.caption(f"Choose a row to frame the pair in the map and to take it to the CKA page. {words}")

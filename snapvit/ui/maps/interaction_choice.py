@@ -8,11 +8,12 @@ import numpy as np
 import streamlit as st
 
 from snapvit.artifacts import MeasuredInteractions
+from snapvit.formats import decimal, p_value
 from snapvit.method.agreement import Agreement, agreement, known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Scale, map_of, most_measured
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import setting
+from snapvit.ui.selection import setting, setting_key
 
 SCALES: dict[Scale, str] = {"loss": "Loss", "correlation": "Correlation"}
 CHANCE = 0.05  # Mantel p above which an agreement is no more than chance
@@ -40,37 +41,48 @@ class Compared:
 
 def choose_map() -> str:
     """Draw the choice of the map shown."""
-    setting("map_g", tuple(MAPS), "search")
-    return st.segmented_control(
-        "Map", list(MAPS), format_func=MAPS.get, key="map_g", required=True, label_visibility="collapsed"
+    name = setting("map_g", tuple(MAPS), "search")
+    st.segmented_control(
+        "Map",
+        list(MAPS),
+        default=name,
+        format_func=MAPS.get,
+        key=setting_key("map_g"),
+        required=True,
+        label_visibility="collapsed",
     )
+    return name
 
 
 def choose_against(name: str) -> str:
     """Draw the choice of the map that it is held against."""
     others = [other for other in MAPS if other != name]
-    setting("against", tuple(others), "measured" if name != "measured" else "displacement")
-    return st.selectbox(
+    against = setting("against", tuple(others), "measured" if name != "measured" else "displacement")
+    st.selectbox(
         "Held against",
         others,
+        others.index(against),
         format_func=lambda o: f"Held against: {MAPS[o]}",
-        key="against",
+        key=setting_key("against"),
         label_visibility="collapsed",
     )
+    return against
 
 
 def choose_scale() -> Scale:
     """Draw the choice between losses and correlations."""
-    setting("scale_g", tuple(SCALES), "loss")
-    return st.segmented_control(
+    scale = setting("scale_g", tuple(SCALES), "loss")
+    st.segmented_control(
         "Scale",
         list(SCALES),
+        default=scale,
         format_func=SCALES.get,
-        key="scale_g",
+        key=setting_key("scale_g"),
         required=True,
         help="Loss: how much more two structures cost together than one by one, measured or estimated. Correlation: "
         "the same over what each of the two costs by itself. The search's estimate and CKA are correlations anyway.",
     )
+    return scale
 
 
 @st.cache_resource(show_spinner=False, max_entries=60)
@@ -114,7 +126,7 @@ def verdict(results: RunResults, compared: Compared) -> str:
     )
     if not np.isfinite(found.rho):
         return f"{MAPS[judged]} says nothing of {pairs}: all are alike to it."
-    return f"{_sentence(judged, found)}: rank correlation {_signed(found.rho)} with {pairs}, Mantel p {_p(found)}."
+    return f"{_sentence(judged, found)}: rank correlation {decimal(found.rho, 2)} with {pairs}, Mantel {_p(found)}."
 
 
 def _sentence(name: str, found: Agreement) -> str:
@@ -128,13 +140,9 @@ def _name(name: str) -> str:
     return MAPS[name] if name in ("cka", "gauss-newton") else f"{MAPS[name][0].lower()}{MAPS[name][1:]}"
 
 
-def _signed(rho: float) -> str:
-    return f"{rho:.2f}".replace("-", "−")
-
-
 def _p(found: Agreement) -> str:
     least = 1 / 1000
-    return f"≤ {least:g}" if found.mantel_p <= least else f"{found.mantel_p:.2g}"
+    return f"p ≤ {least:g}" if found.mantel_p <= least else p_value(found.mantel_p)
 
 
 @st.cache_resource(show_spinner=False, max_entries=12)

@@ -11,6 +11,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Ints
 from snapvit.figures import PairCloud, StructureOrder
+from snapvit.formats import decimal, duration, score
 from snapvit.jobs.tasks import StageTask
 from snapvit.method.agreement import known_pairs, spearman
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
@@ -28,7 +29,7 @@ from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select
 from snapvit.ui.maps.structure_maps import robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, Structure, change, setting
+from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 
 TITLES = {
     "displacement": "Removals that act alike",
@@ -69,7 +70,7 @@ def interaction_map(results: RunResults, selection: Selection, compared: Compare
             ).update_traces(z=None, selector={"type": "heatmap"}),
         ),
         key=f"map_{name}",
-        reading=f"{READINGS[name]} Colours end at {bound:.2g}, which 99 % of the pairs stay within. Click a cell to "
+        reading=f"{READINGS[name]} Colours end at {score(bound)}, which 99 % of the pairs stay within. Click a cell to "
         "select its pair.",
         alt=f"{TITLES[name]}: map of {len(indices)} structures with each other. {judged}",
         table=lambda: matrix_frame(values, order),
@@ -127,11 +128,11 @@ def evidence(results: RunResults, compared: Compared, generation: int) -> None:
     held = _held(run_key(results), compared, generation if of_search else None, results)
     if held is None:
         return
-    setting("axes_g", tuple(AXES), "ranks")
-    by_rank = st.session_state["axes_g"] == "ranks"
+    axes = setting("axes_g", tuple(AXES), "ranks")
+    by_rank = axes == "ranks"
     at = f" at generation {generation}" if of_search else ""
     count, labels, topology = len(held.first), tuple(MAPS[name] for name in held.names), results.facts.topology
-    said = "undefined" if np.isnan(held.rho) else f"{held.rho:.2f}".replace("-", "−")
+    said = "undefined" if np.isnan(held.rho) else decimal(held.rho, 2)
     title = f"Pair by pair{at}: {said}"
     show_figure(
         kept_figure(
@@ -149,7 +150,13 @@ def evidence(results: RunResults, compared: Compared, generation: int) -> None:
         on_point=_select,
     )
     st.segmented_control(
-        "Axes", list(AXES), format_func=AXES.get, key="axes_g", required=True, label_visibility="collapsed"
+        "Axes",
+        list(AXES),
+        default=axes,
+        format_func=AXES.get,
+        key=setting_key("axes_g"),
+        required=True,
+        label_visibility="collapsed",
     )
     _repeatability(results, compared.against if compared.name == "measured" else compared.name)
     if "measured" in held.names:
@@ -193,11 +200,11 @@ def _repeatability(results: RunResults, name: str) -> None:
         )
         return
     rhos = sorted(repeat.rho for repeat in found)
-    spread = f"{rhos[0]:.2f}" if len(rhos) == 1 else f"{rhos[0]:.2f} to {rhos[-1]:.2f}"
+    spread = decimal(rhos[0], 2) + (f" to {decimal(rhos[-1], 2)}" if len(rhos) > 1 else "")
     seeds = ", ".join(str(repeat.seed) for repeat in found if repeat.seed is not None)
     st.caption(
         f"Repeatability: rank correlation of {MAPS[name]} with that of {len(found)} other run(s) of this model "
-        f"(seeds {seeds}): **{spread.replace('-', '−')}**. 1 would be the same order of pairs again, 0 "
+        f"(seeds {seeds}): **{spread}**. 1 would be the same order of pairs again, 0 "
         "another one each time."
     )
 
@@ -276,11 +283,7 @@ def _takes(results: RunResults, passes: float) -> str:
     pace = _pace(results)
     if pace is None:
         return ""
-    seconds = pace * passes
-    words = f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-    if seconds > 7200:
-        words = f"{seconds / 3600:.0f} hours"
-    return f", about {words} on a computer like that which measured this run's accuracy"
+    return f", about {duration(pace * passes)} on a computer like that which measured this run's accuracy"
 
 
 def _pace(results: RunResults) -> float | None:

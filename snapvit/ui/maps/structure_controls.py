@@ -13,7 +13,7 @@ from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
 from snapvit.ui.maps.structure_maps import cluster_order, depth_order, strongest_pairs
 from snapvit.ui.run_key import RunKey, run_key
-from snapvit.ui.selection import Selection, Structure, change, setting
+from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 
 KINDS = {"all": "All", "mlp": "MLPs", "heads": "Heads"}
 ORDERS = {"depth": "By depth", "cluster": "By similarity"}
@@ -27,14 +27,21 @@ def structure_order(
     page: what this page's names of the controls end with; two pages must not share the key of a widget.
     """
     show, order_by = f"show{page}", f"order{page}"
-    setting(show, tuple(KINDS), "all")
-    kind = kinds.segmented_control("Structures", list(KINDS), format_func=KINDS.__getitem__, key=show, required=True)
-    setting(order_by, tuple(ORDERS), "depth")
-    order = orders.segmented_control(
+    kind, order = setting(show, tuple(KINDS), "all"), setting(order_by, tuple(ORDERS), "depth")
+    kinds.segmented_control(
+        "Structures",
+        list(KINDS),
+        default=kind,
+        format_func=KINDS.__getitem__,
+        key=setting_key(show),
+        required=True,
+    )
+    orders.segmented_control(
         "Order",
         list(ORDERS),
+        default=order,
         format_func=ORDERS.__getitem__,
-        key=order_by,
+        key=setting_key(order_by),
         required=True,
         help="By similarity: hierarchical clustering of the full model's CKA map (average linkage on 1 − CKA)",
     )
@@ -91,7 +98,7 @@ def pick_pair(results: RunResults, pair: tuple[int, int], left: DeltaGenerator, 
     topology = results.facts.topology
     members = [int(i) for i in depth_order(topology)]
     name = topology.structure_name
-    first = controlled("pair_first", pair[0], lambda chosen: select_pair(chosen, pair[1], results))
-    second = controlled("pair_second", pair[1], lambda chosen: select_pair(pair[0], chosen, results))
+    first = controlled("pair_first", pair[0], lambda chosen: select_pair(chosen, pair[1], results), members)
+    second = controlled("pair_second", pair[1], lambda chosen: select_pair(pair[0], chosen, results), members)
     left.selectbox("First structure", members, format_func=name, **first)
     right.selectbox("Second structure", members, format_func=name, **second)

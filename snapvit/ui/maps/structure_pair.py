@@ -9,6 +9,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Curvature, Scores
 from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
+from snapvit.formats import decimal, percent, ratio, score
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
@@ -24,7 +25,7 @@ from snapvit.ui.selection import Structure
 
 def structure_pair(results: RunResults, sparsity: float, pair: tuple[int, int]) -> None:
     """The pair, chosen by a click or by two boxes, side by side."""
-    st.subheader("A pair side by side")
+    st.header("A pair side by side")
     boxes = flowing_columns(2, 160, key="pair_boxes")
     pick_pair(results, pair, *boxes)
     _similarity(results, sparsity, pair)
@@ -34,20 +35,22 @@ def structure_pair(results: RunResults, sparsity: float, pair: tuple[int, int]) 
 
 def _similarity(results: RunResults, sparsity: float, pair: tuple[int, int]) -> None:
     before = float(results.cka.values[pair])
-    words = f"Their CKA in the full model is **{before:.3f}**"
+    words = f"Their CKA in the full model is **{decimal(before, 3)}**"
     off = np.abs(results.cka.values[np.triu_indices(len(results.cka.values), 1)])
     if pair[0] != pair[1]:
         share = float((off < before).mean())
         words += (
-            ", the highest of all pairs" if before >= off.max() else f", more than that of {share:.1%} of all pairs"
+            ", the highest of all pairs"
+            if before >= off.max()
+            else f", more than that of {percent(share)} of all pairs"
         )
     cut = None
     if results.ranking is not None:
         cut = results.load_cut(CUT_CKA, *path_pair(sparsity))
     if cut is not None:
         after = float(cut.values[pair])
-        words += f"; after the cut at {sparsity:.1%} " + (
-            "at least one of them is gone" if np.isnan(after) else f"it is **{after:.3f}**"
+        words += f"; after the cut at {ratio(sparsity)} " + (
+            "at least one of them is gone" if np.isnan(after) else f"it is **{decimal(after, 3)}**"
         )
     st.markdown(f"{words}.")
 
@@ -72,15 +75,15 @@ def _facts(results: RunResults, sparsity: float, structure: Structure) -> dict[s
         return {"Local curvature": "not known yet"}
     local = _mean(results.curvature, structure)
     if not results.ranked:
-        return {"Local curvature": f"{local:.2e}", "Ranking": "comes after the search"}
-    score = _mean(final_scores(results.curvature, results.search.factors), structure)
+        return {"Local curvature": score(local), "Ranking": "comes after the search"}
+    final = _mean(final_scores(results.curvature, results.search.factors), structure)
     factor = float(results.search.factors[structure.index(results.facts.topology)])
     return {
-        "Local curvature": f"{local:.2e}",
-        "× search factor": f"{factor:.2f}",
-        "= final score": f"**{score:.2e}**",
+        "Local curvature": score(local),
+        "× search factor": score(factor),
+        "= final score": f"**{score(final)}**",
         "Goes at sparsity": _leaving(results, structure),
-        f"At {sparsity:.1%}": _standing(results, structure, sparsity),
+        f"At {ratio(sparsity)}": _standing(results, structure, sparsity),
     }
 
 
@@ -98,13 +101,13 @@ def _leaving(results: RunResults, structure: Structure) -> str:
         where = float(shares[structure.block, structure.head]) + HEAD_LAG
         if np.isnan(where):
             return "never: protected"
-        return f"**{where:.1%}**" if where <= PATH_END else f"beyond {PATH_END:.0%}"
+        return f"**{percent(where)}**" if where <= PATH_END else f"beyond {ratio(PATH_END)}"
     shares = removal_sparsity(ranking.mlp, ranking.mlp_protected, ranking.blocks)[structure.block]
     going, half = np.sort(shares[np.isfinite(shares)]), len(shares) // 2
     if not len(going):
         return "never: protected"
-    words = f"from **{going[0]:.1%}** on"
-    return words + (f", half by **{going[half - 1]:.1%}**" if 0 < half <= len(going) else "")
+    words = f"from **{percent(going[0])}** on"
+    return words + (f", half by **{percent(going[half - 1])}**" if 0 < half <= len(going) else "")
 
 
 def _standing(results: RunResults, structure: Structure, sparsity: float) -> str:

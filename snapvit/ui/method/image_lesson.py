@@ -22,7 +22,7 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import run_key
-from snapvit.ui.selection import Selection, change, setting
+from snapvit.ui.selection import Selection, change, setting, setting_key
 
 
 def pick_image(results: RunResults, selection: Selection, gradients: HeadGradients | None) -> int | None:
@@ -45,7 +45,7 @@ def pick_image(results: RunResults, selection: Selection, gradients: HeadGradien
         format_func=name,
         help="Calibration images of this run; type a number to find one",
         width=380,
-        **controlled("lesson_image", chosen, lambda image: change(image=image)),
+        **controlled("lesson_image", chosen, lambda image: change(image=image), options),
     )
     return chosen
 
@@ -93,7 +93,8 @@ def image_lesson(results: RunResults, image: int, gradients: HeadGradients | Non
     names = view_names(lesson)
     options = [str(m) for m in range(count)]
     chosen = setting("of_view", options, str(int(np.nanargmax(by_view))))
-    st.selectbox("Student", options, format_func=lambda m: names[int(m)], key="of_view", width=220)
+    at, key = options.index(chosen), setting_key("of_view")
+    st.selectbox("Student", options, at, format_func=lambda m: names[int(m)], key=key, width=220)
     m = int(chosen)
     k = 0 if m else min(1, teachers - 1)
     if k == m:  # one global view alone teaches; it has no student term of its own

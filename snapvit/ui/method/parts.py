@@ -24,12 +24,13 @@ def followed_head(results: RunResults, selection: Selection) -> tuple[int, int]:
         "Below, one head is followed through the four steps."
     )
     left, right = flowing_columns([2, 3], 260, key="followed")
+    heads = [(b, h) for b in range(topology.blocks) for h in range(topology.heads)]
     left.selectbox(
         "Head to follow",
-        [(b, h) for b in range(topology.blocks) for h in range(topology.heads)],
+        heads,
         format_func=head_name,
         help="Without a choice, the last head that the cut removes",
-        **controlled("followed_head", head, lambda chosen: change(structure=Structure(*chosen))),
+        **controlled("followed_head", head, lambda chosen: change(structure=Structure(*chosen)), heads),
     )
     if results.ranked:
         with right:

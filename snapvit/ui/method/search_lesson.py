@@ -18,7 +18,7 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, prose, term
 from snapvit.ui.run_key import run_key
-from snapvit.ui.selection import Structure, setting
+from snapvit.ui.selection import Structure, setting, setting_key
 from snapvit.ui.words import head_name, small
 
 
@@ -64,7 +64,8 @@ def _choose(history: SearchHistory) -> Chosen:
     left.selectbox(
         "Generation",
         options,
-        key="of_generation",
+        generation,
+        key=setting_key("of_generation"),
         format_func=lambda g: f"{g} (best of all found here)" if int(g) == best + 1 else g,
         help=about("generation"),
     )
@@ -74,7 +75,8 @@ def _choose(history: SearchHistory) -> Chosen:
     right.selectbox(
         "Individual, by rank in its generation",
         ranks,
-        key="of_rank",
+        rank_of,
+        key=setting_key("of_rank"),
         format_func=lambda r: f"rank {r}, fitness {fitness[generation][order[int(r) - 1]]:.4f}",
         help=about("individual"),
     )

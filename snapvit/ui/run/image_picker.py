@@ -15,10 +15,12 @@ from snapvit.data.image_source import UNLABELLED
 from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_images, open_source
 from snapvit.data.splits import Split, split_counts, split_source
 from snapvit.data.thumbnails import thumbnail
-from snapvit.data.torchvision_sets import SETS, data_root
+from snapvit.data.torchvision_sets import SETS, data_root, find_set
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import limits_sentence, reachable_top1, why_no_accuracy
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import store
+from snapvit.ui.run.fields import choice, text
 
 KINDS = {
     BUNDLED: "Bundled Fashion-MNIST test images",
@@ -44,7 +46,7 @@ def pick_images(k: int) -> Images | None:
 
     k: neighbours that will vote, for a word on whether there can be an accuracy.
     """
-    kind = st.selectbox("Images", list(KINDS), format_func=KINDS.__getitem__, key="image_kind")
+    kind = choice(st, "Images", "image_kind", list(KINDS), BUNDLED, format_func=KINDS.__getitem__)
     data = _pick_data(kind, k)
     if data is None:
         return None
@@ -54,7 +56,7 @@ def pick_images(k: int) -> Images | None:
             _describe(_all_images(data, gallery, queries, str(store().root)), k)
         return Images(data, gallery, queries)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
@@ -66,7 +68,7 @@ def _pick_parts() -> list[str | None]:
             "validation and training images. Leave empty to take parts of the images above."
         )
         folders = [
-            st.text_input(f"Folder of {what}, a folder a class", key=f"image_{part}")
+            text(st, f"Folder of {what}, a folder a class", f"image_{part}")
             for part, what in (("gallery", "gallery images"), ("queries", "query images"))
         ]
     return [canonical_name(FOLDER + folder) if folder.strip() else None for folder in folders]
@@ -93,7 +95,7 @@ def _pick_data(kind: str, k: int) -> str | None:
             _describe(image_source(name), k)
         return name
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
@@ -122,9 +124,10 @@ def _bundled() -> str:
 
 
 def _pick_folder() -> str | None:
-    path = st.text_input(
+    path = text(
+        st,
         "Folder",
-        key="image_folder",
+        "image_folder",
         placeholder="/home/me/pictures",
         help="With a folder for each class in it the images are labelled; images alone are used without labels",
     ).strip()
@@ -138,10 +141,11 @@ def _pick_folder() -> str | None:
 
 
 def _pick_set(k: int) -> str:
-    known = st.selectbox("Data set", SETS, format_func=lambda s: s.label, key="image_set")
+    names = [known.name for known in SETS]
+    known = find_set(choice(st, "Data set", "image_set", names, names[0], format_func=lambda n: find_set(n).label))
     st.caption(
-        f"{known.images:,} images of {known.classes} classes ({known.part}). Where it is not in `{data_root()}` yet, "
-        f"the run downloads it from {known.host} first."
+        f"{known.images:,} images of {known.classes} classes ({known.part}). Where it is not in "
+        f"{as_markdown(str(data_root()))} yet, the run downloads it from {known.host} first."
     )
     name = TORCHVISION + known.name
     looked = st.session_state.setdefault("looked_into_sets", set())
@@ -182,22 +186,22 @@ def _describe(source: ImageSource, k: int) -> None:
     if source.skipped:
         with st.expander(f"What was left out, and why ({len(source.skipped)})", icon=":material/warning:"):
             left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
-            st.dataframe(left_out, hide_index=True)
+            st.dataframe(left_out, hide_index=True, alt="Files that are left out, and why")
     split = _split(source.digest_of(np.arange(len(source))), source)
     with st.container(horizontal=True, gap="small"):
         for i in _examples(source):
             named = classes and source.labels[i] != UNLABELLED
             caption = source.class_names[source.labels[i]] if named else f"image {i}"
             picture = thumbnail(source, i, EXAMPLE_SIZE)
-            st.image(picture, caption=caption, width=picture.width, output_format="PNG")
+            st.image(picture, caption=as_markdown(caption), width=picture.width, output_format="PNG")
     for note in source.notes:
-        st.info(note, icon=":material/info:")
+        st.info(as_markdown(note), icon=":material/info:")
     limits = None
     if source.labels is not None:
         limits = reachable_top1(source.labels[split.gallery], source.labels[split.query], k)
     missing = why_no_accuracy(classes, len(split.gallery), k, 1.0 if limits is None else limits.top1)
     if missing is None and (thin := limits_sentence(limits, source.class_names)) is not None:
-        st.warning(thin, icon=":material/warning:")
+        st.warning(as_markdown(thin), icon=":material/warning:")
     if missing is not None:
         st.info(
             f"{missing}, so there will be no k-NN accuracy. Curvature, search and ranking need none; each cut's cosine "
@@ -221,7 +225,7 @@ def _split_table(source: ImageSource, split: Split) -> None:
     names = list(source.class_names) or ["all, without labels"]
     table.insert(0, "Class", [*names, "without labels"][: len(counts)])
     table["Together"] = counts.sum(axis=1)
-    st.dataframe(table, hide_index=True, height="content" if len(table) <= 12 else 400)
+    st.dataframe(table, hide_index=True, height="content" if len(table) <= 12 else 400, alt="Images of each class")
     sums = [f"{total:,} {part.lower()}" for part, total in zip(PARTS, counts.sum(axis=0), strict=True) if total]
     st.caption(
         f"In all: {', '.join(sums)}. No image is in two parts, and a run takes as many of each as its preset asks for."

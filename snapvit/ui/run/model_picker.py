@@ -7,6 +7,7 @@ import re
 import streamlit as st
 
 from snapvit.errors import InputError
+from snapvit.formats import size
 from snapvit.models.catalogue import (
     CheckpointFile,
     list_checkpoints,
@@ -16,6 +17,9 @@ from snapvit.models.catalogue import (
 from snapvit.models.checkpoint_kind import check_is_checkpoint
 from snapvit.models.spec import BUNDLED, POOLS, ModelSpec, Pool, canonical_model
 from snapvit.paths import absolute
+from snapvit.ui.names import as_markdown
+from snapvit.ui.run.fields import choice, number_or_none, text
+from snapvit.ui.selection import setting_key, text_setting
 
 NAMED = "timm"  # the choice of a timm name
 FIRST_NAME = "vit_small_patch16_224.dino"
@@ -25,11 +29,13 @@ SIZES = (14, 2048)  # pixels
 def pick_model() -> ModelSpec | None:
     """Draw the picker. None while what is chosen cannot be used; why is then said in place."""
     files = {str(file.path): file for file in _own_files()}
-    kind = st.selectbox(
+    kind = choice(
+        st,
         "Model",
+        "model_kind",
         [BUNDLED, *files, NAMED],
-        format_func=lambda choice: _label(choice, files),
-        key="model_kind",
+        BUNDLED,
+        format_func=lambda kind: _label(kind, files),
         help="The folder that SNAPVIT_MODELS names is listed here with its checkpoint files.",
     )
     if kind == BUNDLED:
@@ -38,7 +44,7 @@ def pick_model() -> ModelSpec | None:
     try:
         return _file_spec(files[kind]) if kind in files else _named_spec()
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
@@ -47,53 +53,57 @@ def _own_files() -> list[CheckpointFile]:
     try:
         return list_checkpoints(folder) if folder else []
     except InputError as error:
-        st.warning(str(error))
+        st.warning(as_markdown(str(error)))
         return []
 
 
-def _label(choice: str, files: dict[str, CheckpointFile]) -> str:
-    if choice in files:
-        file = files[choice]
+def _label(kind: str, files: dict[str, CheckpointFile]) -> str:
+    if kind in files:
+        file = files[kind]
         thought = {BUNDLED: "describes itself", None: "architecture to be named"}.get(file.model, file.model)
-        return f"{file.path.name} ({thought}, {file.size / 1e6:.0f} MB)"
-    return "Bundled Fashion ViT" if choice == BUNDLED else "A timm model, by name"
+        return f"{file.path.name} ({thought}, {size(file.size)})"
+    return "Bundled Fashion ViT" if kind == BUNDLED else "A timm model, by name"
 
 
 def _file_spec(file: CheckpointFile) -> ModelSpec:
     if file.model == BUNDLED:
-        st.caption(f"{file.path} holds its own description: architecture, mean and standard deviation.")
+        st.caption(
+            f"{as_markdown(str(file.path))} holds its own description: architecture, mean and standard deviation."
+        )
         return ModelSpec(BUNDLED, str(file.path))
     name = _name(file.model or FIRST_NAME)
     st.caption(
-        f"{file.path} is thought to be of this architecture; correct it where that is wrong."
+        f"{as_markdown(str(file.path))} is thought to be of this architecture; correct it where that is wrong."
         if file.model
-        else f"Nothing in {file.path} says of which architecture it is; name it."
+        else f"Nothing in {as_markdown(str(file.path))} says of which architecture it is; name it."
     )
     return ModelSpec(name, str(file.path), _image_size(name), _pool())
 
 
 def _named_spec() -> ModelSpec:
     name = _name(FIRST_NAME)
-    text = st.text_input(
+    given = text(
+        st,
         "Checkpoint file or folder (optional)",
-        "",
-        key="checkpoint",
+        "checkpoint",
         help="A path on this computer: safetensors, what torch.save wrote, or a model hub's folder; without it, "
         "weights come from the hub.",
     )
     size = _image_size(name)
-    return ModelSpec(name, _checkpoint(text), size, _pool())
+    return ModelSpec(name, _checkpoint(given), size, _pool())
 
 
 def _name(preset: str) -> str:
-    names = list(dict.fromkeys([*timm_names(), preset]))
-    name = st.selectbox(
+    setting_name = f"model_name_{preset}"
+    name = text_setting(setting_name, preset)
+    names = list(dict.fromkeys([*timm_names(), preset, name]))
+    st.selectbox(
         "Architecture (timm name)",
         names,
-        index=names.index(preset),
+        index=names.index(name),
         format_func=_with_family,
         accept_new_options=True,
-        key=f"model_name_{preset}",
+        key=setting_key(setting_name),
         help="Type to search, or enter any other timm name.",
     )
     if not name or not name.strip():
@@ -106,34 +116,34 @@ def _with_family(name: str) -> str:
     return f"{name} ({family})" if family else name
 
 
-def _checkpoint(text: str) -> str | None:
-    text = text.strip()
-    if not text:
+def _checkpoint(given: str) -> str | None:
+    if not given.strip():
         return None
-    path = absolute(text)
+    path = absolute(given.strip())
     check_is_checkpoint(path)
     return str(path)
 
 
 def _pool() -> Pool:
     """Which tokens make the embedding."""
-    return st.selectbox(
+    return choice(
+        st,
         "Embedding",
+        "pool",
         list(POOLS),
+        "model",
         format_func=POOLS.__getitem__,
-        key="pool",
         help="Which tokens make an image's embedding, on which curvature, search and k-NN all rest. The authors of "
         "SnapViT take DINOv3's class token, where timm's model takes the mean of its patches.",
     )
 
 
 def _image_size(name: str) -> int | None:
-    size = st.number_input(
+    size = number_or_none(
+        st,
         "Image size (optional)",
+        "image_size",
         *SIZES,
-        value=None,
-        step=1,
-        key="image_size",
         placeholder="what the model was made for",
         help="In pixels, a multiple of the patch. Position embeddings are resampled.",
     )

@@ -9,14 +9,17 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import SearchHistory
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.formats import amount, percent, ratio, signed
 from snapvit.pipeline.results import RunResults
 from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
-from snapvit.ui.page import onward, run_label
+from snapvit.ui.names import as_markdown
+from snapvit.ui.page import onward
 from snapvit.ui.path import beside_full, cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
+from snapvit.ui.run_titles import run_label
 from snapvit.ui.selection import Selection
 from snapvit.ui.tables import csv_button
 
@@ -25,14 +28,14 @@ HEADLINES = (0.0, 0.35, 0.65, 0.95)
 
 def overview(results: RunResults, selection: Selection) -> None:
     """Whatever is finished of the selected run, the slider first: it needs no Plotly, so it is there soonest."""
-    st.subheader(f"The run shown: {run_label(results.summary)}")
     if results.imported:
+        st.header(f"The run shown: {as_markdown(run_label(results.summary))}")
         describe_scores(results)
         return
     topology = results.facts.topology
     about = (
-        f"A ViT of {topology.blocks} blocks, each with {topology.heads} heads and {topology.hidden} neurons, on "
-        f"{images_in_words(results.facts.data)}."
+        f"**The run shown:** {as_markdown(run_label(results.summary))}, a ViT of {topology.blocks} blocks, each with "
+        f"{topology.heads} heads and {topology.hidden} neurons, on {images_in_words(results.facts.data)}."
     )
     searched = results.search is not None and bool(results.search.generations)
     if results.ranking is None:
@@ -41,10 +44,10 @@ def overview(results: RunResults, selection: Selection) -> None:
         if searched:
             _fitness(results.summary.run, results.search)
         return
-    st.markdown(f"{about} {how_to_read(results)}")
     live_cut(results, selection)
+    st.markdown(f"{about} {how_to_read(results)}")
     _headlines(results)
-    onward("pages/sparsity.py", "This cut in detail, both ratios apart, or the least cut for a budget", selection)
+    onward("pages/sparsity.py", "This cut in detail", selection)
     if searched:
         with st.expander("How the search went", key=f"search_{selection.run}", on_change="rerun") as fold:
             if fold.open:
@@ -69,11 +72,11 @@ def _headlines(results: RunResults) -> None:
 def _headline(results: RunResults, m: Measurement) -> str:
     low, high = wilson_interval(m.hits, m.queries)
     is_full, pair = m.cut.mlp == m.cut.heads == 0, beside_full(results, m)
-    removed = "none" if is_full else f"{100 * m.cut.mlp:.3g}%, {100 * m.cut.heads:.3g}%"
+    removed = "none" if is_full else f"{ratio(m.cut.mlp)}, {ratio(m.cut.heads)}"
     change = ""
     if pair is not None and not is_full:
-        change = f"{100 * pair.difference:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
-    return f"| {removed} | {m.params / 1e6:.2f} M | **{m.top1:.1%}** ({low:.1%} to {high:.1%}) | {change} |"
+        change = f"{signed(pair.difference)} ({signed(pair.low)} to {signed(pair.high)})"
+    return f"| {removed} | {amount(m.params)} | **{percent(m.top1)}** ({percent(low)} to {percent(high)}) | {change} |"
 
 
 def _fitness(run: str, history: SearchHistory) -> None:

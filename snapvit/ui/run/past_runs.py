@@ -19,10 +19,12 @@ from snapvit.pipeline.results import (
     load_results,
 )
 from snapvit.pipeline.table import TABLE
-from snapvit.ui.job_panel import minutes, start
-from snapvit.ui.page import run_title
+from snapvit.ui.job_panel import announce, minutes, start
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs, store
-from snapvit.ui.selection import change
+from snapvit.ui.run.run_form import LONGEST
+from snapvit.ui.run_titles import run_title
+from snapvit.ui.selection import SESSION_KEY, change
 
 
 def past_runs(selected: str | None) -> None:
@@ -41,7 +43,7 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
     computing = {task.run for task in at_work if isinstance(task, RunTask)}  # others only add to a run
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{summary.run}"):
         st.markdown(
-            f"**{run_title(summary)}**  \n{_state(summary, summary.run in computing)}, begun "
+            f"**{as_markdown(run_title(summary))}**  \n{_state(summary, summary.run in computing)}, begun "
             f"{datetime.fromtimestamp(summary.created):%d %b %Y %H:%M}  \n:gray[{summary.run}]",
             width="stretch",
         )
@@ -58,6 +60,11 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
         if summary.state == UNFINISHED and st.button("Go on", key=f"go_on_{summary.run}", disabled=bool(active)):
             start(RunTask(load_results(store(), summary.run).request))
             st.rerun()
+        if summary.state != FORMER:
+            with st.popover("Name"):
+                key = f"name_{summary.run}"
+                st.text_input("What people call it", summary.name, key=key, max_chars=LONGEST, placeholder="no name")
+                st.button("Keep", key=f"keep_{summary.run}", on_click=_rename, args=(summary.run, key))
         with st.popover("Delete", disabled=summary.run in active):
             st.markdown(f"Delete **{summary.run}** and its files? This cannot be undone.")
             if st.button("Delete for good", key=f"delete_{summary.run}"):
@@ -77,10 +84,19 @@ def _state(summary: RunSummary, under_way: bool) -> str:
     return f":material/pending: unfinished ({f'done: {done}' if done else 'no stage done yet'})"
 
 
+def _rename(run: str, key: str) -> None:
+    try:
+        store().rename(run, st.session_state[key])
+    except InputError as error:
+        announce(as_markdown(str(error)))
+
+
 def _delete(run: str) -> None:
     try:
         store().delete(run)
+        if st.session_state[SESSION_KEY].run == run:
+            change(run=None)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
     else:
         st.rerun()

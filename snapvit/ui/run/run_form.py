@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import streamlit as st
 
+from snapvit.data.sources import TORCHVISION
 from snapvit.errors import InputError
 from snapvit.jobs.tasks import RunTask
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest
 from snapvit.pipeline.request import make_request
+from snapvit.pipeline.results import FINISHED, list_runs
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.job_panel import start
-from snapvit.ui.resources import jobs
-from snapvit.ui.run.estimate_panel import estimate_panel
+from snapvit.ui.job_panel import announce, minutes, start
+from snapvit.ui.names import as_markdown
+from snapvit.ui.resources import jobs, store
+from snapvit.ui.run.estimate_panel import estimate_of, estimate_panel
+from snapvit.ui.run.fields import choice, number, text
 from snapvit.ui.run.image_picker import Images, pick_images
-from snapvit.ui.run.model_picker import pick_model
+from snapvit.ui.run.model_picker import FIRST_NAME, NAMED, pick_model
+from snapvit.ui.selection import change, put_setting, setting, setting_key
 
-PRESET_NOTES = {
-    "quick": "Quick: fewer images and 12 generations; about two minutes for the bundled model on two cores.",
-    "paper": "Paper: 1,000 images, 2 + 10 views, 30 generations; tens of minutes for the bundled model on two cores.",
-    "custom": "Custom: start from the quick preset and change what you like.",
-}
+LONGEST = 60  # characters of a run's name
 # setting, label, what it means, step
 NUMBERS = (
     ("curvature.images", "Curvature images", "Calibration images whose gradients are averaged", 32),
@@ -63,57 +65,123 @@ FLOORS = (
 )
 
 
+CUSTOM, CUSTOM_FROM = "custom", "quick"
+# One click's choice of the form: setting to value, as in an address
+REAL = {
+    "model_kind": NAMED,
+    f"model_name_{FIRST_NAME}": FIRST_NAME,
+    "image_kind": TORCHVISION,
+    "image_set": "CIFAR10",
+    "preset": "look",
+}
+
+
 def run_form() -> None:
     """Draw the form; its button submits the run to the worker."""
-    left, right = flowing_columns(2, 320, key="run_form")
-    with left:
-        spec = pick_model()
-        images = pick_images(PRESETS["quick"].evaluation.k)
-    with right:
-        preset = st.segmented_control("Preset", [*PRESETS, "custom"], default="quick", key="preset", required=True)
-        st.caption(PRESET_NOTES[preset])
-        seed = st.number_input("Seed of the search", 0, 2**31 - 1, 0, key="seed", help="Same seed, same numbers")
-    settings = [f"search.seed={seed}"] + (_custom() if preset == "custom" else [])
+    running = any(isinstance(job.task, RunTask) for job in jobs().active())
+    _real_model(running)
+    spec = pick_model()
+    images = pick_images(PRESETS[CUSTOM_FROM].evaluation.k)
+    presets = [*PRESETS, CUSTOM]
+    preset = setting("preset", presets, CUSTOM_FROM)
+    st.segmented_control("Preset", presets, default=preset, key=setting_key("preset"), required=True)
+    note = st.empty()
+    seed = number(st, "Seed of the search", "seed", 0, 1, min_value=0, max_value=2**31 - 1, help="Same seed, same run")
+    name = text(st, "Name (optional)", "name", max_chars=LONGEST, placeholder="what this run is to be called")
+    settings = [f"search.seed={seed}"] + (_custom() if preset == CUSTOM else [])
     request = _request(spec, images, preset, settings) if spec and images else None
-    current = jobs().current()
-    running = current is not None and isinstance(current.task, RunTask)
+    note.caption(_preset_note(preset, request))
     if request is not None:
         estimate_panel(request, running)
     pressed = st.button(
         "Start", type="primary", icon=":material/play_arrow:", disabled=running or request is None, key="start"
     )
     if running:
-        st.caption("A run is under way, at the top of this page; the next can start when it is finished or cancelled.")
+        st.caption("A run is under way; the next can start when it is finished or cancelled.")
     elif pressed and request is not None:
-        start(RunTask(request))
+        _start(request, name)
         st.rerun()
+
+
+def _start(request: RunRequest, name: str) -> None:
+    """Submit the run; one that is finished is shown instead."""
+    known = next((summary for summary in list_runs(store()) if summary.run == request.run), None)
+    if known is not None and known.state == FINISHED:
+        if name:
+            store().rename(request.run, name)
+        announce(f"This run is finished already, after {minutes(known.seconds)} of work; it is shown now.")
+        change(run=request.run)
+    else:
+        start(RunTask(request, name))
+
+
+def _real_model(running: bool) -> None:
+    st.button(
+        "Try a real model on real photographs",
+        icon=":material/photo_camera:",
+        key="real_model",
+        on_click=_start_real_model,
+        disabled=running,
+    )
+    st.caption(
+        f"{FIRST_NAME} (a ViT-S/16 by DINO) from the hub, 87 MB, on CIFAR-10's 10,000 test photographs, 170 MB; on two "
+        "cores about five minutes with the preset *look*. The first time both are downloaded."
+    )
+
+
+def _start_real_model() -> None:
+    """Fill the form in and start it, in a callback."""
+    for name, value in REAL.items():
+        put_setting(name, value)
+    request = make_request(ModelSpec(FIRST_NAME), TORCHVISION + REAL["image_set"], preset=REAL["preset"])
+    _start(request, "")
+
+
+def _preset_note(preset: str, request: RunRequest | None) -> str:
+    """What the settings are, and how long they take by the estimate for these very model and images."""
+    config = PRESETS.get(preset, PRESETS[CUSTOM_FROM]) if request is None else request.config
+    views = config.curvature.global_views + config.curvature.local_views
+    what = (
+        f"{config.curvature.images:,} images of {views} views, {config.search.generations} generations, "
+        f"{config.evaluation.points} cuts measured."
+    )
+    if request is None:
+        return what
+    estimate = estimate_of(request)
+    if estimate is None:
+        return f"{what} How long that takes depends on model and images: *Estimate* times a few batches."
+    return f"{what} By the estimate about **{in_words(estimate.total)}** on this machine."
+
+
+def in_words(seconds: float) -> str:
+    """`37 minutes`."""
+    count = max(1, round(seconds / 60))
+    return "a minute" if count == 1 else f"{count} minutes" if count < 120 else f"{count / 60:.0f} hours"
 
 
 def _request(spec: ModelSpec, images: Images, preset: str, settings: list[str]) -> RunRequest | None:
     try:
-        return make_request(spec, *images, preset=preset if preset in PRESETS else "quick", settings=settings)
+        return make_request(spec, *images, preset=preset if preset in PRESETS else CUSTOM_FROM, settings=settings)
     except InputError as error:
-        st.error(str(error))
+        st.error(as_markdown(str(error)))
         return None
 
 
 def _custom() -> list[str]:
-    base: RunConfig = PRESETS["quick"]
+    base: RunConfig = PRESETS[CUSTOM_FROM]
     settings = []
     with st.container(border=True):
         columns = flowing_columns(3, 150, key="custom_numbers")
-        for i, (name, label, text, step) in enumerate(NUMBERS):
-            value = columns[i % 3].number_input(label, value=_value(base, name), step=step, help=text, key=name)
-            settings.append(f"{name}={value}")
+        for i, (name, label, what, step) in enumerate(NUMBERS):
+            settings.append(f"{name}={number(columns[i % 3], label, name, _value(base, name), step, help=what)}")
         columns = flowing_columns(3, 150, key="custom_choices")
-        for i, (name, label, options, text) in enumerate(CHOICES):
-            settings.append(f"{name}={columns[i % 3].selectbox(label, options, help=text, key=name)}")
-        for column, (name, label, text) in zip(columns[1:], FLOORS, strict=True):
-            value = column.number_input(label, value=_value(base, name), step=0.05, help=text, key=name)
-            settings.append(f"{name}={value}")
+        for i, (name, label, options, what) in enumerate(CHOICES):
+            settings.append(f"{name}={choice(columns[i % 3], label, name, options, _value(base, name), help=what)}")
+        for column, (name, label, what) in zip(columns[1:], FLOORS, strict=True):
+            settings.append(f"{name}={number(column, label, name, _value(base, name), 0.05, help=what)}")
     return settings
 
 
-def _value(config: RunConfig, name: str) -> int | float:
+def _value(config: RunConfig, name: str) -> Any:
     section, key = name.split(".")
     return dataclasses.asdict(config)[section][key]

@@ -9,6 +9,7 @@ from snapvit.paths import absolute
 from snapvit.pipeline.published_runs import import_scores
 from snapvit.published.scores import MOST_BYTES, PublishedScores, read_scores
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import store
 from snapvit.ui.selection import change
 
@@ -37,7 +38,7 @@ def score_import() -> None:
                     published = _read(upload, path)
                     run = import_scores(store(), published, model or None)
             except InputError as error:
-                st.error(str(error))
+                st.error(as_markdown(str(error)))
             else:
                 st.session_state[IMPORTED_KEY] = run
                 change(run=run)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from snapvit.evaluation.budget import Answer, Best, Budget, PathCosts, amount, meet, within
+from snapvit.evaluation.budget import Answer, Best, Budget, PathCosts, meet, within
+from snapvit.formats import amount, milliseconds, ratio
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
@@ -23,10 +24,12 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
     """Three boxes and the answer."""
     steps = chosen_live_data(results).steps
     unit = 1e9 if steps[0].macs >= 1e9 else 1e6
-    st.markdown("Say how much the model may cost at most; leave empty what does not matter.")
     budget = _boxes(steps[0].params, steps[0].macs, unit)
     if budget == Budget():
-        st.info("Set at least one limit above, for example two thirds of the full model's multiply-accumulates.")
+        st.info(
+            "Say how much the model may cost at most, for example two thirds of the full model's multiply-accumulates; "
+            "leave empty what does not matter."
+        )
         return
     path = PathCosts(*(np.array([getattr(s, name) for s in steps]) for name in ("sparsity", "heads", "params", "macs")))
     timed = results.latencies if results.timed_here else None
@@ -44,15 +47,15 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
 def _boxes(params: int, macs: int, unit: float) -> Budget:
     word = "billions" if unit == 1e9 else "millions"
     labels = (
-        (f"Parameters, at most (millions; full model {params / 1e6:.2f})", 1e6),
-        (f"MACs per image, at most ({word}; full model {macs / unit:.2f})", unit),
+        (f"Parameters, at most (millions, of {params / 1e6:.3g})", 1e6),
+        (f"MACs per image, at most ({word}, of {macs / unit:.3g})", unit),
         ("Latency per image, at most (ms, one thread)", 1.0),
     )
     values: list[float | None] = []
     for column, key, (label, scale) in zip(flowing_columns(3, 270, key="limits"), LIMITS, labels, strict=True):
-        limit_setting(key)
-        value = column.number_input(
-            label, min_value=0.0, step=None, format="%.4g", key=setting_key(key), placeholder="no limit"
+        value = limit_setting(key)
+        column.number_input(
+            label, min_value=0.0, value=value, step=None, format="%.4g", key=setting_key(key), placeholder="no limit"
         )
         values.append(None if value is None else value * scale)
     return Budget(*values)
@@ -61,7 +64,7 @@ def _boxes(params: int, macs: int, unit: float) -> Budget:
 def _best(results: RunResults, best: Best, budget: Budget) -> None:
     """The best measured cut, how far below the limits it lies, and whether it is told apart from the next one."""
     mlp, heads = best.choice.mlp, best.choice.heads
-    st.subheader(f"The best measured cut: {mlp:.1%} of neurons, {heads:.1%} of heads removed")
+    st.header(f"The best measured cut: {ratio(mlp)} of neurons, {ratio(heads)} of heads removed")
     st.markdown(within(best, budget))
     cut_tiles(results, best.choice.params, best.choice.macs, best.choice.quality, key="best_tiles")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -82,9 +85,10 @@ def _take(mlp: float, heads: float) -> None:
 
 def _on_path(results: RunResults, answer: Answer, selection: Selection) -> None:
     choice = answer.on_path
-    st.subheader(f"The least cut on the path: {choice.mlp:.1%}")
+    st.header(f"The least cut on the path: {ratio(choice.mlp)}")
     st.markdown(
-        f"The slider's path meets the budget from {choice.mlp:.1%} of neurons on; {choice.heads:.1%} of heads go too."
+        f"The slider's path meets the budget from {ratio(choice.mlp)} of neurons on; {ratio(choice.heads)} of heads "
+        "go too."
     )
     cut_tiles(results, choice.params, choice.macs, choice.quality, key="budget_tiles")
     st.caption(
@@ -109,13 +113,13 @@ def _cannot(results: RunResults, answer: Answer, budget: Budget) -> None:
     least = answer.least
     parts = [f"{amount(least.params)} parameters", f"{amount(least.macs)} MACs an image"]
     if answer.least_latency_ms is not None:
-        parts.append(f"{answer.least_latency_ms:.1f} ms (the fastest that is measured)")
+        parts.append(f"{milliseconds(answer.least_latency_ms)} (the fastest that is measured)")
     elif budget.latency_ms is not None:
         parts.append("no latency yet, because none is measured on this computer")
     st.warning(
         f"No cut on the slider's path meets this budget. The least that it has is {', '.join(parts)}.",
         icon=":material/block:",
     )
-    st.subheader(f"The smallest model: {least.mlp:.1%} of neurons, {least.heads:.1%} of heads removed")
+    st.header(f"The smallest model: {ratio(least.mlp)} of neurons, {ratio(least.heads)} of heads removed")
     cut_tiles(results, least.params, least.macs, least.quality, key="least_tiles")
     st.button("Take this cut", icon=":material/check:", key="take_least", on_click=_take, args=(least.mlp, least.heads))

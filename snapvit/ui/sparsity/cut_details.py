@@ -8,6 +8,7 @@ import streamlit as st
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.paired import describe
+from snapvit.formats import amount, milliseconds, percent, ratio
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
@@ -23,7 +24,7 @@ def cut_details(results: RunResults, sparsity: float) -> None:
     """What is known of the cut at `sparsity`, measured or not, and all measured cuts as a table."""
     pair = path_pair(sparsity)
     measured = None if results.measurements is None else results.measurements.find(*pair)
-    st.subheader(f"The cut at {sparsity:.1%}{', corrected' if results.correct else ''}")
+    st.header(f"The cut at {ratio(sparsity)}{', corrected' if results.correct else ''}")
     if measured is not None:
         st.markdown(sentence(results, measured))
     else:
@@ -61,8 +62,8 @@ def sentence(results: RunResults, m: Measurement) -> str:
     if m.hits is not None:
         low, high = wilson_interval(m.hits, m.queries)
         accuracy = (
-            f"of {m.queries:,} query images k-NN (k = {m.k}, {m.gallery:,} gallery images) names **{m.top1:.1%}** "
-            f"right, 95 % interval {low:.1%} to {high:.1%}"
+            f"of {m.queries:,} query images k-NN (k = {m.k}, {m.gallery:,} gallery images) names **{percent(m.top1)}** "
+            f"right, 95 % interval {percent(low)} to {percent(high)}"
         )
         pair = beside_full(results, m)
         if pair is not None and m.cut != results.measurements.find(0.0, 0.0).cut:
@@ -71,13 +72,13 @@ def sentence(results: RunResults, m: Measurement) -> str:
     time = "It is not timed on this computer yet."
     if took is not None:
         time = (
-            f"One image on one thread takes **{took.ms:.2f} ms**, {took.ratio:.0%} of the full model's "
-            f"{took.full_ms:.2f} ms timed beside it ({took.low:.0%} to {took.high:.0%} in the middle half of "
-            f"{took.repeats} rounds), on {'this computer' if results.timed_here else 'another computer'}: "
-            f"{results.latencies.machine.label}."
+            f"One image on one thread takes **{milliseconds(took.ms)}**, {percent(took.ratio, 0)} of the full model's "
+            f"{milliseconds(took.full_ms)} timed beside it ({percent(took.low, 0)} to {percent(took.high, 0)} in "
+            f"the middle half of {took.repeats} rounds), on "
+            f"{'this computer' if results.timed_here else 'another computer'}: {results.latencies.machine.label}."
         )
     return (
         f"Measured: {accuracy}. Its embeddings keep a cosine of **{m.cosine:.3f}** to the full model's. It has "
-        f"**{m.params / 1e6:.2f} M** parameters and needs **{m.macs / 1e6:.1f} M** multiply-accumulates an image. "
+        f"**{amount(m.params)}** parameters and needs **{amount(m.macs)}** multiply-accumulates an image. "
         f"{time}"
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from snapvit.elastic.ranking import cut_at
-from snapvit.evaluation.budget import Quality, amount
+from snapvit.evaluation.budget import Quality
+from snapvit.formats import amount, decimal, milliseconds, percent
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.flow import flowing_columns
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.path import no_accuracy
 
 
@@ -17,20 +16,17 @@ def cut_tiles(results: RunResults, params: int, macs: int, quality: Quality | No
     how = "not measured yet" if quality is None else ("measured" if quality.measured else "interpolated")
     top1, interval, missing = "–", how, no_accuracy(results)
     if quality is not None and quality.top1 is not None:
-        top1, interval = f"{quality.top1:.1%}", f"{quality.low:.1%} to {quality.high:.1%}, {how}"
+        top1, interval = percent(quality.top1), f"{percent(quality.low)} to {percent(quality.high)}, {how}"
     elif missing is not None:
         interval = missing
     tiles = [
         ("k-NN top-1", top1, interval),
-        ("Cosine to full model", "–" if quality is None else f"{quality.cosine:.3f}", how),
-        ("Parameters", amount(params), f"{params / costs.params(full):.1%} of the full model, exact"),
-        ("MACs per image", amount(macs), f"{macs / costs.macs(full):.1%} of the full model, exact"),
+        ("Cosine to full model", "–" if quality is None else decimal(quality.cosine, 3), how),
+        ("Parameters", amount(params), f"{percent(params / costs.params(full))} of the full model, exact"),
+        ("MACs per image", amount(macs), f"{percent(macs / costs.macs(full))} of the full model, exact"),
         ("Latency per image", *_latency(results, quality, how)),
     ]
-    for column, (label, value, note) in zip(flowing_columns(5, 165, key=key), tiles, strict=True):
-        with column.container(border=True):
-            st.metric(label, value)
-            st.caption(note)
+    number_row([Number(*tile) for tile in tiles], key)
 
 
 def _latency(results: RunResults, quality: Quality | None, how: str) -> tuple[str, str]:
@@ -38,4 +34,4 @@ def _latency(results: RunResults, quality: Quality | None, how: str) -> tuple[st
     if quality is None or quality.latency_ms is None:
         return "–", "not timed"
     where = how if results.timed_here else "another computer's"
-    return f"{quality.latency_ms:.1f} ms", f"{where}, one thread"
+    return milliseconds(quality.latency_ms), f"{where}, one thread"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.formats import percent
 from snapvit.jobs.manager import JobState
 from snapvit.jobs.tasks import LoadTask, MeasureTask
 from snapvit.ui.resources import jobs
@@ -32,7 +33,8 @@ def early_answer(task: MeasureTask) -> None:
     low, high = wilson_interval(hits, queries)
     st.info(
         f"Preliminary: of the first {queries:,} queries, k-NN (k = {int(found['k'])}) among the first "
-        f"{int(found['gallery']):,} gallery images names **{hits / queries:.1%}** right, 95 % interval {low:.1%} to "
-        f"{high:.1%}. A smaller gallery usually gives a lower accuracy; the final number, of all images, follows.",
+        f"{int(found['gallery']):,} gallery images names **{percent(hits / queries)}** right, 95 % interval "
+        f"{percent(low)} to {percent(high)}. A smaller gallery usually gives a lower accuracy; the final "
+        "number, of all images, follows.",
         icon=":material/hourglass_top:",
     )

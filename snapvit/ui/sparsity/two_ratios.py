@@ -11,6 +11,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.budget import quality_of
+from snapvit.formats import ratio
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.grid import COARSE, FINE, HEADS_END, grid_pairs
@@ -39,7 +40,7 @@ def two_ratios(results: RunResults, selection: Selection) -> None:
     mlp, heads = _sliders(selection)
     run, cut = results.summary.run, cut_at(results.ranking, mlp, heads)
     found = None if results.measurements is None else results.measurements.find(mlp, heads)
-    st.subheader(f"The cut at {mlp:.1%} of neurons and {heads:.1%} of heads")
+    st.header(f"The cut at {ratio(mlp)} of neurons and {ratio(heads)} of heads")
     costs = results.facts.costs
     quality = None if found is None else quality_of(found, results.latencies)
     cut_tiles(results, costs.params(cut), costs.macs(cut), quality, key="pair_tiles")
@@ -58,8 +59,8 @@ def _sliders(selection: Selection) -> tuple[float, float]:
     left, right = flowing_columns(2, 300, key="ratio_sliders")
     with left:
         sparsity_slider(selection, "MLP neurons removed", help=None)
-    number_setting(HEADS, 0.0, 100 * HEADS_END, 35.0)
-    heads = right.slider("Heads removed", 0.0, 100 * HEADS_END, step=0.5, format="%.1f %%", key=setting_key(HEADS))
+    heads = number_setting(HEADS, 0.0, 100 * HEADS_END, 35.0)
+    right.slider("Heads removed", 0.0, 100 * HEADS_END, heads, step=0.5, format="%g %%", key=setting_key(HEADS))
     return selection.sparsity, round(heads / 100, 4)
 
 

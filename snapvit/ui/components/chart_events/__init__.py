@@ -17,6 +17,7 @@ import streamlit as st
 
 from snapvit.ui.components import UNSEEN
 from snapvit.ui.components.matrix_stack import Numbers
+from snapvit.ui.components.roving import roving
 
 HERE = Path(__file__).parent
 EVENTS = ("point", "cell", "frame")
@@ -26,6 +27,7 @@ def chart_events(
     chart: str,
     base: str,
     alt: str,
+    title: str,
     changes: Sequence[dict[str, Any]] = (),
     numbers: Numbers | None = None,
     jump: tuple[str, int] | None = None,
@@ -36,8 +38,8 @@ def chart_events(
     """Watch the chart with key `chart`, whose figure has `base` as its layout's `meta`, and change it.
 
     changes: each a `path` of names and indices into the figure, and the `value` there; without one it is taken away.
-    alt: the chart in words. numbers: of its heat map. jump: the frame to show now, and the number of this wish, so that
-    it is granted once.
+    alt: the chart in words. title: what its buttons are called by. numbers: of its heat map. jump: the frame to show
+    now, and the number of this wish, so that it is granted once, and again to a chart that the browser drew anew.
     on_point: told the customdata of a point that is clicked. on_cell: row and column, counted from 0, of a heat map.
     on_frame: the name of a frame that an animated chart has shown for a moment.
     """
@@ -65,6 +67,7 @@ def chart_events(
         "chart": chart,
         "base": base,
         "alt": alt,
+        "title": title,
         "changes": list(changes),
         "numbers": None if numbers is None else vars(numbers),
         "jump": jump,
@@ -88,7 +91,7 @@ def chart_watch() -> None:
 
 @cache
 def _watch() -> Callable[..., Any]:
-    return st.components.v2.component("snapvit_chart_watch", html="<div></div>", js=_read("chart_watch"))
+    return st.components.v2.component("snapvit_chart_watch", html="<div></div>", js=roving() + _read("chart_watch"))
 
 
 def _read(name: str) -> str:

@@ -29,7 +29,7 @@ class Watch {
     this.root = root;
     this.plot = null;
     this.rest = 0;
-    this.granted = 0; // number of the last jump
+    this.granted = -1; // number of the last jump
     this.clicked = (event) => this.click(event);
     this.framed = (event) => this.frame(event);
     this.timer = setInterval(() => this.look(), LOOK_MS);
@@ -42,6 +42,7 @@ class Watch {
     if (plot !== this.plot) {
       this.leave();
       this.plot = plot;
+      this.granted = -1; // a chart that was drawn anew begins at its own frame
       plot.on("plotly_click", this.clicked);
       plot.on("plotly_animatingframe", this.framed);
       plot.setAttribute("data-events", "on");
@@ -50,6 +51,21 @@ class Watch {
     this.fill(plot);
     this.change(plot);
     this.jump(plot);
+    this.name(plot);
+  }
+
+  // Whoever hears a button's name alone hears of which figure it is; plotly makes its buttons anew now and then.
+  name(plot) {
+    const { chart, title } = this.data;
+    const bar = plot.querySelector(".modebar");
+    if (bar && bar.dataset.of !== title) {
+      bar.dataset.of = title;
+      bar.setAttribute("aria-label", `Buttons of the figure: ${title}`);
+      const buttons = [...bar.querySelectorAll(".modebar-btn")];
+      for (const button of buttons) button.setAttribute("aria-label", `${button.dataset.title}: ${title}`);
+      rove(buttons);
+    }
+    document.querySelector(`.st-key-csv_${CSS.escape(chart)} button`)?.setAttribute("aria-label", `CSV: ${title}`);
   }
 
   // Writes the entries of matrix stacks, see matrix_stack.js, into a heat map and its frames.
@@ -87,11 +103,13 @@ class Watch {
   }
 
   jump(plot) {
-    const [name, number] = this.data.jump ?? [null, 0];
+    const [name, number] = this.data.jump ?? [null, -1];
     if (number <= this.granted) return;
     const frame = plot._transitionData?._frames?.find((one) => one.name === name);
     if (!frame) return;
     this.granted = number;
+    const slider = plot.layout.sliders[0];
+    if (slider.steps[slider.active].label === name) return;
     const figure = { data: [...plot.data], layout: { ...plot.layout } };
     frame.traces.forEach((trace, i) => {
       for (const [part, value] of Object.entries(frame.data[i])) if (part !== "type") put(figure, ["data", trace, part], value);

@@ -17,7 +17,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from snapvit.ui.components.formats import formats
 from snapvit.ui.components.parts import hand_part, joining
+from snapvit.ui.components.roving import roving
 
 HERE = Path(__file__).parent
 
@@ -162,8 +164,11 @@ def _text(column: NDArray, kind: str) -> str:
 
 @cache
 def _component() -> Callable[..., Any]:
-    js = joining() + "".join(
-        _read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js")
+    js = (
+        formats()
+        + roving()
+        + joining()
+        + "".join(_read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js"))
     )
     html, css = _read("embedding_projection.html"), _read("embedding_projection.css")
     return st.components.v2.component("snapvit_embedding_projection", html=html, css=css, js=js)

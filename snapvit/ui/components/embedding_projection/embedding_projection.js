@@ -48,6 +48,7 @@ class EmbeddingProjection extends Saver {
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.observer = new ResizeObserver(() => this.resized());
+    rove([this.part("play"), ...this.root.querySelectorAll(".tools button")]);
     this.take("lasso");
   }
 
@@ -104,7 +105,7 @@ class EmbeddingProjection extends Saver {
       const mark = document.createElement("canvas");
       mark.width = mark.height = SPRITE;
       mark.getContext("2d").drawImage(this.sprites[index], 0, 0);
-      made.append(mark, `${group.name} (${group.count.toLocaleString("en-US")})`);
+      made.append(mark, `${group.name} (${grouped(group.count)})`);
       made.setAttribute("aria-pressed", String(this.data.only === group.name));
       made.title = this.data.only === group.name ? "Show all again" : "Show these alone";
       made.onclick = () => this.send("isolated", this.data.only === group.name ? null : group.name);
@@ -113,11 +114,12 @@ class EmbeddingProjection extends Saver {
       return item;
     });
     this.part("legend").replaceChildren(...items);
+    rove(items.map((item) => item.firstChild));
   }
 
   status() {
     const count = this.chosen.size;
-    const chosen = `${count.toLocaleString("en-US")} image${count === 1 ? "" : "s"} chosen; ${this.data.below}`;
+    const chosen = `${grouped(count)} image${count === 1 ? "" : "s"} chosen; ${this.data.below}`;
     this.hook("projection-status").textContent = count ? chosen : this.data.hint;
     this.part("clear").hidden = !count;
   }

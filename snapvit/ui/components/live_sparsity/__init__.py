@@ -18,6 +18,7 @@ from typing import Any
 
 import streamlit as st
 
+from snapvit.ui.components.formats import formats
 from snapvit.ui.components.parts import hand_part, joining
 
 HERE = Path(__file__).parent
@@ -101,16 +102,23 @@ class _Thumb:
 
 
 def live_sparsity(
-    data: LiveSparsity, value: float, key: str, on_release: Callable[[float], None], file: str = "sparsity"
+    data: LiveSparsity,
+    value: float,
+    key: str,
+    on_release: Callable[[float], None],
+    file: str = "sparsity",
+    zoomed: bool = False,
+    on_zoom: Callable[[bool], None] | None = None,
 ) -> None:
     """Draw the component. A released thumb calls on_release(sparsity), snapped to a step, before the next run.
 
     `value` is what the page has selected: while it is what the last release said, the thumb stays where it is; any
     other value (a deep link, a button) moves the thumb there, unless a person is holding it. `file` begins the names of
-    saved pictures.
+    saved pictures. While `zoomed`, the curve's axis shows where the curve is and no more; the switch calls on_zoom.
     """
     memory = f"_{key}_thumb"
     asked = data.snap(value)
+    is_new = memory not in st.session_state
     thumb: _Thumb = st.session_state.setdefault(memory, _Thumb(asked))
     if asked != data.snap(thumb.sparsity):
         thumb = st.session_state[memory] = _Thumb(asked, thumb.turn + 1)
@@ -122,14 +130,25 @@ def live_sparsity(
             st.session_state[memory] = _Thumb(data.snap(sparsity), st.session_state[memory].turn)
             on_release(data.snap(sparsity))
 
-    _component()(key=key, data=_payload(data) | {"key": key, "file": file}, on_released_change=released)
-    hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn})
+    def switched() -> None:
+        asked = (st.session_state.get(key) or {}).get("zoomed")
+        if on_zoom is not None and isinstance(asked, bool):
+            on_zoom(asked)
+
+    told = {"on_released_change": released, "on_zoomed_change": switched}
+    result = _component()(key=key, data=_payload(data) | {"key": key, "file": file}, **told)
+    # After a restart of the server a release may be the first that the new session hears, which has nobody yet to call.
+    if is_new and _released(result, "was") == asked != _released(result):
+        released()
+        st.rerun()
+    hand_part(key, "thumb", {"value": thumb.sparsity, "turn": thumb.turn, "zoomed": zoomed})
 
 
-def _released(component: Any) -> float | None:
+def _released(component: Any, part: str = "sparsity") -> float | None:
+    """Where the thumb was let go, or where it `was` by what Python had told."""
     released = component.get("released") if component else None
     try:
-        return float(released["sparsity"])
+        return float(released[part])
     except (TypeError, KeyError, ValueError):  # it comes from a browser
         return None
 
@@ -177,7 +196,11 @@ def _payload(data: LiveSparsity) -> dict[str, Any]:
 def _component() -> Callable[..., Any]:
     html = _read("live_sparsity.html")
     css = "".join(_read(name) for name in ("live_sparsity.css", "charts.css", "layout.css"))
-    js = joining() + "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
+    js = (
+        formats()
+        + joining()
+        + "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
+    )
     return st.components.v2.component("snapvit_live_sparsity", html=html, css=css, js=js)
 
 

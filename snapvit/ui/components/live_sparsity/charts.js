@@ -20,24 +20,27 @@ class Charts {
   drawCurve() {
     const { curve: svg, data, thumb, lead } = this;
     const { points } = data;
-    const [left, right, top, height] = [62, 14, 22, 266];
+    const [left, right, top, below] = [62, 14, 22, 84];
     const width = svg.clientWidth - left - right;
+    const height = svg.clientHeight - top - below;
     const bottom = top + height;
     const last = data.steps.sparsity.at(-1);
+    const ticks = this.ticks();
+    const [low, high] = [ticks[0] / 100, ticks.at(-1) / 100];
     const x = (share) => left + (width * share) / last;
-    const y = (share) => bottom - height * Math.max(0, share); // a cosine may be negative
+    const y = (share) => bottom - (height * (Math.max(low, share) - low)) / (high - low); // a cosine may be negative
     this.plot = { x, y, left, width, top, bottom };
     svg.replaceChildren();
     hatch(svg, "unknown");
 
-    for (const tick of [0, 20, 40, 60, 80, 100]) {
-      line(svg, tick ? "grid" : "baseline", left, y(tick / 100), left + width, y(tick / 100));
+    for (const tick of ticks) {
+      line(svg, tick === ticks[0] ? "baseline" : "grid", left, y(tick / 100), left + width, y(tick / 100));
       add(svg, "text", { class: "tick", x: left - 10, y: y(tick / 100) + 5, "text-anchor": "end" }, lead.tick(tick));
     }
     for (let tick = 0; tick <= 100 * last + 1e-6; tick += width < 420 ? 20 : 10) {
-      add(svg, "text", { class: "tick", x: x(tick / 100), y: bottom + 56, "text-anchor": "middle" }, tick);
+      add(svg, "text", { class: "tick", x: x(tick / 100), y: bottom + 54, "text-anchor": "middle" }, tick);
     }
-    add(svg, "text", { class: "axis-title", x: left + width / 2, y: bottom + 82, "text-anchor": "middle" }, "Sparsity (%)");
+    add(svg, "text", { class: "axis-title", x: left + width / 2, y: bottom + 77, "text-anchor": "middle" }, "Sparsity (%)");
     sideTitle(svg, 16, top + height / 2, lead.title);
     this.guide = line(svg, "guide", 0, top, 0, bottom + 24);
 
@@ -60,7 +63,6 @@ class Charts {
       const { other } = data;
       const legend = this.part("other-legend");
       legend.hidden = !other.length;
-      legend.querySelector("span").textContent = this.otherName;
       if (other.length) add(svg, "polyline", { class: "other", points: other.map(([at, value]) => `${x(at)},${y(value)}`).join(" ") });
       add(svg, "polyline", { class: "path", points: points.map((p) => `${x(p.sparsity)},${y(lead.of(p))}`).join(" ") });
       const radius = width / points.length > 14 ? 4 : 3;
@@ -69,8 +71,10 @@ class Charts {
       }
     }
     if (data.chance !== null) {
-      line(svg, "chance", left, y(data.chance), left + width, y(data.chance));
-      add(svg, "text", { class: "aside", x: left + 8, y: y(data.chance) - 8 }, `chance ${percent(data.chance)}`);
+      const [below, level] = [data.chance < low, y(data.chance)];
+      if (!below) line(svg, "chance", left, level, left + width, level);
+      const words = `chance ${ratio(data.chance)}`;
+      add(svg, "text", { class: "aside", x: left + 8, y: level - 8 }, below ? `↓ ${words}, below this axis` : words);
     }
 
     this.marker = add(svg, "circle", { class: "marker", r: 8 });
@@ -78,6 +82,19 @@ class Charts {
     thumb.style.left = `${left - THUMB / 2}px`;
     thumb.style.width = `${width + THUMB}px`;
     thumb.style.top = `${bottom + 6}px`;
+  }
+
+  // Of the curve's axis, in percent: from 0 to 100, or about what is measured.
+  ticks() {
+    const { data, lead } = this;
+    const known = data.points.flatMap((point) => (lead === ACCURACY ? [point.low, point.high] : [lead.of(point)]));
+    if (!this.zoom.checked || !known.length) return [0, 20, 40, 60, 80, 100];
+    const all = known.concat(data.other.map(([, value]) => value)).map((share) => 100 * Math.max(0, share));
+    const [least, most] = [Math.min(...all), Math.max(...all)];
+    const step = [1, 2, 5, 10].find((size) => most - least <= 5 * size) ?? 20;
+    const first = Math.floor(least / step) * step;
+    const count = Math.max(1, Math.ceil((Math.min(most, 100) - first) / step - 1e-9));
+    return [...Array(count + 1).keys()].map((i) => first + i * step);
   }
 
   unknown(from, to) {
@@ -92,13 +109,13 @@ class Charts {
   // Axes of a chart with one column for each block; returns how to place a column and a share of its height.
   blockAxes(svg, title, full, ticks) {
     const blocks = this.data.steps.neurons[0].length;
-    const left = 62;
-    const width = svg.clientWidth - left - 4;
+    const left = 58;
+    const width = svg.clientWidth - left - 2;
     const pitch = width / blocks;
     // A count wider than its column would run into its neighbour's.
     const room = pitch >= 7.3 * String(full).length + 3;
     const top = room ? 24 : 10;
-    const height = svg.clientHeight - top - 48;
+    const height = svg.clientHeight - top - 44;
     const gap = Math.min(6, 0.25 * pitch);
     svg.replaceChildren();
     hatch(svg, svg.dataset.testid);
@@ -112,7 +129,7 @@ class Charts {
     for (let block = 0; block < blocks; block += every) {
       add(svg, "text", { class: "tick", ...label(block, top + height + 20) }, block + 1);
     }
-    const middle = { class: "axis-title", x: left + width / 2, y: top + height + 43, "text-anchor": "middle" };
+    const middle = { class: "axis-title", x: left + width / 2, y: top + height + 39, "text-anchor": "middle" };
     add(svg, "text", middle, "Block");
     sideTitle(svg, 16, top + height / 2, title);
     const column = (block) => ({ x: left + pitch * block + gap / 2, width: pitch - gap });

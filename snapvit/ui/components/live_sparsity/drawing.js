@@ -1,31 +1,15 @@
-// Numbers for people, and SVG by hand. Python puts this file in front of live_sparsity.js.
+// SVG by hand. Python puts this file in front of live_sparsity.js.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-const trimmed = (number, digits) => String(Number(number.toFixed(digits)));
-const percent = (share) => `${trimmed(100 * share, 1)} %`;
-const percentFixed = (share) => `${(100 * share).toFixed(1)} %`;
-const grouped = (count) => count.toLocaleString("en-US");
-const threeDigits = (number) => number.toFixed(number < 9.995 ? 2 : number < 99.95 ? 1 : 0);
-
-function scaled(count) {
-  const units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
-  const [size, letter] = units.find(([unit]) => count >= 0.9995 * unit) ?? [1, ""];
-  return size === 1 ? [String(count), ""] : [threeDigits(count / size), letter];
-}
-
-function milliseconds(ms) {
-  return ms < 0.995 ? ms.toFixed(2) : ms < 99.95 ? ms.toFixed(1) : ms.toFixed(0);
-}
-
 // What the curve shows: accuracy, or the cosine where the images allow no accuracy.
 const ACCURACY = {
-  name: "top-1", title: "k-NN top-1 (%)", of: (point) => point.top1, text: percentFixed, tick: (tick) => tick,
+  name: "top-1", title: "k-NN top-1 (%)", of: (point) => point.top1, text: percent, tick: (tick) => tick,
   heading: "Accuracy of the cut",
 };
 const COSINE = {
-  name: "cosine", title: "Cosine to full model", of: (point) => point.cosine, text: (cosine) => cosine.toFixed(3),
-  tick: (tick) => (tick / 100).toFixed(1), heading: "Cosine of the cut to the full model",
+  name: "cosine", title: "Cosine to full model", of: (point) => point.cosine, text: (cosine) => decimal(cosine, 3),
+  tick: (tick) => decimal(tick / 100, 2), heading: "Cosine of the cut to the full model",
 };
 
 // ---- drawing

@@ -11,7 +11,8 @@ export default function ({ data, parentElement, setStateValue }) {
     view = new LiveSparsity(root);
     views.set(root, view);
   }
-  const send = (sparsity) => setStateValue("released", { sparsity, time: Date.now() });
+  const send = (sparsity) => setStateValue("released", { sparsity, was: view.data.value, time: Date.now() });
+  view.sendZoomed = (zoomed) => setStateValue("zoomed", zoomed);
   joined(root, data.key, ["thumb"], data, (whole) => view.receive(whole, send));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => root.isConnected || view.stop();
@@ -27,6 +28,8 @@ class LiveSparsity extends Charts {
     this.held = false; // a pointer is down on the thumb
     this.asked = null; // where Python wanted the thumb while it was held
     this.pause = 0; // timer of a key press not yet sent
+    this.zoom = this.hook("live-zoom");
+    this.zoom.addEventListener("change", () => this.draw() || this.sendZoomed(this.zoom.checked));
     this.thumb.addEventListener("input", () => this.follow());
     this.thumb.addEventListener("change", () => this.changed());
     this.thumb.addEventListener("pointerdown", () => (this.held = true));
@@ -65,6 +68,9 @@ class LiveSparsity extends Charts {
       else this.moveTo(data.value);
     }
     this.turn = data.turn;
+    // As with the thumb, what Python said before is no news: its answer to the switch is still on its way.
+    if (data.zoomed !== this.saidZoomed) this.zoom.checked = data.zoomed;
+    this.saidZoomed = data.zoomed;
     this.draw();
     this.observer.observe(this.root);
   }
@@ -116,7 +122,7 @@ class LiveSparsity extends Charts {
   }
 
   save(what, kind) {
-    const at = `at ${percent(this.sparsity)} sparsity`;
+    const at = `at ${ratio(this.sparsity)} sparsity`;
     const cut = this.hook("live-words").textContent;
     const blocks = ["neurons", "heads"].map((name) => ({
       svg: this.hook(`live-${name}`),
@@ -143,16 +149,16 @@ class LiveSparsity extends Charts {
     const at = this.index;
     const sparsity = steps.sparsity[at];
     const seen = this.measured(sparsity);
-    this.hook("live-sparsity").textContent = percent(sparsity);
-    const words = `MLP neurons removed ${percent(steps.mlp[at])}, heads removed ${percent(steps.heads[at])}`;
+    this.hook("live-sparsity").textContent = ratio(sparsity);
+    const words = `MLP neurons removed ${ratio(steps.mlp[at])}, heads removed ${ratio(steps.heads[at])}`;
     this.hook("live-words").textContent = words;
-    this.tell("live-params", scaled(steps.params[at]));
-    this.share("params", steps.params[at] / steps.params[0], scaled(steps.params[0]).join(" ").trim());
-    const [macs, unit] = scaled(steps.macs[at]);
-    this.tell("live-macs", [macs, `${unit}MACs`]);
-    this.share("macs", steps.macs[at] / steps.macs[0], scaled(steps.macs[0]).join(" ").trim());
+    for (const name of ["params", "macs"]) {
+      const [all, left] = [steps[name][0], steps[name][at]];
+      this.tell(`live-${name}`, amount(left));
+      this.share(name, left / all, amount(all));
+    }
     const told = seen.kind === "unmeasured" ? "not measured yet" : `${this.lead.name} ${this.lead.text(this.lead.of(seen))} ${seen.kind}`;
-    this.thumb.setAttribute("aria-valuetext", `${percent(sparsity)}, ${told}`);
+    this.thumb.setAttribute("aria-valuetext", `${ratio(sparsity)}, ${told}`);
     this.followMeasured(seen);
     this.followCurve(sparsity, seen);
     this.followBlocks(at);
@@ -187,8 +193,10 @@ class LiveSparsity extends Charts {
     return start + ((value - start) * Math.min(1, (sparsity - from) / (place - from)));
   }
 
-  tell(name, [number, unit]) {
+  // The unit after the number is smaller.
+  tell(name, written) {
     const node = this.hook(name);
+    const [number, unit] = written.split(" ");
     node.classList.remove("absent");
     node.textContent = number;
     if (!unit) return;
@@ -217,35 +225,34 @@ class LiveSparsity extends Charts {
     const known = seen.kind !== "unmeasured";
     const word = known ? seen.kind : "not measured yet";
     const beside = this.otherAt(seen.kind === "unmeasured" ? null : seen.sparsity);
-    this.part("other").textContent = beside === null ? "" : `${this.otherName}: ${this.lead.text(beside)}`;
+    this.part("other").textContent = beside === null ? this.otherName : `${this.otherName}: ${this.lead.text(beside)}`;
     for (const name of ["live-top1", "live-cosine", "live-latency"]) {
-      this.tell(name, ["–", ""]);
+      this.tell(name, "–");
       this.hook(name).classList.toggle("absent", !known);
     }
     let interval = points.length ? "" : "being measured…";
-    if (known) interval = `95 % interval ${(100 * seen.low).toFixed(1)} – ${percentFixed(seen.high)}`;
+    if (known) interval = `95 % interval ${decimal(100 * seen.low, 1)} – ${percent(seen.high)}`;
     this.hook("live-interval").textContent = accuracyMissing ? `${accuracyMissing}; the curve shows the cosine.` : interval;
     this.part("drop").textContent = known && !accuracyMissing ? this.besideFull(seen) : "";
     let how = "";
     if (seen.kind === "measured") how = ` · k = ${k}, ${grouped(queries)} queries`;
-    if (seen.kind === "interpolated") how = ` · ${trimmed(100 * seen.left.sparsity, 1)} to ${percent(seen.right.sparsity)}`;
+    if (seen.kind === "interpolated") how = ` · ${ratio(seen.left.sparsity)} to ${ratio(seen.right.sparsity)}`;
     this.kind(this.hook("live-kind"), seen.kind, accuracyMissing ? "" : word + how);
     this.kind(this.part("cosine-kind"), seen.kind, word);
     this.followLatency(seen, full);
     this.meter("cosine", known ? seen.cosine : 0);
     if (!known) return;
-    this.tell("live-top1", [accuracyMissing ? "–" : percentFixed(seen.top1), ""]);
-    this.tell("live-cosine", [seen.cosine.toFixed(3), ""]);
+    this.tell("live-top1", accuracyMissing ? "–" : percent(seen.top1));
+    this.tell("live-cosine", decimal(seen.cosine, 3));
   }
 
   // Paired by query: the interval of the difference, not two intervals side by side.
   besideFull(seen) {
     if (seen.sparsity < 1e-6) return "this is the full model";
     if (seen.gain === null) return "";
-    const rounded = (share) => Number((100 * share).toFixed(1)) || 0; // a minus zero is told as zero
-    const gain = rounded(seen.gain);
-    const words = gain ? `${Math.abs(gain).toFixed(1)} points ${gain < 0 ? "below" : "above"} the full model` : "no difference to the full model";
-    const [low, high] = [seen.gainLow, seen.gainHigh].map((share) => rounded(share).toFixed(1).replace("-", "−"));
+    const [gain, low, high] = [seen.gain, seen.gainLow, seen.gainHigh].map((share) => decimal(100 * share, 1));
+    const side = gain.startsWith("−") ? "below" : "above";
+    const words = gain === "0.0" ? "no difference to the full model" : `${gain.replace("−", "")} points ${side} the full model`;
     return `${words} (paired, ${low} to ${high})`;
   }
 
@@ -253,9 +260,9 @@ class LiveSparsity extends Charts {
     const timed = seen.kind !== "unmeasured" && seen.latency !== null;
     const where = this.data.timedHere ? seen.kind : "another computer’s";
     this.kind(this.part("latency-kind"), timed ? seen.kind : "unmeasured", timed ? where : "not timed yet");
-    this.share("latency", timed ? seen.latencyRatio : null, full && full.latency !== null && `${milliseconds(full.latency)} ms`);
+    this.share("latency", timed ? seen.latencyRatio : null, full && full.latency !== null && milliseconds(full.latency));
     this.hook("live-latency").classList.toggle("absent", !timed);
-    if (timed) this.tell("live-latency", [milliseconds(seen.latency), "ms"]);
+    if (timed) this.tell("live-latency", milliseconds(seen.latency));
   }
 
   followCurve(sparsity, seen) {

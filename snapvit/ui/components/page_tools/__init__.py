@@ -15,14 +15,14 @@ import streamlit as st
 HERE = Path(__file__).parent
 
 
-def picture_buttons(chart: str, file: str) -> None:
+def picture_buttons(chart: str, file: str, title: str) -> None:
     """Buttons that save the plotly chart with key `chart` as PNG and as SVG, named `file` and an ending."""
-    _component()(key=f"pictures_{chart}", data={"chart": chart, "file": file}, width="content")
+    _component()(key=f"pictures_{chart}", data={"chart": chart, "file": file, "title": title}, width="content")
 
 
 def copy_link() -> None:
     """A button that copies the address, which holds the whole selection."""
-    _component()(key="copy_link", data={"chart": None, "file": None}, width="content")
+    _component()(key="copy_link", data={"chart": None, "file": None, "title": None}, width="content")
 
 
 @cache

@@ -38,7 +38,7 @@ export default function ({ data, parentElement }) {
   const tools = parentElement.querySelector(".tools");
   const made = data.chart
     ? ["PNG", "SVG"].map((kind) =>
-        button(kind, `Save the figure as ${kind}`, () => save(data.chart, data.file, kind.toLowerCase())))
+        button(kind, `${kind}: ${data.title}`, () => save(data.chart, data.file, kind.toLowerCase())))
     : [button("Copy link to this view", null, copy)];
   tools.replaceChildren(...made);
 }
