@@ -3,7 +3,7 @@
 The modules in `scripts/` import one another, so Streamlit has to serve them as files, from the component's `asset_dir`.
 It reads that from the `pyproject.toml` of packages that pip has installed and of no others, but `make app` and
 `streamlit run app.py` run the checkout as it is; so each component declares the folder itself, in a checkout as in an
-installed package (see snapvit/ui/inside.py). Streamlit's static files, the public way, lie beside the app that is
+installed package (see snapvit/private_names.py). Streamlit's static files, the public way, lie beside the app that is
 started, of which an installed package knows nothing.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import streamlit as st
 
-from snapvit.ui.inside import declare_scripts
+from snapvit.private_names import declare_scripts
 
 HERE = Path(__file__).parent
 PACKAGE = "snapvit"

@@ -1,7 +1,7 @@
 // A button that saves a plotly chart as SVG. Plotly's own camera saves it in one format, which is PNG.
 
 import { downloadSvg } from "./download.js";
-import { chartOf, layersOf } from "./inside.js";
+import { chartOf, layersOf } from "./private_names.js";
 import { stacked } from "./svg.js";
 
 const AGAIN_MS = 200;

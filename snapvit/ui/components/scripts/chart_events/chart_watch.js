@@ -1,7 +1,7 @@
 // Watches one plotly chart, also when it is drawn anew.
 
 import { common } from "../common.js";
-import { buttonsOf, buttonWith, chartOf, framesOf, labelChart, show } from "../inside.js";
+import { buttonsOf, buttonWith, chartOf, framesOf, labelChart, show } from "../private_names.js";
 import { rove } from "../roving.js";
 
 const LOOK_MS = 100; // how often to look whether the chart was replaced

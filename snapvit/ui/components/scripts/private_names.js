@@ -1,5 +1,5 @@
 // Names of Streamlit's and plotly's pages that they do not call public: all that the scripts use, and nowhere else.
-// tests/browser/test_inside.py holds them against the versions that are installed.
+// The versions that they were checked with, and Python's side of them, are in snapvit/private_names.py.
 
 // The chart with this key of Streamlit's and, if it is given, this `base` in its layout's meta, which tells it from one
 // on its way out.
