@@ -16,6 +16,7 @@ from snapvit.errors import Cancelled, InputError
 from snapvit.models.spec import POOLS
 from snapvit.paths import absolute, share
 from snapvit.pipeline.config import PRESETS, setting_names
+from snapvit.pipeline.methods import METHODS
 from snapvit.store.store import Store
 from snapvit.streams import say, tell, widen
 
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         default="quick",
         help="quick by default; look is the shortest, paper the paper's",
     )
+    run.add_argument("--method", choices=list(METHODS), help="what ranks, where it is not the preset's")
     run.add_argument(
         "--set",
         action="append",
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help=f"change a setting: {', '.join(setting_names())}",
     )
-    run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
+    run.add_argument("--seed", type=int, metavar="N", help="of what the method draws: the search, probes, crops")
     run.add_argument(
         "--scores",
         type=absolute,

@@ -20,6 +20,7 @@ from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.agreements import MAPS, agreements, wants_of
+from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
 from snapvit.pipeline.request import make_request
@@ -41,13 +42,18 @@ def run(args: argparse.Namespace, store: Store) -> Answer:
     published = None if args.scores is None else read_scores(args.scores)
     spec = ModelSpec(args.model, args.checkpoint, args.image_size, args.pool)
     images = (args.data, args.gallery, args.queries)
-    request = make_request(spec, *images, args.preset, args.set, args.seed, published)
+    request = make_request(spec, *images, args.preset, args.method, args.set, args.seed, published)
     reporter = Reporter(ProgressLine())
     run_pipeline(request, store, reporter, published)
     results = load_results(store, request.run)
     tables = {"measured": results.as_cut, "corrected": results.corrected}
-    found, how = _found(results.search) if published is None else ({}, f"cut by the scores in {args.scores.name}")
-    content = _summary_dict(results.summary) | found
+    if published is not None:
+        found, how = {}, f"cut by the scores in {args.scores.name}"
+    elif results.search is not None:
+        found, how = _found(results.search)
+    else:
+        found, how = {}, f"ranked by {METHODS[request.config.ranking.method].what}"
+    content = _summary_dict(results.summary) | {"method": request.config.ranking.method} | found
     lines = [f"Run {request.run} is finished: {how}."]
     for name, table in tables.items():
         path = [_plain(table.row(i)) for i in range(len(table))]

@@ -17,6 +17,7 @@ from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEA
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
+from snapvit.pipeline.stages.rivals import LAMP, MAGNITUDE, RANDOM, SNIP, VARIANCE
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
 from snapvit.store.keys import stage_key
 from snapvit.store.manifest import Manifest
@@ -37,6 +38,12 @@ TABLE: dict[str, Stage[Any]] = {
         CKA,
         DISPLACEMENT,
         SEARCH,
+        GAUSS_NEWTON,
+        VARIANCE,
+        SNIP,
+        LAMP,
+        MAGNITUDE,
+        RANDOM,
         RANKING,
         EVALUATION,
         CORRECTION,
@@ -46,7 +53,6 @@ TABLE: dict[str, Stage[Any]] = {
         CUT_CKA,
         MAIN_DIRECTIONS,
         NULL_SEARCH,
-        GAUSS_NEWTON,
         MEASURED,
         EMBEDDING_PROJECTION,
         HEAD_GRADIENTS,

@@ -101,7 +101,7 @@ class Workspace:
             reporter.event("note", note)
         images = (request.data, request.gallery, request.queries)
         source = open_images(*images, cache=cache or default_root(), check=reporter.check)
-        split = split_source(source, request.config.split_seed)
+        split = split_source(source, request.config.split_seed).with_calibration(request.config.calibration_seed)
         return cls(request, loaded, source, split, device)
 
     @property
