@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from snapvit.pipeline.config import NO_IMAGES, RunRequest, settings_apart
 from snapvit.pipeline.stage import Args, Stage, Want, corrected
 from snapvit.pipeline.stages.attention import ATTENTION
 from snapvit.pipeline.stages.cka import CKA, CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
@@ -54,6 +55,7 @@ TABLE: dict[str, Stage[Any]] = {
         MAIN_DIRECTIONS,
         NULL_SEARCH,
         MEASURED,
+        COMPARISON,
         EMBEDDING_PROJECTION,
         HEAD_GRADIENTS,
         IMAGE_LESSON,
@@ -73,6 +75,11 @@ def main_stages(request: RunRequest) -> tuple[Stage[Any], ...]:
         goals = [RANKING] if request.data == NO_IMAGES else [EVALUATION, CORRECTED["evaluation"]]
     else:
         goals = [CKA, EVALUATION, CORRECTED["evaluation"]]
+    return stages_for(request, goals)
+
+
+def stages_for(request: RunRequest, goals: Sequence[Stage[Any]]) -> tuple[Stage[Any], ...]:
+    """These and everything that they are computed from, in the order of the table."""
     needed: set[str] = set()
     waiting = [stage.name for stage in goals]
     while waiting:
