@@ -16,6 +16,7 @@ from snapvit.errors import Cancelled, InputError
 from snapvit.models.spec import POOLS
 from snapvit.paths import absolute, share
 from snapvit.pipeline.config import PRESETS, setting_names
+from snapvit.pipeline.methods import METHODS
 from snapvit.store.store import Store
 from snapvit.streams import say, tell, widen
 
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         default="quick",
         help="quick by default; look is the shortest, paper the paper's",
     )
+    run.add_argument("--method", choices=list(METHODS), help="what ranks, where it is not the preset's")
     run.add_argument(
         "--set",
         action="append",
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help=f"change a setting: {', '.join(setting_names())}",
     )
-    run.add_argument("--seed", type=int, metavar="N", help="of the search; the same as --set search.seed=N")
+    run.add_argument("--seed", type=int, metavar="N", help="of what the method draws: the search, probes, crops")
     run.add_argument(
         "--scores",
         type=absolute,
@@ -138,6 +140,17 @@ def _parser() -> argparse.ArgumentParser:
     interactions.add_argument(
         "--images", type=int, metavar="N", help="images to measure on (the run's interactions.images)"
     )
+
+    compare = add("compare", commands.compare, "measure rival rankings beside a run's own, on the same images")
+    compare.add_argument("run", metavar="RUN", help=RUN_HELP)
+    compare.add_argument(
+        "--contender",
+        action="append",
+        default=[],
+        metavar="'METHOD [KEY=VALUE ...]'",
+        help=f"of {', '.join(METHODS)}, with settings of its own where they are not the run's (all methods)",
+    )
+    compare.add_argument("--seeds", type=_count, default=3, metavar="N", help="seeds of each that draws (3)")
 
     scores = add("scores", commands.scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
@@ -187,6 +200,12 @@ def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     tune.add_argument("--rate", type=float, default=1e-4, metavar="X", help="learning rate at first (default: 1e-4)")
     tune.add_argument("--batch", type=int, default=64, metavar="N", help="images a step (default: 64)")
     tune.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds; write a whole number from 1 to 100")
+    return int(text)
 
 
 def _amount(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Tables of one ranking's cuts that grow row by row: what cuts cost in quality, and their times on one machine."""
+"""Tables of cuts that grow row by row: what cuts cost in quality, of one ranking or of several, and their times."""
 
 from __future__ import annotations
 
@@ -101,6 +101,80 @@ class Measurements:
             if table.find(float(others.mlp[i]), float(others.heads[i])) is None:
                 table = table.with_row(others.row(i))
         return table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cuts by several rankings, measured on the same gallery and queries, a row each."""
+
+    contenders: tuple[str, ...]  # what each ranking is made by: `Contender.name`
+    contender: Ints  # (M,) index into them
+    seed: Ints  # (M,)
+    corrected: Ints  # (M,) 1 where the weights are corrected, else 0
+    probe: Bytes  # (M, ceil(queries / 8)) whether a linear probe names each query, packed as the table's answers are
+    probed: Ints  # (M,) 1 where a probe was trained, else 0
+    table: Measurements  # (M rows)
+
+    @classmethod
+    def empty(cls, table: Measurements) -> Comparison:
+        """Of nothing yet; `table` has no rows."""
+        none = np.empty(0, np.int64)
+        return cls((), none, none, none, table.answers, none, table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def rows_of(self, contender: str, seed: int | None = None, corrected: bool = False) -> Ints:
+        """Rows of one ranking's cuts, by sparsity; of all its seeds where none is named."""
+        if contender not in self.contenders:
+            return np.empty(0, np.int64)
+        found = (self.contender == self.contenders.index(contender)) & (self.corrected == int(corrected))
+        found &= (self.seed == seed) if seed is not None else True
+        rows = np.flatnonzero(found)
+        return rows[np.lexsort((self.table.heads[rows], self.table.mlp[rows]))]
+
+    def seeds(self, contender: str) -> list[int]:
+        """Seeds of which there is at least a row."""
+        known = np.concatenate([self.rows_of(contender, None, correct) for correct in (False, True)])
+        return np.unique(self.seed[known]).tolist()
+
+    def find(self, contender: str, seed: int, corrected: bool, mlp: float, heads: float) -> int | None:
+        """The row of a cut, if it was measured."""
+        rows = self.rows_of(contender, seed, corrected)
+        here = (np.abs(self.table.mlp[rows] - mlp) < 1e-6) & (np.abs(self.table.heads[rows] - heads) < 1e-6)
+        return int(rows[here][0]) if here.any() else None
+
+    def with_row(
+        self, contender: str, seed: int, corrected: bool, new: Measurement, probe: bytes | None = None
+    ) -> Comparison:
+        """With one more row; `probe`: answers of the linear probe, packed, where one was trained."""
+        names = self.contenders if contender in self.contenders else (*self.contenders, contender)
+        bits = np.zeros(self.probe.shape[1], np.uint8) if probe is None else np.frombuffer(probe, np.uint8)
+        return replace(
+            self,
+            contenders=names,
+            contender=np.append(self.contender, names.index(contender)),
+            seed=np.append(self.seed, seed),
+            corrected=np.append(self.corrected, int(corrected)),
+            probe=np.vstack([self.probe, bits]),
+            probed=np.append(self.probed, int(probe is not None)),
+            table=self.table.with_row(new),
+        )
+
+    def with_rows(self, others: Comparison) -> Comparison:
+        """With those rows of `others` that are not in this one."""
+        found = self
+        for i in range(len(others)):
+            name, seed, corrected = (
+                others.contenders[others.contender[i]],
+                int(others.seed[i]),
+                bool(others.corrected[i]),
+            )
+            new = others.table.row(i)
+            if found.find(name, seed, corrected, new.cut.mlp, new.cut.heads) is None:
+                probe = others.probe[i].tobytes() if others.probed[i] else None
+                found = found.with_row(name, seed, corrected, new, probe)
+        return found
 
 
 @dataclass(frozen=True)

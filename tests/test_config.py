@@ -49,7 +49,10 @@ SETTINGS = {
     "interactions.images": ("48", 48),
     "interactions.probes": ("2", 2),
     "interactions.seed": ("6", 6),
+    "ranking.method": ("lamp", "lamp"),
+    "ranking.seed": ("7", 7),
     "split_seed": ("3", 3),
+    "calibration_seed": ("4", 4),
 }
 LEAST = {
     "curvature.images": 1,
@@ -70,7 +73,9 @@ LEAST = {
     "interactions.images": 2,
     "interactions.probes": 1,
     "interactions.seed": 0,
+    "ranking.seed": 0,
     "split_seed": 0,
+    "calibration_seed": 0,
 }
 MOST = {
     "curvature.global_views": 8,
@@ -81,7 +86,9 @@ MOST = {
     "evaluation.points": 1001,
     "interactions.probes": 10_000,
     "interactions.seed": 2**32 - 1,
+    "ranking.seed": 2**32 - 1,
     "split_seed": 2**32 - 1,
+    "calibration_seed": 2**32 - 1,
 }
 
 
@@ -119,7 +126,8 @@ def test_presets_know_their_names_whatever_the_search_seed():
         assert with_settings(config, ["search.seed=41"]).preset == name
         for setting, (text, _) in SETTINGS.items():
             changed = with_settings(config, [f"{setting}={text}"])
-            assert changed.preset == (name if setting == "search.seed" else "custom"), setting
+            seed = setting.endswith("seed") and setting != "split_seed"
+            assert changed.preset == (name if seed else "custom"), setting
 
 
 def test_every_setting_has_a_name_and_can_be_set():

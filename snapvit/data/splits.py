@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 import numpy as np
@@ -23,6 +23,11 @@ class Split:
     calibration: Ints
     gallery: Ints
     query: Ints
+
+    def with_calibration(self, seed: int) -> Split:
+        """The same parts, the calibration images in another order; 0 leaves theirs."""
+        order = np.random.default_rng(seed).permutation(len(self.calibration)) if seed else slice(None)
+        return replace(self, calibration=self.calibration[order])
 
 
 def split_source(source: ImageSource, seed: int) -> Split:

@@ -7,47 +7,19 @@ where there is one), a head's rows of the value projection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Criterion, Scores, Topology
-from snapvit.method.curvature import estimate_curvature, mean_gradients
-from snapvit.method.gauss_newton import estimate_gauss_newton
-from snapvit.method.interactions import Batches, Directions
+from snapvit.artifacts import Scores, Topology
+from snapvit.method.curvature import mean_gradients
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
 
 ALPHA = 0.001  # weight of the magnitude in SNIP-magnitude, as the paper's code has it
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a ranking may be made from."""
-
-    model: nn.Module  # frozen, in evaluation mode
-    anatomy: Anatomy
-    images: Batches  # (B, 3, h, w)
-    views: Batches  # (V, n, 3, h, w), global ones first
-    global_views: int
-    views_at_once: int | None  # see `estimate_curvature`
-    components: int  # of the embeddings' projection
-    probes: int  # of Gauss-Newton
-    images_at_once: int | None  # see `estimate_gauss_newton`
-    seed: int
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to rank."""
-
-    label: str  # for people
-    source: str
-    scores: Callable[[Ground], Scores]
 
 
 def random_scores(topology: Topology, seed: int) -> Scores:
@@ -73,19 +45,24 @@ def _lamp(weight: Tensor) -> Tensor:
     return torch.empty_like(squares).scatter_(0, order, squares).sqrt().view_as(weight)
 
 
-def snip_scores(ground: Ground) -> Scores:
+def snip_scores(
+    model: nn.Module, anatomy: Anatomy, views: Iterable[Tensor], global_views: int, views_at_once: int | None = None
+) -> Scores:
     """SNIP-magnitude (openreview.net/forum?id=shw9MeqlMF) of the loss of the views, as the paper's code has it:
-    s = |w g| + 0.001 w^2 of each weight w and its mean gradient g; a neuron's mean s, a head's mean s^2."""
-    gradients = mean_gradients(ground.model, ground.anatomy, ground.views(), ground.global_views, ground.views_at_once)
+    s = |w g| + 0.001 w^2 of each weight w and its mean gradient g; a neuron's mean s, a head's mean s^2.
+
+    views: batches (V, n, 3, h, w), global ones first; views_at_once: see `estimate_curvature`.
+    """
+    gradients = mean_gradients(model, anatomy, views, global_views, views_at_once)
     saliency = [
         (weight * gradient).abs().double() + ALPHA * weight.double().square()
-        for weight, gradient in zip(_weights(ground.anatomy), gradients, strict=True)
+        for weight, gradient in zip(_weights(anatomy), gradients, strict=True)
     ]
     saliency[1::2] = [s.square() for s in saliency[1::2]]
-    return _by_unit(ground.anatomy, saliency)
+    return _by_unit(anatomy, saliency)
 
 
-def variance_scores(model: nn.Module, anatomy: Anatomy, images: Batches) -> Scores:
+def variance_scores(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> Scores:
     """Variance of what a unit hands on, over all tokens of all images (Berisha et al., 2025): of a neuron after its
     activation, of a head the mean over its channels before the output projection."""
     topology = anatomy.topology
@@ -93,48 +70,9 @@ def variance_scores(model: nn.Module, anatomy: Anatomy, images: Batches) -> Scor
     with ExitStack() as stack, torch.inference_mode():
         for spread, layer in zip(spreads, _readers(anatomy), strict=True):
             stack.callback(layer.register_forward_pre_hook(spread).remove)
-        for batch in images():
+        for batch in batches:
             embed(model, batch)  # not each core for itself: all add to the same sums
     return _by_unit(anatomy, [spread.variance[:, None] for spread in spreads])
-
-
-def curvature_scores(ground: Ground, criterion: Criterion) -> Scores:
-    """The local curvature alone: every factor 1."""
-    found = estimate_curvature(
-        ground.model, ground.anatomy, ground.views(), ground.global_views, criterion, ground.views_at_once
-    )
-    return Scores(found.mlp.astype(np.float64), found.head.astype(np.float64))
-
-
-def gauss_newton_scores(ground: Ground) -> Scores:
-    """Mean squared slope of the embedding by the unit's mask."""
-    directions = Directions(ground.model, ground.images, ground.components)
-    found = estimate_gauss_newton(
-        ground.model,
-        ground.anatomy,
-        ground.images,
-        directions,
-        ground.probes,
-        ground.seed,
-        images_at_once=ground.images_at_once,
-    )
-    return Scores(found.mlp, found.head)
-
-
-METHODS: dict[str, Method] = {
-    "random": Method("Random", "", lambda g: random_scores(g.anatomy.topology, g.seed)),
-    "magnitude": Method("Magnitude", "", lambda g: magnitude_scores(g.anatomy)),
-    "lamp": Method("LAMP", "Lee et al., 2021, arXiv 2010.07611", lambda g: lamp_scores(g.anatomy)),
-    "snip": Method("SNIP-magnitude", "openreview.net/forum?id=shw9MeqlMF", snip_scores),
-    "variance": Method(
-        "Activation variance",
-        "Berisha et al., 2025, arXiv 2507.12988",
-        lambda g: variance_scores(g.model, g.anatomy, g.images),
-    ),
-    "fisher": Method("Fisher curvature", "arXiv 2510.17700", lambda g: curvature_scores(g, "fisher")),
-    "accumulated": Method("Accumulated curvature", "arXiv 2510.17700", lambda g: curvature_scores(g, "accumulated")),
-    "gauss-newton": Method("Gauss-Newton", "", gauss_newton_scores),
-}
 
 
 class _Spread:

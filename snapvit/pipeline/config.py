@@ -13,6 +13,7 @@ from typing import Any, Literal
 from snapvit.artifacts import PAPER_PAIRS, Criterion, Damping, Floors, Pairs
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
+from snapvit.pipeline.methods import METHODS
 
 HEAD_LAG = 0.15  # on the slider's path heads lag behind neurons by this much, as in the paper's pairs
 PATH_END = 0.95
@@ -71,6 +72,14 @@ class InteractionsConfig:
 
 
 @dataclass(frozen=True)
+class RankingConfig:
+    """What the ranking is made of."""
+
+    method: str = "snapvit"  # a name in `methods.METHODS`
+    seed: int = 0  # of the random ranking
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """k-NN accuracy along the slider's path."""
 
@@ -87,11 +96,13 @@ class RunConfig:
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
     cka: CkaConfig = field(default_factory=CkaConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     floors: Floors = field(default_factory=Floors)
     correction: CorrectionConfig = field(default_factory=CorrectionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     split_seed: int = 0
+    calibration_seed: int = 0  # of the order of the calibration images, the first of which each stage takes
 
     def __post_init__(self) -> None:
         _check(self)
@@ -104,9 +115,23 @@ class RunConfig:
 
     @property
     def preset(self) -> str:
-        """Name of the preset that these settings are, whatever the search seed; else `custom`."""
-        unseeded = replace(self, search=replace(self.search, seed=0))
+        """Name of the preset that these settings are, whatever the seeds of the method; else `custom`."""
+        unseeded = seeded(self, 0)
         return next((name for name, preset in PRESETS.items() if preset == unseeded), "custom")
+
+    @property
+    def kind(self) -> str:
+        """The preset; with another method than the preset's, both: `quick-lamp`."""
+        method = self.ranking.method
+        if self.preset != "custom" or method == RankingConfig().method:
+            return self.preset
+        return f"{replace(self, ranking=RankingConfig()).preset}-{method}"
+
+    @property
+    def seed(self) -> int | None:
+        """Of what the method draws; None where it draws nothing."""
+        name = METHODS[self.ranking.method].seed
+        return None if name is None else int(str(_setting(self, name)))
 
 
 @dataclass(frozen=True)
@@ -123,7 +148,7 @@ class RunRequest:
     @property
     def kind(self) -> str:
         """The preset, or `scores` where the ranking comes from a file."""
-        return self.config.preset if self.scores is None else "scores"
+        return self.config.kind if self.scores is None else "scores"
 
     @property
     def run(self) -> str:
@@ -133,6 +158,12 @@ class RunRequest:
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         slug = re.sub(r"[^a-z0-9]+", "-", self.model.name.lower()).strip("-")[:40]
         return f"{slug}-{self.kind}-{digest[:8]}"
+
+
+def seeded(config: RunConfig, seed: int) -> RunConfig:
+    """`config` with this seed for everything that is drawn to make a ranking, and the same gallery and queries."""
+    drawn = {name: replace(getattr(config, name), seed=seed) for name in ("curvature", "search", "interactions")}
+    return replace(config, ranking=replace(config.ranking, seed=seed), calibration_seed=seed, **drawn)
 
 
 def apart(config: Any, default: Any) -> dict[str, Any]:
@@ -165,8 +196,8 @@ def with_settings(config: RunConfig, settings: list[str]) -> RunConfig:
         if not equals:
             raise InputError(f"The setting {setting!r} has no value; write it as {name or 'search.generations'}=VALUE.")
         stage = getattr(config, section, None) if section in {f.name for f in fields(config)} else None
-        if not dot and section == "split_seed":
-            config = replace(config, split_seed=_parse(name, text))
+        if not dot and section in ("split_seed", "calibration_seed"):
+            config = replace(config, **{section: _parse(name, text)})
         elif dataclasses.is_dataclass(stage) and key in {f.name for f in fields(stage)}:
             config = replace(config, **{section: replace(stage, **{key: _parse(name, text)})})
         else:
@@ -217,9 +248,12 @@ _WHOLE = {
     "evaluation.gallery": (1, None),
     "evaluation.queries": (1, None),
     "evaluation.points": (2, 1001),
+    "ranking.seed": (0, 2**32 - 1),
     "split_seed": (0, 2**32 - 1),
+    "calibration_seed": (0, 2**32 - 1),
 }
 _CHOICES = {
+    "ranking.method": tuple(METHODS),
     "curvature.criterion": ("fisher", "accumulated"),
     "search.start": ("identity", "cka", "displacement"),
     "correction.form": ("elastic", "sequential"),

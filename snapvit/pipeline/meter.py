@@ -37,11 +37,16 @@ class Meter:
 
     def measure(self, cut: Cut) -> Measurement:
         """Measure one cut, reporting the cut's units on the way. Raises Cancelled between two batches."""
+        return self.measure_with_embeddings(cut)[0]
+
+    def measure_with_embeddings(self, cut: Cut) -> tuple[Measurement, Tensor, Tensor | None]:
+        """The same, with the cut model's embeddings (Q, D) of the queries and (G, D) of the gallery; None of a gallery
+        without labels."""
         full = self._full_queries()
         self._show(cut)
         queries = self._embed(self._workspace.table("queries"))
         gallery = self._embed(self._workspace.table("gallery")) if self._workspace.accuracy_missing is None else None
-        return self._measurement(cut, full, queries, gallery)
+        return self._measurement(cut, full, queries, gallery), queries, gallery
 
     def measure_soon(self, cut: Cut) -> Measurement:
         """The same numbers, with an event `early` on the way: the accuracy among the first images alone."""

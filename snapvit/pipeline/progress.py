@@ -146,3 +146,33 @@ class Reporter:
             self._give_way()
         if self.cancelled:
             raise Cancelled
+
+
+class Part(Reporter):
+    """Reports a part of a larger piece of work to that work's own reporter, which planned the whole."""
+
+    def __init__(self, whole: Reporter, quiet: bool = False) -> None:
+        """quiet: without the events of what it goes through."""
+        super().__init__()
+        self._whole, self._quiet = whole, quiet
+
+    def plan(self, units: float) -> None:
+        """Nothing: the whole counts these units already."""
+
+    def begin(self, stage: str, units: float) -> None:
+        """A stage of the whole's."""
+        self._whole.progress = replace(self._whole.progress, stage=stage, done=0.0, total=units)
+
+    def advance(self, units: float) -> None:
+        """Units of the whole's; never more than it planned."""
+        left = self._whole.progress.overall_total - self._whole.progress.overall_done
+        self._whole.advance(min(units, max(0.0, left)))
+
+    def event(self, kind: str, text: str, **values: float) -> None:
+        """Handed on."""
+        if not self._quiet:
+            self._whole.event(kind, text, **values)
+
+    def check(self) -> None:
+        """As the whole is asked."""
+        self._whole.check()

@@ -8,19 +8,18 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from snapvit.artifacts import CkaMap, Curvature, Ranking, RunFacts, Scores, SearchHistory
-from snapvit.elastic.ranking import final_scores
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.methods import METHODS, scores_of
 from snapvit.pipeline.overflow import not_finite
 from snapvit.pipeline.stage import Arg, Args, Stage, Want
 from snapvit.pipeline.stages.cka import CKA
-from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
 from snapvit.pipeline.stages.search import SEARCH
-from snapvit.pipeline.table import is_whole, key_of, main_stages, of_cut
+from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, of_cut
 from snapvit.published.scores import PublishedScores
 from snapvit.store.codec import decode
 from snapvit.store.manifest import MANIFEST, FormerRun, Manifest
@@ -107,7 +106,7 @@ class StoredRun:
             model=manifest.facts.model if manifest.facts else request.model.label,
             data=request.data,
             preset=request.kind,
-            seed=request.config.search.seed if request.scores is None else None,
+            seed=request.config.seed if request.scores is None else None,
             state=whole if len(done) == len(stages) else UNFINISHED,
             created=manifest.created,
             seconds=sum(self.seconds(stage) for stage in stages),
@@ -124,7 +123,7 @@ class RunSummary:
     model: str
     data: str
     preset: str  # `scores` where the ranking comes from a file
-    seed: int | None  # of the search; None where there is none
+    seed: int | None  # of what the method draws; None where it draws nothing
     state: str  # finished, unfinished, imported scores, earlier version
     created: float  # seconds since 1970
     seconds: float  # spent on all stages so far
@@ -142,6 +141,7 @@ class RunResults:
     curvature: Curvature | None
     cka: CkaMap | None
     search: SearchHistory | None
+    final_scores: Scores | None  # what the ranking orders
     ranking: Ranking | None
     as_cut: Measurements | None
     corrected: Measurements | None  # with corrected weights
@@ -166,8 +166,7 @@ class RunResults:
     @property
     def ranked(self) -> bool:
         """Whether final scores and their order are known."""
-        found = self.scores is not None or None not in (self.curvature, self.search)
-        return found and self.ranking is not None
+        return self.final_scores is not None and self.ranking is not None
 
     @property
     def imported(self) -> bool:
@@ -178,15 +177,6 @@ class RunResults:
     def importance(self) -> Scores | Curvature | None:
         """The best that is known of what matters: final scores, before them the local curvature."""
         return self.final_scores if self.ranked else self.curvature
-
-    @property
-    def final_scores(self) -> Scores | None:
-        """What the ranking orders: published scores, or curvature times the search's factors."""
-        if self.scores is not None:
-            return self.scores.scores
-        if self.curvature is None or self.search is None:
-            return None
-        return final_scores(self.curvature, self.search.factors)
 
     @property
     def timed_here(self) -> bool:
@@ -220,7 +210,7 @@ def _summary_of(store: Store, manifest: Manifest | FormerRun) -> RunSummary | No
     request = _request_of(store, manifest.run, manifest.request)
     if request is None:
         return None
-    seed = request.config.search.seed if request.scores is None else None
+    seed = request.config.seed if request.scores is None else None
     return RunSummary(
         manifest.run, request.model.label, request.data, request.kind, seed, FORMER, manifest.created, 0.0, ()
     )
@@ -235,19 +225,23 @@ def former_request(store: Store, run: str) -> RunRequest | None:
 def load_results(store: Store, run: str) -> RunResults:
     """All main artifacts of a run that are there and sound. Raises InputError where there is no such run."""
     stored = StoredRun.open(store, run)
-    state = stored.load(SEARCH)
+    request, state, scores = stored.request, stored.load(SEARCH), stored.load(SCORES)
+    parts: dict[str, Any] = {"search": state}
+    for name in METHODS[request.config.ranking.method].stages:
+        parts.setdefault(name, stored.load(TABLE[name]))
     return RunResults(
         stored=stored,
         summary=stored.summary(),
         facts=stored.manifest.facts,
-        curvature=stored.load(CURVATURE),
+        curvature=parts.get("curvature"),
         cka=stored.load(CKA),
         search=state.history if state else None,
+        final_scores=scores_of(request.config.ranking.method, parts.get) if scores is None else scores.scores,
         ranking=stored.load(RANKING),
         as_cut=stored.load(EVALUATION),
         corrected=stored.load(of_cut(EVALUATION, True)),
         latencies=_latencies(stored),
-        scores=stored.load(SCORES),
+        scores=scores,
     )
 
 

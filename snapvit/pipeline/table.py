@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from snapvit.pipeline.config import NO_IMAGES, RunRequest, settings_apart
 from snapvit.pipeline.stage import Args, Stage, Want, corrected
 from snapvit.pipeline.stages.attention import ATTENTION
 from snapvit.pipeline.stages.cka import CKA, CUT_CKA, MAIN_DIRECTIONS
+from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
@@ -17,6 +18,7 @@ from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEA
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
+from snapvit.pipeline.stages.rivals import LAMP, MAGNITUDE, RANDOM, SNIP, VARIANCE
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
 from snapvit.store.keys import stage_key
 from snapvit.store.manifest import Manifest
@@ -37,6 +39,12 @@ TABLE: dict[str, Stage[Any]] = {
         CKA,
         DISPLACEMENT,
         SEARCH,
+        GAUSS_NEWTON,
+        VARIANCE,
+        SNIP,
+        LAMP,
+        MAGNITUDE,
+        RANDOM,
         RANKING,
         EVALUATION,
         CORRECTION,
@@ -46,8 +54,8 @@ TABLE: dict[str, Stage[Any]] = {
         CUT_CKA,
         MAIN_DIRECTIONS,
         NULL_SEARCH,
-        GAUSS_NEWTON,
         MEASURED,
+        COMPARISON,
         EMBEDDING_PROJECTION,
         HEAD_GRADIENTS,
         IMAGE_LESSON,
@@ -67,6 +75,11 @@ def main_stages(request: RunRequest) -> tuple[Stage[Any], ...]:
         goals = [RANKING] if request.data == NO_IMAGES else [EVALUATION, CORRECTED["evaluation"]]
     else:
         goals = [CKA, EVALUATION, CORRECTED["evaluation"]]
+    return stages_for(request, goals)
+
+
+def stages_for(request: RunRequest, goals: Sequence[Stage[Any]]) -> tuple[Stage[Any], ...]:
+    """These and everything that they are computed from, in the order of the table."""
     needed: set[str] = set()
     waiting = [stage.name for stage in goals]
     while waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -101,8 +101,16 @@ class Workspace:
             reporter.event("note", note)
         images = (request.data, request.gallery, request.queries)
         source = open_images(*images, cache=cache or default_root(), check=reporter.check)
-        split = split_source(source, request.config.split_seed)
+        split = split_source(source, request.config.split_seed).with_calibration(request.config.calibration_seed)
         return cls(request, loaded, source, split, device)
+
+    def asking(self, request: RunRequest) -> Workspace:
+        """The same model, gallery and queries for a request that differs in how it ranks."""
+        split = split_source(self.source, request.config.split_seed).with_calibration(request.config.calibration_seed)
+        for name in ("gallery", "queries"):
+            self.table(name)
+        tables = {name: self._tables[name] for name in ("gallery", "queries")}
+        return replace(self, request=request, split=split, _tables=tables, _correction=None)
 
     @property
     def topology(self) -> Topology:

@@ -50,7 +50,8 @@ def run_titles(summaries: Sequence[RunSummary]) -> dict[str, str]:
 
 
 def _parts(summary: RunSummary) -> list[str]:
-    made = ["published scores"] if summary.seed is None else [summary.preset, f"seed {summary.seed}"]
+    made = ["published scores" if summary.preset == "scores" else summary.preset]
+    made += [] if summary.seed is None else [f"seed {summary.seed}"]
     images = [] if summary.data in (BUNDLED, NO_IMAGES) else [shortened(images_in_short(summary.data), ROOM)]
     return [shortened(_short_model(summary.model), ROOM), *images, *made]
 

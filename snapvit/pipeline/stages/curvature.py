@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snapvit.artifacts import Curvature, Ints, Topology
 from snapvit.pipeline.effort import Effort, Units
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snapvit.pipeline.workspace import Workspace
+
+VIEWS = ("curvature.global_views", "curvature.local_views", "curvature.seed")  # settings of the views
 
 
 def view_batches_of(workspace: Workspace, ids: Ints) -> Iterator[Tensor]:
@@ -24,23 +26,28 @@ def view_batches_of(workspace: Workspace, ids: Ints) -> Iterator[Tensor]:
     yield from map(workspace.normalised, view_batches(workspace.source, ids, views, preprocess, seed, batch))
 
 
+def counted_views(context: Context[Any]) -> Iterator[Tensor]:
+    """All of them, of the curvature's images, with progress."""
+    workspace = context.workspace
+    batches = view_batches_of(workspace, workspace.ids["curvature"])
+    return context.reporter.counting(batches, view_units(workspace.views.count, 1).total, axis=1)
+
+
 def _compute(context: Context[Curvature]) -> Iterator[Curvature]:
     from snapvit.method.curvature import estimate_curvature
 
-    workspace, config = context.workspace, context.request.config.curvature
-    batches = view_batches_of(workspace, workspace.ids["curvature"])
-    counted = context.reporter.counting(batches, _view_units(workspace.views.count, 1).total, axis=1)
-    loaded = workspace.loaded
-    together = workspace.effort.views_at_once
-    yield estimate_curvature(loaded.model, loaded.anatomy, counted, config.global_views, config.criterion, together)
+    loaded, config = context.workspace.loaded, context.request.config.curvature
+    views, together = counted_views(context), context.workspace.effort.views_at_once
+    yield estimate_curvature(loaded.model, loaded.anatomy, views, config.global_views, config.criterion, together)
 
 
-def _view_units(views: int, images: int) -> Units:
+def view_units(views: int, images: int) -> Units:
+    """Of so many views of so many images."""
     return Units(views=views * images)
 
 
 def _units(effort: Effort, _: Mapping[str, Arg], __: Curvature | None) -> Units:
-    return _view_units(effort.views, effort.curvature_images)
+    return view_units(effort.views, effort.curvature_images)
 
 
 def _fits(found: Curvature, topology: Topology) -> bool:
@@ -53,7 +60,7 @@ CURVATURE = Stage(
     kind=Curvature,
     title="Local curvature",
     parents=("model", "images.curvature"),
-    settings=("curvature.criterion", "curvature.global_views", "curvature.local_views", "curvature.seed"),
+    settings=("curvature.criterion", *VIEWS),
     schema=2,  # 2: crops as RandomResizedCrop draws them
     compute=_compute,
     units=_units,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snapvit.artifacts import Ranking, Topology
-from snapvit.elastic.ranking import final_scores, rank
+from snapvit.elastic.ranking import rank
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Units
+from snapvit.pipeline.methods import METHODS, scores_of
 from snapvit.pipeline.stage import Context, Stage
 from snapvit.published.scores import PublishedScores
 
 
 def _compute(context: Context[Ranking]) -> Iterator[Ranking]:
-    if context.request.scores is not None:
-        scores = context.parent("scores").scores
-    else:
-        scores = final_scores(context.parent("curvature"), context.parent("search").history.factors)
-    yield rank(scores, context.request.config.floors)
+    config = context.request.config
+    published = context.request.scores is not None
+    scores = context.parent("scores").scores if published else scores_of(config.ranking.method, context.parent)
+    yield rank(scores, config.floors)
 
 
 def _take_scores(context: Context[PublishedScores]) -> Iterator[PublishedScores]:
@@ -25,7 +25,7 @@ def _take_scores(context: Context[PublishedScores]) -> Iterator[PublishedScores]
 
 
 def _parents(request: RunRequest) -> tuple[str, ...]:
-    return ("scores",) if request.scores is not None else ("curvature", "search")
+    return ("scores",) if request.scores is not None else METHODS[request.config.ranking.method].stages
 
 
 def _fits(found: Ranking, topology: Topology) -> bool:

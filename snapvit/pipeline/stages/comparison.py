@@ -1,0 +1,37 @@
+"""Cuts by rival rankings on the run's gallery and queries; `pipeline.comparing` measures them, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snapvit.artifacts import Topology
+from snapvit.pipeline.effort import Units
+from snapvit.pipeline.stage import Context, Stage
+from snapvit.tables import Comparison
+
+
+def _compute(_: Context[Comparison]) -> Iterator[Comparison]:
+    yield from ()  # its rankings are those of other requests, which no stage of this one computes
+
+
+def _fits(found: Comparison, topology: Topology) -> bool:
+    table = found.table
+    rows = {len(a) for a in (found.contender, found.seed, found.corrected, found.probe, found.probed, table)}
+    known = not len(table) or 0 <= found.contender.min() <= found.contender.max() < len(found.contenders)
+    return rows == {len(table)} and known and table.kept_heads.shape == (len(table), topology.blocks)
+
+
+COMPARISON = Stage(
+    name="comparison",
+    kind=Comparison,
+    title="Comparison of rankings",
+    parents=("model", "images.gallery", "images.queries"),
+    # whatever a contender without settings of its own takes from the run
+    settings=("curvature", "cka", "search", "interactions", "floors", "correction", "calibration_seed", "evaluation.k"),
+    schema=1,  # to be raised with that of any stage that a ranking is made from
+    compute=_compute,
+    units=lambda effort, args, beginning: Units(),
+    fits=_fits,
+    grows=True,
+    merge=lambda old, new: new if old is None else old.with_rows(new),
+)

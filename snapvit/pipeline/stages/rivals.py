@@ -1,0 +1,87 @@
+"""Scores of rival rankings, one for every neuron and head; `methods.METHODS` says what each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from snapvit.artifacts import Scores, Topology
+from snapvit.pipeline.effort import Effort, Units
+from snapvit.pipeline.stage import Arg, Context, Stage
+from snapvit.pipeline.stages.curvature import VIEWS, counted_views, view_units
+
+IMAGES = "curvature"  # whose images all methods that look at images take
+
+
+def _random(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.rivals import random_scores
+
+    yield random_scores(context.workspace.topology, context.request.config.ranking.seed)
+
+
+def _magnitude(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.rivals import magnitude_scores
+
+    yield magnitude_scores(context.workspace.loaded.anatomy)
+
+
+def _lamp(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.rivals import lamp_scores
+
+    yield lamp_scores(context.workspace.loaded.anatomy)
+
+
+def _snip(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.rivals import snip_scores
+
+    loaded, config = context.workspace.loaded, context.request.config.curvature
+    together = context.workspace.effort.views_at_once
+    yield snip_scores(loaded.model, loaded.anatomy, counted_views(context), config.global_views, together)
+
+
+def _variance(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.rivals import variance_scores
+
+    workspace, reporter = context.workspace, context.reporter
+    batches = reporter.counting(workspace.batches(workspace.table(IMAGES)), 1)
+    yield variance_scores(workspace.loaded.model, workspace.loaded.anatomy, batches)
+
+
+def _no_units(_: Effort, __: Mapping[str, Arg], ___: Scores | None) -> Units:
+    return Units()
+
+
+def _snip_units(effort: Effort, _: Mapping[str, Arg], __: Scores | None) -> Units:
+    return view_units(effort.views, effort.curvature_images)
+
+
+def _variance_units(effort: Effort, _: Mapping[str, Arg], __: Scores | None) -> Units:
+    return Units(passes=effort.curvature_images, decoded=effort.curvature_images)
+
+
+def _fits(found: Scores, topology: Topology) -> bool:
+    blocks = topology.blocks
+    return found.mlp.shape == (blocks, topology.hidden) and found.head.shape == (blocks, topology.heads)
+
+
+RANDOM = Stage("random", Scores, "Random scores", ("model",), _random, _no_units, ("ranking.seed",), fits=_fits)
+MAGNITUDE = Stage("magnitude", Scores, "Magnitude of weights", ("model",), _magnitude, _no_units, fits=_fits)
+LAMP = Stage("lamp", Scores, "LAMP scores", ("model",), _lamp, _no_units, fits=_fits)
+SNIP = Stage(
+    "snip-magnitude",
+    Scores,
+    "SNIP-magnitude",
+    ("model", f"images.{IMAGES}"),
+    _snip,
+    _snip_units,
+    VIEWS,
+    fits=_fits,
+)
+VARIANCE = Stage(
+    "activation-variance",
+    Scores,
+    "Variance of activations",
+    ("model", f"images.{IMAGES}"),
+    _variance,
+    _variance_units,
+    fits=_fits,
+)
