@@ -11,6 +11,7 @@ from snapvit.errors import InputError
 from snapvit.formats import size
 from snapvit.jobs.tasks import EstimateTask, RunTask
 from snapvit.pipeline.uploads import runs_by_source
+from snapvit.ui.image_names import images_in_short
 from snapvit.ui.names import as_markdown, shortened
 from snapvit.ui.resources import jobs, store
 from snapvit.ui.run.image_picker import forget_images
@@ -60,7 +61,8 @@ def _words(upload: Upload) -> str:
     """What people know it by."""
     names = ", ".join(as_markdown(shortened(name)) for name in upload.folders[:NAMED])
     more = ", …" if len(upload.folders) > NAMED else ""
-    return f"{upload.images:,} images" + (f": {names}{more}" if names else " without labels")
+    kinds = f": {names}{more}" if names else " without labels"
+    return f"{images_in_short(upload.name)} · {upload.images:,} images{kinds}"
 
 
 def _key(upload: Upload) -> str:
