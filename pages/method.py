@@ -23,7 +23,7 @@ ui.page_title(
     ),
 )
 results = ui.results_with(
-    "curvature",
+    "taught",
     selection,
     "This page follows a run through the method, from its first step, the local curvature. This run has none: it has "
     "not come so far, or its ranking is from published scores.",

@@ -36,6 +36,7 @@ PAGES = (
         "How structures depend on one another: estimates, and the truth",
     ),
     ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
+    ("pages/compare.py", "Compare", ":material/compare_arrows:", "Rival rankings: who is better, by how much"),
     ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
@@ -118,6 +119,11 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
         )
     elif results.scores is not None:
         missing = what_scores_lack(results)
+    elif not results.searches:
+        missing = (
+            f"This run ranks by {results.method.label} ({results.method.what}), so what this page shows is no part of "
+            "it; a run with the method SnapViT has it."
+        )
     st.info(missing, icon=":material/info:")
     onward("app.py", "Go to the Run page", selection)
     st.stop()
