@@ -141,6 +141,17 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=int, metavar="N", help="images to measure on (the run's interactions.images)"
     )
 
+    compare = add("compare", commands.compare, "measure rival rankings beside a run's own, on the same images")
+    compare.add_argument("run", metavar="RUN", help=RUN_HELP)
+    compare.add_argument(
+        "--contender",
+        action="append",
+        default=[],
+        metavar="'METHOD [KEY=VALUE ...]'",
+        help=f"of {', '.join(METHODS)}, with settings of its own where they are not the run's (all methods)",
+    )
+    compare.add_argument("--seeds", type=_count, default=3, metavar="N", help="seeds of each that draws (3)")
+
     scores = add("scores", commands.scores, "write a run's scores to a file in the layout of the method's authors")
     scores.add_argument("run", metavar="RUN", help=RUN_HELP)
     scores.add_argument(
@@ -189,6 +200,12 @@ def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     tune.add_argument("--rate", type=float, default=1e-4, metavar="X", help="learning rate at first (default: 1e-4)")
     tune.add_argument("--batch", type=int, default=64, metavar="N", help="images a step (default: 64)")
     tune.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds; write a whole number from 1 to 100")
+    return int(text)
 
 
 def _amount(text: str) -> float:

@@ -14,12 +14,15 @@ from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
+from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at
 from snapvit.formats import amount, milliseconds, percent, ratio
 from snapvit.machine import this_machine
 from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.agreements import MAPS, agreements, wants_of
+from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.contenders import PROBED, Contender, all_methods
 from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.published_runs import export_scores, import_scores
@@ -30,7 +33,7 @@ from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.published.scores import read_scores
 from snapvit.store.store import Store
 from snapvit.streams import tell
-from snapvit.tables import Latency, Measurement, Measurements
+from snapvit.tables import Comparison, Latency, Measurement, Measurements
 
 Answer = tuple[dict[str, Any], str]  # for --json, for people
 
@@ -161,6 +164,50 @@ def interactions(args: argparse.Namespace, store: Store) -> Answer:
     lines = [f"{MAPS[name]:18} {_agreed(one)}" for name, one in found.items()]
     pairs = max(one.pairs for one in found.values())
     return content, "\n".join([f"Against {pairs:,} pairs, measured on {measured.images:,} images:", *lines])
+
+
+def compare(args: argparse.Namespace, store: Store) -> Answer:
+    """Measure rivals beside a run's ranking."""
+    from snapvit.pipeline.comparing import compare_rankings
+
+    contenders = [Contender.parse(text) for text in args.contender] or list(all_methods())
+    reporter = Reporter(ProgressLine())
+    found = compare_rankings(store, args.run, contenders, args.seeds, reporter)
+    results = load_results(store, args.run)
+    uncut = None if results.as_cut is None else results.as_cut.find(0, 0)
+    measure: Measure = "cosine" if results.facts.accuracy_missing else "top1"
+    entries, lines = [], []
+    for one in contenders:
+        for correct in (False, True):
+            curve = curve_of(found, one.name, correct, measure)
+            if curve is None:
+                continue
+            beside = {} if measure == "cosine" else _beside(found, (one.name, correct), correct, uncut)
+            entry = {"contender": one.name, "correct": correct, "measure": measure, "seeds": found.seeds(one.name)}
+            entry |= {name: getattr(curve, name).tolist() for name in ("mlp", "heads", "macs", "mean", "low", "high")}
+            entries.append(entry | {"against_snapvit": beside})
+            at = dict(zip(curve.mlp.round(4).tolist(), curve.mean.tolist(), strict=True))
+            shown = "  ".join(f"{ratio(point)} {at[point]:.3f}" for point in PROBED if point in at)
+            area = beside.get("area")
+            against = "" if area is None else f"  area to SnapViT {_points_with_interval(area)}"
+            lines.append(f"{one.label + (', corrected' if correct else ''):52} {shown}{against}")
+    head = f"{MEASURES[measure]} at shares of neurons removed, {args.seeds} seeds, mean:"
+    return {"run": args.run, "contenders": entries}, "\n".join([head, *lines])
+
+
+def _beside(found: Comparison, one: tuple[str, bool], correct: bool, uncut: Measurement | None) -> dict[str, Any]:
+    """Differences to SnapViT's ranking with the same treatment of weights, where it was measured too."""
+    own = ("snapvit", correct)
+    if one == own:
+        return {}
+    differences = {f"{point:g}": difference_at(found, own, one, *path_pair(point)) for point in PROBED}
+    differences["area"] = area_difference(found, own, one, uncut)
+    return {name: asdict(one) | {"decided": one.decided} for name, one in differences.items() if one is not None}
+
+
+def _points_with_interval(difference: dict[str, Any]) -> str:
+    mean, low, high = (f"{100 * difference[name]:+.1f}" for name in ("mean", "low", "high"))
+    return f"{mean} points [{low}, {high}]" + ("" if difference["decided"] else ", undecided")
 
 
 def _agreed(one: Agreement) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("sparsity", "heads", "cka", "correlation", "embedding", "export", "method")
+NAMES = ("sparsity", "heads", "cka", "correlation", "embedding", "compare", "export", "method")
 PAGES = ["app.py", *(f"pages/{name}.py" for name in NAMES)]
 
 

@@ -3,6 +3,8 @@
 from snapvit.figures.attention import attention_overlay
 from snapvit.figures.cka import TITLES as CKA_TITLES
 from snapvit.figures.cka import block_map, cka_map, pair_scatter
+from snapvit.figures.comparison import AXES as COMPARISON_AXES
+from snapvit.figures.comparison import Gap, Line, contender_curves, contender_gaps, search_gain
 from snapvit.figures.correlation import AgreementCurve, chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.embedding import OUTCOMES, kept_neighbours
 from snapvit.figures.heads import MEASURES, head_map, head_marks
@@ -19,11 +21,14 @@ from snapvit.figures.structures import StructureOrder, pair_marks
 
 __all__ = [
     "CKA_TITLES",
+    "COMPARISON_AXES",
     "MEASURES",
     "OUTCOMES",
     "SHOWN_PAIRS",
     "AgreementCurve",
     "CostGrid",
+    "Gap",
+    "Line",
     "PairCloud",
     "StructureOrder",
     "agreement_scatter",
@@ -32,6 +37,8 @@ __all__ = [
     "block_map",
     "chance_curve",
     "cka_map",
+    "contender_curves",
+    "contender_gaps",
     "correlation_player",
     "cost_curves",
     "factor_map",
@@ -52,6 +59,7 @@ __all__ = [
     "pair_scatter",
     "published_curves",
     "ratio_plane",
+    "search_gain",
     "share_marks",
     "shortened",
     "softmax_pair",

@@ -155,6 +155,33 @@ class MeasureTask:
 
 
 @dataclass(frozen=True)
+class CompareTask:
+    """Measure rival rankings beside a run's own."""
+
+    run: str
+    contenders: tuple[str, ...]  # their names
+    seeds: int
+
+    @property
+    def label(self) -> str:
+        """What it does, for people."""
+        return f"Comparing {len(self.contenders)} rankings"
+
+    @property
+    def brief(self) -> bool:
+        """Whether a long task rests while this one is performed."""
+        return False
+
+    def perform(self, bench: Workbench) -> None:
+        """Measure what is missing; each cut is kept at once."""
+        from snapvit.pipeline.comparing import compare_rankings
+        from snapvit.pipeline.contenders import Contender
+
+        contenders = [Contender.parse(name) for name in self.contenders]
+        compare_rankings(bench.store, self.run, contenders, self.seeds, bench.reporter, bench.workspace(self.run))
+
+
+@dataclass(frozen=True)
 class ExportTask:
     """Write a cut of a run as a model of its own, proven by a fresh process."""
 

@@ -12,6 +12,16 @@ from snapvit.pipeline.methods import METHODS
 # Sparsities of the path at which contenders are measured; the uncut model is the same for all.
 POINTS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
 PROBED = (0.35, 0.65, 0.8, 0.95)  # where a linear probe is trained as well, and differences are tabled
+# Settings for people
+WORDS = {
+    "search.generations": "{} generations",
+    "search.images": "{} images",
+    "search.start": "from {}",
+    "interactions.images": "{} images",
+    "interactions.probes": "{} probes",
+    "curvature.images": "{} images",
+    "curvature.criterion": "{}",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Contender:
     @property
     def label(self) -> str:
         """For people."""
-        return METHODS[self.method].label + (f" ({', '.join(self.settings)})" if self.settings else "")
+        return ", ".join([METHODS[self.method].label, *map(_in_words, self.settings)])
 
     @property
     def drawn(self) -> bool:
@@ -55,6 +65,11 @@ class Contender:
         """The run that makes its ranking, on the model and images of another."""
         config = with_settings(replace(run.config, ranking=RankingConfig(self.method)), list(self.settings))
         return replace(run, config=seeded(config, seed), scores=None)
+
+
+def _in_words(setting: str) -> str:
+    name, _, value = setting.partition("=")
+    return WORDS[name].format(value) if name in WORDS else setting
 
 
 def all_methods() -> tuple[Contender, ...]:

@@ -37,6 +37,7 @@ PAGES = (
         "How structures depend on one another: estimates, and the truth",
     ),
     ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
+    ("pages/compare.py", "Compare", ":material/compare_arrows:", "Rival rankings: who is better, by how much"),
     ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )

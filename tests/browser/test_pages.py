@@ -197,7 +197,7 @@ def test_a_run_is_cancelled_and_goes_on(empty_url: str, open_page: Callable[...,
     panel = page.locator(".st-key-job_panel")
     panel.get_by_text("Running:").wait_for()
     page.locator("button:disabled", has_text="Start").wait_for()
-    panel.get_by_text(re.compile(r"\d+%, \d+:\d\d gone")).first.wait_for(timeout=WAIT)
+    panel.get_by_text(re.compile(r"\d+\s%, \d+:\d\d gone")).first.wait_for(timeout=WAIT)
     panel.get_by_role("button", name="Cancel").click()
     panel.get_by_text("was cancelled").wait_for(timeout=WAIT)
     panel.get_by_role("button", name=re.compile("Go on with this run|Start it again")).click()

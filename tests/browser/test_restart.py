@@ -28,7 +28,7 @@ def test_the_first_release_after_a_restart_of_the_server_counts(
     try:
         server.wait_healthy()
         page = open_page(f"{server.url}/sparsity?s=0.2")
-        page.get_by_role("heading", name="The cut at 20.0%").wait_for()
+        page.get_by_role("heading", name="The cut at 20 %").wait_for()
         if before != 20:
             drag(page, 20, before)
         server.stop()
@@ -47,5 +47,5 @@ def drag(page: Page, start: int, end: int) -> None:
     page.mouse.down()
     page.mouse.move(*thumb_at(page, end), steps=4)
     page.mouse.up()
-    page.get_by_role("heading", name=f"The cut at {end}.0%").wait_for()
+    page.get_by_role("heading", name=f"The cut at {end} %").wait_for()
     page.wait_for_url(re.compile(rf"s=0\.{end // 10}(&|$)"))

@@ -1,0 +1,155 @@
+"""Rankings beside one another: curves with bands over seeds, differences with intervals, what a search buys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from snapvit.artifacts import Doubles
+from snapvit.figures.published import LOOKS
+from snapvit.figures.style import BLUE, GREY, ORANGE, accuracy_range, finish, upright
+
+DASHES = ("solid", "dash", "dot")
+MOST_WITHIN = 9  # lines whose legend has room in the plot
+Axis = Literal["sparsity", "macs"]
+AXES: dict[Axis, str] = {"sparsity": "Sparsity (% of MLP neurons removed)", "macs": "MACs (% of the full model's)"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A contender's curve: shares on both axes, from the mildest cut on."""
+
+    label: str
+    look: int  # its colour and marker, the same on every figure
+    sparsity: Doubles  # (P,)
+    macs: Doubles  # (P,) of the full model's
+    mean: Doubles  # (P,)
+    low: Doubles  # (P,) over the seeds
+    high: Doubles  # (P,)
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A difference to the reference, in shares, with its 95 % interval."""
+
+    label: str
+    look: int
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low > 0 or self.high < 0
+
+
+def contender_curves(
+    lines: Sequence[Line], axis: Axis, measure: str, in_percent: bool, title: str, zoomed: bool, selected: float | None
+) -> go.Figure:
+    """A curve a contender, with a band from the lowest to the highest of its seeds."""
+    figure, scale = go.Figure(), 100.0 if in_percent else 1.0
+    for line in lines:
+        x = 100 * (line.sparsity if axis == "sparsity" else line.macs)
+        colour, symbol, dash = _look(line.look)
+        if line.seeds > 1:
+            band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+            group = {"legendgroup": line.label}
+            figure.add_scatter(x=x, y=scale * line.high, **band, **group)
+            fill = f"rgba{(*_rgb(colour), 0.15)}"
+            figure.add_scatter(x=x, y=scale * line.low, fill="tonexty", fillcolor=fill, **band, **group)
+        unit = " %" if in_percent else ""
+        figure.add_scatter(
+            x=x,
+            y=scale * line.mean,
+            mode="lines+markers",
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"symbol": symbol, "size": 7},
+            name=line.label,
+            legendgroup=line.label,
+            customdata=[[low, high] for low, high in zip(scale * line.low, scale * line.high, strict=True)],
+            hovertemplate=f"{line.label}<br>%{{x:.1f}} %: %{{y:.2f}}{unit}"
+            + (f"<br>{line.seeds} seeds: %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}" if line.seeds > 1 else "")
+            + "<extra></extra>",
+        )
+    shown = [scale * float(v) for line in lines for v in (*line.low, *line.high)]
+    figure.update_xaxes(title=AXES[axis])
+    limits = accuracy_range([min(value, 100) for value in shown], zoomed) if in_percent else None
+    if limits is not None and max(shown) > 100:  # a share of another accuracy may be more than whole
+        limits[1] = max(shown) + 2
+    figure.update_yaxes(title=f"{measure} (%)" if in_percent else measure, range=limits)
+    if selected is not None and axis == "sparsity":
+        figure.update_layout(shapes=[upright(100 * selected, color=ORANGE, width=2)])
+    finish(figure, title, height=400)
+    # in the corner that falling curves leave free
+    side = ("left", 0.01) if axis == "sparsity" else ("right", 0.99)
+    within = {"xanchor": side[0], "x": side[1], "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
+    beside = {"x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"}  # more would hide the lines
+    legend = {"orientation": "v", "font": {"size": 11}} | (within if len(lines) <= MOST_WITHIN else beside)
+    return figure.update_layout(legend=legend, margin={"l": 60, "r": 10, "t": 46, "b": 50})
+
+
+def contender_gaps(gaps: Sequence[Gap], reference: str, title: str) -> go.Figure:
+    """A dot a contender with its interval; filled where it excludes 0, the line of the reference."""
+    figure = go.Figure()
+    for gap in gaps:
+        colour, symbol, _ = _look(gap.look)
+        figure.add_scatter(
+            x=[100 * gap.mean],
+            y=[gap.label],
+            mode="markers",
+            marker={"symbol": symbol if gap.decided else f"{symbol}-open", "size": 11, "color": colour},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (gap.high - gap.mean)],
+                "arrayminus": [100 * (gap.mean - gap.low)],
+                "color": colour,
+            },
+            hovertemplate=f"{gap.label}<br>%{{x:+.2f}} points, {100 * gap.low:+.2f} to {100 * gap.high:+.2f}"
+            "<extra></extra>",
+            showlegend=False,
+        )
+    figure.update_layout(shapes=[upright(0, color=GREY, width=2)])
+    figure.update_xaxes(title=f"Points of accuracy more than {reference}", zeroline=False)
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return finish(figure, title, height=400).update_layout(margin={"l": 10, "r": 10, "t": 46, "b": 50})
+
+
+def search_gain(evaluations: Sequence[Sequence[float]], lines: Sequence[Line], measure: str, title: str) -> go.Figure:
+    """Accuracy by the number of individuals that a search judged, one line a start: each Line's points are numbers of
+    evaluations, which `evaluations` gives, in the place of sparsities."""
+    figure = go.Figure()
+    for x, line in zip(evaluations, lines, strict=True):
+        colour, symbol, dash = _look(line.look)
+        figure.add_scatter(
+            x=list(x),
+            y=100 * line.mean,
+            mode="lines+markers",
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": 100 * (line.high - line.mean),
+                "arrayminus": 100 * (line.mean - line.low),
+            },
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"symbol": symbol, "size": 8},
+            name=line.label,
+            hovertemplate=f"{line.label}<br>%{{x}} evaluations: %{{y:.2f}} %<extra></extra>",
+        )
+    figure.update_xaxes(title="Individuals judged by the search")
+    figure.update_yaxes(title=f"{measure} (%)")
+    return finish(figure, title, height=380)
+
+
+def _look(number: int) -> tuple[str, str, str]:
+    colour, symbol = ((BLUE, "circle"), *LOOKS[1:])[number % len(LOOKS)]
+    return colour, symbol, DASHES[number // len(LOOKS) % len(DASHES)]
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -1,0 +1,93 @@
+"""What the search buys: accuracy by the number of individuals that it judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from snapvit import figures
+from snapvit.artifacts import Floats
+from snapvit.evaluation.standings import curve_of
+from snapvit.formats import ratio
+from snapvit.method.xnes import default_population
+from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.contenders import PROBED, Contender
+from snapvit.pipeline.results import RunResults
+from snapvit.tables import Comparison
+from snapvit.ui.figure import show_figure
+from snapvit.ui.selection import setting, setting_key
+
+STARTS = {"identity": "from the identity", "cka": "from the CKA map", "displacement": "from displacements"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One number of evaluations of one start."""
+
+    start: str
+    evaluations: int
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+def search_gain(results: RunResults, found: Comparison) -> None:
+    """The figure, where searches of several lengths were compared."""
+    places = [f"{point:g}" for point in PROBED]
+    st.header("What the search buys")
+    where = setting("cut", places, "0.65")
+    st.segmented_control(
+        "The cut at",
+        places,
+        default=where,
+        format_func=lambda place: ratio(float(place)),
+        key=setting_key("cut"),
+        required=True,
+    )
+    points = _points(results, found, float(where))
+    if len({point.evaluations for point in points}) < 2:
+        st.info(
+            "Compare searches of several lengths, and curvature alone, to see what each generation adds.",
+            icon=":material/info:",
+        )
+        return
+    lines, evaluations = [], []
+    for i, start in enumerate(dict.fromkeys(point.start for point in points if point.evaluations)):
+        own = sorted((p for p in points if p.start == start or not p.evaluations), key=lambda p: p.evaluations)
+        columns = [np.array([getattr(p, name) for p in own]) for name in ("mean", "low", "high")]
+        none: Floats = np.empty(0)
+        lines.append(figures.Line(STARTS[start], i, none, none, *columns, max(p.seeds for p in own)))
+        evaluations.append([p.evaluations for p in own])
+    title = f"Accuracy by length of the search, cut at {ratio(float(where))}"
+    show_figure(
+        figures.search_gain(evaluations, lines, "k-NN top-1", title),
+        key="search_gain",
+        reading="0 is local curvature alone, without a search. A mark is the mean over seeds, its bar reaches from the "
+        "lowest to the highest. Where the bars overlap, the longer search bought nothing that these seeds can show.",
+        alt="; ".join(f"{p.evaluations} evaluations {STARTS[p.start]}: {100 * p.mean:.1f} %" for p in points),
+        table=pd.DataFrame([vars(p) for p in points]),
+        file=f"{results.summary.run}-search-gain",
+    )
+
+
+def _points(results: RunResults, found: Comparison, sparsity: float) -> list[Point]:
+    points = []
+    for name in found.contenders:
+        one = Contender.parse(name)
+        if one.method not in ("snapvit", "curvature") or (one.method == "curvature" and one.settings):
+            continue
+        curve = curve_of(found, name, results.correct)
+        at = [] if curve is None else np.flatnonzero(np.abs(curve.mlp - path_pair(sparsity)[0]) < 1e-6)
+        if not len(at):
+            continue
+        config = one.request(results.request, 0).config.search
+        population = config.population or default_population(results.facts.topology.structures)
+        judged = 0 if one.method == "curvature" else config.generations * population
+        i = int(at[0])
+        numbers = float(curve.mean[i]), float(curve.low[i]), float(curve.high[i]), int(curve.seeds[i])
+        points.append(Point(config.start, judged, *numbers))
+    return points

@@ -1,0 +1,173 @@
+"""Rivals beside a run's own ranking: what is measured, kept, gone on with, and asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import Cli
+
+from snapvit.errors import Cancelled, InputError
+from snapvit.evaluation.paired import pack_answers
+from snapvit.evaluation.probe import probe_predictions
+from snapvit.pipeline.comparing import FOLDER, compare_rankings
+from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.contenders import Contender, all_methods, pairs
+from snapvit.pipeline.measure import measure_cut
+from snapvit.pipeline.meter import Meter
+from snapvit.pipeline.progress import Event, Reporter
+from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stages.comparison import COMPARISON
+from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.store.store import Store
+from snapvit.tables import Comparison
+
+POINTS = (0.35, 0.8)
+FEW = (
+    Contender("snapvit"),
+    Contender("random"),
+    Contender("magnitude"),
+    Contender.parse("snapvit search.generations=1"),
+)
+
+
+@pytest.fixture(scope="module")
+def compared(finished_cache, tmp_path_factory, small_request) -> tuple[Path, Comparison]:
+    root = shutil.copytree(finished_cache, tmp_path_factory.mktemp("compared") / "cache")
+    return root, compare_rankings(Store(root), small_request.run, FEW, 2, Reporter(), points=POINTS)
+
+
+def test_each_contender_is_measured_for_each_of_its_seeds(compared):
+    _, found = compared
+    assert found.contenders == tuple(one.name for one in FEW)
+    for one in FEW:
+        assert found.seeds(one.name) == ([0] if one.method == "magnitude" else [0, 1])
+        for corrected in (False, True):
+            assert found.table.mlp[found.rows_of(one.name, 0, corrected)].tolist() == [0.35, 0.8]
+    assert (found.probed == 1).all(), "a probe at both of these cuts"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("one", FEW, ids=lambda one: one.name)
+def test_its_numbers_are_those_of_a_run_of_its_own(compared, one, seed, tmp_path, small_request):
+    """Made as a user would make it: a run with that method and seed, and its cuts measured one by one."""
+    if one.method == "magnitude" and seed:
+        pytest.skip("nothing of it is drawn")
+    _, found = compared
+    store, request = Store(tmp_path), one.request(small_request, seed)
+    workspace = run_pipeline(request, store, Reporter())
+    ranking = StoredRun.open(store, request.run).need(RANKING)
+    for corrected in (False, True):
+        want = measure_cut(store, request.run, 0.8, 0.65, Reporter(), workspace, corrected)
+        row = found.find(one.name, seed, corrected, 0.8, 0.65)
+        got = found.table.row(row)
+        assert (got.cut, got.macs, got.params, got.answers) == (want.cut, want.macs, want.params, want.answers)
+        assert got.cosine == pytest.approx(want.cosine, abs=1e-6)
+    with workspace.elastic(ranking) as elastic:
+        _, queries, gallery = Meter(workspace, elastic, Reporter()).measure_with_embeddings(got.cut)
+    labels, ids = workspace.source.labels, workspace.ids
+    named = probe_predictions(gallery.numpy(), labels[ids["gallery"]], queries.numpy())
+    row = found.find(one.name, seed, False, 0.8, 0.65)
+    np.testing.assert_array_equal(found.probe[row], pack_answers(named == labels[ids["queries"]]))
+
+
+def test_the_runs_own_ranking_is_not_made_again(compared, small_request, monkeypatch):
+    root, found = compared
+    store, asked = Store(root), []
+    monkeypatch.setattr("snapvit.pipeline.comparing.run_wants", lambda w, *rest: asked.append(w.request.run))
+    with pytest.raises(InputError, match="no ranking"):  # the other seed's, which nobody makes here
+        compare_rankings(store, small_request.run, [Contender("snapvit")], 3, Reporter(), points=POINTS)
+    assert asked == [Contender("snapvit").request(small_request, 2).run]
+    again = compare_rankings(store, small_request.run, FEW, 2, Reporter(), points=POINTS)
+    assert len(again) == len(found) and len(asked) == 1, "all of it is there already"
+
+
+def test_a_stop_loses_no_cut_and_the_rest_follows(finished, small_request, compared):
+    measured: list[int] = []
+
+    class Impatient(Reporter):
+        def advance(self, units: float) -> None:
+            super().advance(units)
+            held = StoredRun.open(finished, small_request.run).load(COMPARISON)
+            measured.append(0 if held is None else len(held))
+            if measured[-1] == 3:
+                self.cancel()
+
+    with pytest.raises(Cancelled):
+        compare_rankings(finished, small_request.run, FEW, 2, Impatient(), points=POINTS)
+    kept = StoredRun.open(finished, small_request.run).load(COMPARISON)
+    assert len(kept) == 3
+    reporter = Reporter()
+    whole = compare_rankings(finished, small_request.run, FEW, 2, reporter, points=POINTS)
+    assert len(whole) == len(compared[1]) and 0.999 < reporter.progress.share <= 1
+    np.testing.assert_array_equal(whole.table.answers, compared[1].table.answers)
+    assert not list((finished.root / FOLDER).glob("*/*.safetensors")), "what rankings were made from is let go of"
+
+
+def test_progress_goes_to_the_end_and_names_the_contenders(finished, small_request):
+    events: list[Event] = []
+    reporter = Reporter(events.append)
+    compare_rankings(finished, small_request.run, FEW[1:3], 1, reporter, points=POINTS)
+    assert [event.text for event in events if event.kind == "contender"] == ["Random, seed 0", "Magnitude, seed 0"]
+    assert reporter.progress.share == pytest.approx(1) and reporter.progress.overall_total > 0
+
+
+def test_images_without_labels_are_compared_by_their_cosine(tmp_path, small_settings):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    from snapvit.pipeline.request import make_request
+
+    store = Store(tmp_path / "cache")
+    request = make_request(data=f"folder:{folder}", settings=small_settings)
+    run_pipeline(request, store, Reporter())
+    found = compare_rankings(store, request.run, FEW[1:3], 1, Reporter(), points=POINTS)
+    assert found.table.answers.shape[1] == 0 and not found.probed.any() and (found.table.cosine < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "no method ''"),
+        ("fisher", "no method 'fisher'"),
+        ("snapvit search.speed=3", "no setting 'search.speed'"),
+        ("snapvit search.seed=3", "only settings of their own rankings can differ"),
+        ("random evaluation.k=3", "only settings of their own rankings can differ"),
+        ("lamp ranking.method=snip", "only settings of their own rankings can differ"),
+        ("lamp correction.form=sequential", "only settings of their own rankings can differ"),
+    ],
+)
+def test_what_cannot_be_a_contender_is_refused(text, told):
+    with pytest.raises(InputError, match=told):
+        Contender.parse(text)
+
+
+def test_a_contender_reads_its_own_name():
+    for one in (*all_methods(), *FEW, Contender.parse("snapvit  search.start=cka search.generations=2")):
+        assert Contender.parse(one.name) == one and one.label
+    assert len(pairs()) == 7 and (0.95, 0.8) in pairs()
+
+
+def test_the_command_tells_means_and_differences(command: Cli, small_request: RunRequest):
+    words = ("compare", small_request.run, "--contender", "snapvit", "--contender", "random", "--seeds", "1")
+    found, _ = command.json(*words)
+    entries = {(entry["contender"], entry["correct"]): entry for entry in found["contenders"]}
+    assert set(entries) == {(name, correct) for name in ("snapvit", "random") for correct in (False, True)}
+    beside = entries["random", True]["against_snapvit"]
+    assert set(beside) == {"0.35", "0.65", "0.8", "0.95", "area"}
+    own, other = (entries[name, True] for name in ("snapvit", "random"))
+    at = own["mlp"].index(0.95)
+    assert beside["0.95"]["mean"] == pytest.approx(other["mean"][at] - own["mean"][at])
+    code, out, _ = command(*words)
+    assert code == 0 and "Random, corrected" in out and "area to SnapViT" in out
+    code, _, err = command("compare", small_request.run, "--contender", "best")
+    assert code == 2 and "no method 'best'" in err
+    with pytest.raises(SystemExit):
+        command("compare", small_request.run, "--seeds", "0")
