@@ -38,7 +38,8 @@ html { font-size: 112.5%; }
 [data-testid="stMainBlockContainer"] { padding-top: 1rem !important; }
 [class*="st-key-take_"], .st-key-title [data-testid="stPopover"], .modebar-container { display: none !important; }
 [data-testid="stMain"] :is(
-  [data-testid="stSelectbox"], [data-testid="stMultiSelect"], [data-testid="stNumberInput"], [data-testid="stTextInput"],
+  [data-testid="stSelectbox"], [data-testid="stMultiSelect"], [data-testid="stNumberInput"],
+  [data-testid="stTextInput"],
   [data-testid="stCheckbox"], [data-testid="stButtonGroup"], [data-testid="stRadio"], [data-testid="stPageLink"],
   [data-testid="stDownloadButton"]
 ) { display: none; }

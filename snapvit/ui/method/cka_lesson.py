@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from snapvit import figures
@@ -26,7 +27,7 @@ def cka_lesson(lesson: Lesson) -> None:
     """The formula, the most and the least alike pair, and the map between blocks."""
     results = lesson.results
     values, topology = results.cka.values, results.facts.topology
-    words, figure = lesson.halves("cka", 6, 5)
+    words, figure = lesson.halves("cka")
     with words:
         prose(
             f"Two {term('structure', 'structures')} may do the same work, so that one can go. {term('CKA')} compares "
@@ -53,13 +54,18 @@ def cka_lesson(lesson: Lesson) -> None:
         show_figure(
             kept_figure(
                 *("lesson cka", run_key(results)),
-                make=lambda: figures.block_map(means).update_layout(height=HEIGHT),
+                make=lambda: _low(figures.block_map(means)),
             ),
             key="lesson_cka",
             reading="The mean CKA between the structures of two blocks.",
             alt="Map of the mean CKA between the structures of any two blocks",
             file=f"{results.summary.run}-cka-blocks",
         )
+
+
+def _low(figure: go.Figure) -> go.Figure:
+    """The map of a page of its own, made to stand beside text."""
+    return figure.update_layout(height=HEIGHT).update_traces(textfont={"size": 9}, selector={"mode": "text"})
 
 
 def most_and_least_alike(values: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:

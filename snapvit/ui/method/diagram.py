@@ -157,7 +157,8 @@ STYLE = """
 .flow { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: stretch; margin: 0.25rem 0 0.5rem; }
 .flow .arrow { align-self: center; font-size: 1.5rem; opacity: 0.6; }
 .flow .step {
-  flex: 1 1 170px; display: flex; flex-direction: column; gap: 0.5rem; padding: 0.75rem 0.9rem; border: 1px solid rgba(128, 128, 128, 0.4); border-radius: 0.6rem;
+  flex: 1 1 170px; display: flex; flex-direction: column; gap: 0.5rem; padding: 0.75rem 0.9rem; 
+  border: 1px solid rgba(128, 128, 128, 0.4); border-radius: 0.6rem;
 }
 .flow img { width: 100%; height: 84px; object-fit: contain; }
 .flow span { font-size: 0.95rem; line-height: 1.4; }

@@ -46,6 +46,14 @@ def gradient_lesson(lesson: Lesson) -> None:
     values = gradients.squares[:, block, number]
     count, stored = len(values), float(results.curvature.head[block, number])
     mean, accumulated = float(values.mean(dtype=np.float64)), float(gradients.accumulated[block, number])
+    number_row(
+        [
+            Number(f"Mean of these {count:,}", score(mean)),
+            Number("Local curvature in this run", score(stored)),
+            Number("Square of the mean gradient", score(accumulated)),
+        ],
+        "gradient",
+    )
     words, figure = lesson.halves("gradient", 5, 6)
     with words:
         prose(
@@ -58,7 +66,7 @@ def gradient_lesson(lesson: Lesson) -> None:
             r"\tfrac1N\sum_{n=1}^{N}\operatorname*{mean}_{r,\,j}"
             r"\left(\frac{\partial L_n}{\partial W_V^{(b,h)}[r,j]}\right)^{2}"
         )
-        _variants(results, count, mean, stored, accumulated)
+        _variants(results, count, mean, accumulated)
     mine = np.flatnonzero(gradients.ids == image)
     selected = float(values[mine[0]]) if len(mine) else None
     strongest = np.sort(values)[-max(1, count // 10) :].sum() / max(values.sum(), 1e-300)
@@ -77,15 +85,7 @@ def gradient_lesson(lesson: Lesson) -> None:
         )
 
 
-def _variants(results: RunResults, count: int, mean: float, stored: float, accumulated: float) -> None:
-    number_row(
-        [
-            Number(f"Mean of these {count:,}", score(mean)),
-            Number("Local curvature in this run", score(stored)),
-            Number("Square of the mean gradient", score(accumulated)),
-        ],
-        "gradient",
-    )
+def _variants(results: RunResults, count: int, mean: float, accumulated: float) -> None:
     criterion = results.request.config.curvature.criterion
     whole = count == results.curvature.images
     same = {"fisher": "first", "accumulated": "third"}[criterion]

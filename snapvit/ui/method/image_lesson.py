@@ -141,9 +141,9 @@ def _pair(results: RunResults, lesson: ImageLesson, k: int, m: int, names: list[
             make=lambda: figures.softmax_pair(lesson.shares[k], lesson.shares[m], names[k], names[m]),
         ),
         key="softmax_pair",
-        reading=f"The line is what the teacher says, the diamonds what the student says. They give one term of the "
-        f"loss, −⟨t, s⟩ = {decimal(lesson.terms[k, m], 4)}; were they equal it would be {decimal(entropy(lesson)[k], 4)}. Vectors of "
-        "length 1 have small entries, so all shares lie near 1 (an equal share); the shape is what counts.",
+        reading=f"They give one term of the loss, −⟨t, s⟩ = {decimal(lesson.terms[k, m], 4)}; were they equal it would "
+        f"be {decimal(entropy(lesson)[k], 4)}. Vectors of length 1 have small entries, so all shares lie near 1 (an "
+        "equal share); the shape is what counts.",
         alt=f"Softmax shares of {names[k]} as teacher and {names[m]} as student over all embedding dimensions",
         table=pd.DataFrame(
             {

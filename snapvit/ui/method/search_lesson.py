@@ -24,7 +24,6 @@ from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Structure, setting, setting_key
 from snapvit.ui.words import head_name
 
-
 CURVE = 320  # px, of the search's course
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import streamlit as st
-
-from snapvit.ui.glossary import whole_glossary
 from snapvit.ui.method.cka_lesson import cka_lesson
+from snapvit.ui.method.first_wrong import first_wrong_lesson
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.method.gradient_lesson import gradient_lesson
 from snapvit.ui.method.image_lesson import loss_lesson, views_lesson
 from snapvit.ui.method.parts import check, in_one_minute, not_yet, pick_head
+from snapvit.ui.method.questions import block_lesson, easy_lesson, random_lesson
 from snapvit.ui.method.ranking_lesson import cut_lesson, ranking_lesson
 from snapvit.ui.method.search_lesson import cuts_lesson, factors_lesson, fitness_lesson, moves_lesson
 from snapvit.ui.method.walk import Step
@@ -89,8 +88,14 @@ def _cut(lesson: Lesson) -> None:
     )
 
 
-def _glossary(_: Lesson) -> None:
-    whole_glossary()
+def _random(lesson: Lesson) -> None:
+    random_lesson(lesson)
+    onward("pages/compare.py", "Beside better rivals than chance", lesson.selection)
+
+
+def _first_wrong(lesson: Lesson) -> None:
+    first_wrong_lesson(lesson)
+    onward("pages/embedding.py", "Where a cut moves the images", lesson.selection)
 
 
 STEPS = (
@@ -125,5 +130,13 @@ STEPS = (
         ("cut", "factor", "final score", "floor", "local curvature", "MLP", "neuron", "ranking", "sparsity"),
     ),
     Step("cut", "4 · Where the cut falls", _ranked(_cut), ("cut", "final score", "floor", "ranking", "sparsity")),
+    Step("easy", "Is it just an easy data set?", _ranked(easy_lesson), ("cut", "gallery", "k-NN", "query", "top-1")),
+    Step("random", "Would random cutting do as well?", _ranked(_random), ("cut", "floor", "k-NN", "query", "ranking")),
+    Step(
+        "block",
+        "Why is one block hardly cut?",
+        _ranked(block_lesson),
+        ("block", "embedding", "factor", "final score", "floor", "local curvature", "MLP"),
+    ),
+    Step("wrong", "Which images go wrong first?", _ranked(_first_wrong), ("cut", "k-NN", "query", "top-1")),
 )
-GLOSSARY = Step("glossary", "Glossary", _glossary)

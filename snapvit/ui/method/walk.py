@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from snapvit.ui.glossary import page_title
+from snapvit.ui.glossary import page_title, whole_glossary
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.selection import put_setting, setting
 
@@ -15,6 +15,8 @@ STEP, WHOLE = "step", "all"  # the setting in the address, and its value for the
 PAPER = """
 /* As wide as an A4 page in portrait, so that figures have the size on the screen that they have on paper. */
 [data-testid="stMainBlockContainer"] > [data-testid="stVerticalBlock"] { max-width: 44rem; }
+.flow .arrow { display: none; }
+.flow .step { flex-basis: 45%; }
 """
 
 
@@ -50,10 +52,12 @@ def _all(steps: Sequence[Step], start: Callable[[bool], Lesson]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="steps"):
         st.button("One step at a time", icon=":material/slideshow:", on_click=_go, args=(steps[0].name,), key="by_step")
         st.caption("As it goes on paper: print it with your browser.")
-    for number, step in enumerate(steps, start=1):
-        if number > 1:
-            st.header(f"{number} · {step.title}", anchor=step.name)
+    for i, step in enumerate(steps):
+        if i:
+            st.header(step.title, anchor=step.name)
         step.draw(lesson)
+    st.header("Glossary", anchor="glossary")
+    whole_glossary()
 
 
 def _controls(steps: Sequence[Step], at: int) -> None:
@@ -67,10 +71,10 @@ def _controls(steps: Sequence[Step], at: int) -> None:
         )
         # Another key for each step, so that the list is closed again when one was chosen in it.
         with st.popover(f"{at + 1} of {len(steps)}", icon=":material/list:", key=f"step_list_{at}"):
-            for number, step in enumerate(steps, start=1):
-                kind = "secondary" if number == at + 1 else "tertiary"
+            for i, step in enumerate(steps):
+                kind = "secondary" if i == at else "tertiary"
                 key = f"go_{step.name}"
-                st.button(f"{number} · {step.title}", type=kind, on_click=_go, args=(step.name,), key=key)
+                st.button(step.title, type=kind, on_click=_go, args=(step.name,), key=key)
             st.divider()
             st.button("All on one page, to print", icon=":material/print:", on_click=_go, args=(WHOLE,), key="go_all")
         st.progress((at + 1) / len(steps), width="stretch")
