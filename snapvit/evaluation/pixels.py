@@ -14,7 +14,8 @@ SIDE = 32  # pixels; more say little more of what an image shows, and take a hun
 
 
 def pixel_features(batches: Iterable[Tensor], side: int = SIDE) -> Floats:
-    """Channel values in [0, 1] of (B, 3, h, w) uint8 batches, (N, 3 s s): areas averaged to s x s, s = min(side, h, w)."""
+    """Channel values in [0, 1] of (B, 3, h, w) uint8 batches, (N, 3 s s): areas averaged to s x s,
+    s = min(side, h, w)."""
     found = []
     for batch in batches:
         size = min(side, *batch.shape[-2:])

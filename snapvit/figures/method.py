@@ -23,7 +23,7 @@ from snapvit.figures.style import (
 )
 from snapvit.formats import percent, score, tick
 
-CUT = 345  # px, of figures that stand beside a good deal of text on one screen
+BESIDE, LOW = 345, 310  # px, of figures that stand beside text on one screen, and with numbers above them
 STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
 
 
@@ -56,7 +56,7 @@ def softmax_pair(teacher: Floats, student: Floats, teacher_name: str, student_na
     figure.add_hline(y=1, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_xaxes(title="Embedding dimension, sorted by the teacher's share", range=[0, width + 1])
     figure.update_yaxes(title=f"Softmax share × {width}")
-    return finish(figure, "How one view agrees with its teacher", height=CUT)
+    return finish(figure, "How one view agrees with its teacher", height=BESIDE)
 
 
 def image_gradients(values: Floats, mean: float, selected: float | None = None, name: str = "") -> go.Figure:
@@ -106,7 +106,7 @@ def image_gradients(values: Floats, mean: float, selected: float | None = None, 
         figure.update_xaxes(tickvals=list(range(low, high + 1)), ticktext=[tick(10.0**e) for e in range(low, high + 1)])
         figure.update_xaxes(range=[edges[0] - 0.05, edges[-1] + 0.05])
     figure.update_yaxes(title="Images", range=[0, 1.4 * top])
-    return finish(figure, "One head's gradient, image by image", height=340)
+    return finish(figure, "One head's gradient, image by image", height=LOW)
 
 
 def factor_map(factors: Doubles, blocks: int, selected: tuple[int, int] | None = None) -> go.Figure:
@@ -240,14 +240,14 @@ def ordered_scores(
     figure.update_layout(shapes=[upright(removed + 0.5, color=ORANGE, width=2, dash="dash")])
     figure.update_xaxes(title="Place in the ranking (1 leaves first)", range=[0, count + 1])
     figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="power", dtick=1)
-    return finish(figure, "Where the cut falls", height=CUT)
+    return finish(figure, "Where the cut falls", height=LOW)
 
 
 def accuracy_by_class(names: Sequence[str], series: Sequence[tuple[str, Doubles]]) -> go.Figure:
     """Share of each class's queries that is named right, (C,) for each of up to three series, a name first."""
     figure = go.Figure()
     for (label, shares), colour, symbol in zip(
-        series, (GREY, BLUE, ORANGE), ("line-ns-open", "circle", "x"), strict=False
+        series, (GREY, BLUE, ORANGE), ("line-ns-open", "circle-open", "x-thin-open"), strict=False
     ):
         figure.add_scatter(
             x=100 * shares,
@@ -259,7 +259,7 @@ def accuracy_by_class(names: Sequence[str], series: Sequence[tuple[str, Doubles]
         )
     figure.update_xaxes(title="Top-1 (%)", range=[0, 101])
     figure.update_yaxes(autorange="reversed", type="category", automargin=True)
-    return finish(figure, "Accuracy by class", height=400)
+    return finish(figure, "Accuracy by class", height=BESIDE)
 
 
 def scores_by_block(scores: Doubles, removed: np.ndarray, protected: np.ndarray) -> go.Figure:

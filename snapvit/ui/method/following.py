@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,11 +13,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from snapvit.artifacts import HeadGradients
 from snapvit.elastic.ranking import ROUNDING, cut_at
+from snapvit.jobs.tasks import Task
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, lesson_images
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.offer import offer
 from snapvit.ui.selection import Selection, Structure
 
 
@@ -55,6 +57,7 @@ class Lesson:
     results: RunResults
     selection: Selection
     whole: bool  # whether all steps are on one page
+    offered: set[str] = field(default_factory=set)  # keys of the offers made so far
 
     @cached_property
     def head(self) -> tuple[int, int]:
@@ -80,6 +83,14 @@ class Lesson:
         if self.selection.image is None and self.gradients is not None:
             return int(self.gradients.ids[0])
         return self.selection.image
+
+    def offer(self, task: Task, prompt: str, button: str, key: str) -> None:
+        """Offer what several steps need, see `ui.offer`; where they are on one page, only the first does."""
+        if key in self.offered:
+            st.caption("This needs what is offered above.")
+        else:
+            self.offered.add(key)
+            offer(task, prompt, button, key=key)
 
     def halves(self, key: str, words: float = 1.0, figure: float = 1.0) -> Sequence[DeltaGenerator]:
         """Places for a step's words and its figure: side by side, or one below the other on paper."""

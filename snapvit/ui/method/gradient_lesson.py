@@ -17,16 +17,16 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.method.following import Lesson, gradient_count
 from snapvit.ui.numbers import Number, number_row
-from snapvit.ui.offer import offer
 from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
 
 
-def offer_gradients(results: RunResults) -> None:
+def offer_gradients(lesson: Lesson) -> None:
     """A button that computes them."""
+    results = lesson.results
     run, images = results.summary.run, results.curvature.images
     took, count = results.stored.seconds(CURVATURE), gradient_count(results)
-    offer(
+    lesson.offer(
         StageTask(run, (Want(HEAD_GRADIENTS, (count,)),)),
         f"The views and gradients of single images are not computed yet. For {count:,} of the run's {images:,} "
         f"calibration images that takes about {duration(max(5.0, took * count / images))}; the other steps are "
@@ -40,7 +40,7 @@ def gradient_lesson(lesson: Lesson) -> None:
     """The head's squared gradients as a histogram, and that their mean is the stored curvature."""
     results, gradients, head, image = lesson.results, lesson.gradients, lesson.head, lesson.image
     if gradients is None:
-        offer_gradients(results)
+        offer_gradients(lesson)
         return
     block, number = head
     values = gradients.squares[:, block, number]

@@ -23,7 +23,6 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.method.gradient_lesson import offer_gradients
-from snapvit.ui.offer import offer
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import change, setting, setting_key
 
@@ -121,11 +120,11 @@ def _computed(lesson: Lesson) -> ImageLesson | None:
     """The followed image's lesson; where there is none yet, a button that computes it."""
     image, results = lesson.image, lesson.results
     if image is None:
-        offer_gradients(results)
+        offer_gradients(lesson)
         return None
     found = results.stored.load(IMAGE_LESSON, str(image))
     if found is None:
-        offer(
+        lesson.offer(
             StageTask(results.summary.run, _wanted(results, image, lesson.gradients)),
             f"The views of image {image} are not computed yet. One pass through the model, about a second.",
             "Compute",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,10 @@ from snapvit import figures
 from snapvit.artifacts import PixelAnswers
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.paired import answers_of, compare, describe, unpack_answers
-from snapvit.formats import decimal, percent, ratio, score
+from snapvit.formats import decimal, percent, ratio, score, signed
 from snapvit.jobs.tasks import CompareTask, StageTask
 from snapvit.pipeline.config import PATH_END, path_pair
-from snapvit.pipeline.contenders import POINTS
+from snapvit.pipeline.contenders import POINTS, PROBED
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.interactions import DISPLACEMENT
@@ -27,7 +28,6 @@ from snapvit.ui.glossary import prose, term
 from snapvit.ui.heads.structures import kept_heads
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.numbers import Number, number_row
-from snapvit.ui.offer import offer
 from snapvit.ui.path import chance, measured_on_path, no_accuracy
 from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
@@ -39,7 +39,7 @@ def pixel_answers(lesson: Lesson) -> PixelAnswers | None:
     """The queries and what k-NN makes of their pixels; where that is not there, a button that computes it."""
     found = lesson.results.stored.load(PIXEL_KNN)
     if found is None:
-        offer(
+        lesson.offer(
             StageTask(lesson.results.summary.run, (Want(PIXEL_KNN),)),
             "What k-NN makes of the images by their pixels alone, without any model, is not computed yet. That takes "
             "about as long as reading the images once.",
@@ -114,7 +114,7 @@ def random_lesson(lesson: Lesson) -> None:
     found = comparison_of(results)
     drawn = None if found is None else line_of(results, found, RANDOM, results.correct, _measure(results))
     if drawn is None:
-        offer(
+        lesson.offer(
             CompareTask(results.summary.run, (RANDOM,), SEEDS),
             f"Heads and neurons drawn at random have not been measured beside this run's ranking yet: {SEEDS} draws, "
             f"{2 * len(POINTS)} cuts of each, some minutes. What is measured is kept for the Compare page too.",
@@ -131,16 +131,17 @@ def random_lesson(lesson: Lesson) -> None:
     with words:
         prose(
             f"The same numbers of heads and neurons go, every block keeping its {term('floor')}, but which ones is "
-            f"drawn by lot: {drawn.seeds} draws, the same queries."
+            f"drawn by lot: {drawn.seeds} draws, the same queries. Told apart is a draw whose 95 % interval of the "
+            "difference, in pairs, excludes 0."
         )
-        for point in POINTS:
+        for point in PROBED:
             line = _beside_random(lesson, point)
             if line:
                 st.markdown(line)
     with figure:
         show_figure(
             figures.contender_curves(
-                [own, drawn],
+                [own, replace(drawn, look=1)],
                 "sparsity",
                 "Cosine" if _measure(results) == "cosine" else "k-NN top-1",
                 _measure(results) != "cosine",
@@ -170,10 +171,9 @@ def _beside_random(lesson: Lesson, point: float) -> str:
     if not gaps:
         return ""
     decided = sum(gap.high < 0 for gap in gaps)
-    mean = -100 * sum(gap.difference for gap in gaps) / len(gaps)
-    return f"- At **{ratio(point)}** chance loses {decimal(mean, 1)} points more" + (
-        f", beyond doubt in {decided} of {len(gaps)} draws." if decided else "; no draw can be told apart."
-    )
+    mean = sum(gap.difference for gap in gaps) / len(gaps)
+    draws = f"{decided} of {len(gaps)} draws"
+    return f"- At **{ratio(point)}** chance's cut names {signed(mean)} points, told apart in {draws}."
 
 
 def block_lesson(lesson: Lesson) -> None:
@@ -230,9 +230,11 @@ def _why_it_stays(results: RunResults, most: int) -> None:
 
     def beside(values: np.ndarray) -> str:
         own, other = float(np.median(values[mine])), float(np.median(values[~mine]))
-        return f"{score(own)} against {score(other)}" + (f", {score(own / other)} times" if other > 0 else "")
+        return f"{score(own)} against {score(other)}" + (
+            f", {decimal(own / other, 1)} times as much" if other > 0 else ""
+        )
 
-    lines = [f"- **score** of a head, median: {beside(results.final_scores.head)} in the other blocks"]
+    lines = [f"- **score** of a head, median beside the other blocks': {beside(results.final_scores.head)}"]
     if results.scores is None:
         factors = results.search.factors[topology.blocks :].reshape(topology.blocks, topology.heads)
         lines += [
