@@ -16,6 +16,7 @@ from snapvit.formats import decimal, score
 from snapvit.pipeline.results import RunResults, StoredRun, list_runs, load_results
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.store.store import Store
+from snapvit.ui.method.steps import STEPS
 
 
 def whole(**query: str) -> AppTest:
@@ -166,3 +167,47 @@ def test_a_run_without_curvature_says_so(results: RunResults, shipped: Store) ->
 )
 def test_a_foreign_address_falls_back_calmly(query: dict[str, str], shipped: Store) -> None:
     assert "4 · Where the cut falls" in words(whole(**query))
+
+
+def step_of(app: AppTest) -> str:
+    """The step in the address."""
+    return app.query_params["step"] if "step" in app.query_params else "start"
+
+
+def test_next_and_back_walk_all_steps_and_the_address_tells_which(shipped: Store) -> None:
+    app = opened("pages/method.py")
+    assert app.button(key="step_back").disabled
+    for i, step in enumerate(STEPS):
+        assert step_of(app) == step.name
+        assert app.title[0].value == step.title
+        assert not app.exception
+        (shown,) = [bar.value for bar in app.get("progress")]
+        assert shown == int(100 * (i + 1) / len(STEPS))
+        assert app.button(key="step_next").disabled == (i == len(STEPS) - 1)
+        if i < len(STEPS) - 1:
+            app.button(key="step_next").click().run()
+    app.button(key="step_back").click().run()
+    assert step_of(app) == STEPS[-2].name
+
+
+def test_the_list_leads_to_any_step_and_to_all_on_one_page(shipped: Store) -> None:
+    app = opened("pages/method.py", step="loss")
+    app.button(key="go_cka").click().run()
+    assert step_of(app) == "cka"
+    app.button(key="go_all").click().run()
+    assert step_of(app) == "all"
+    assert [header.value for header in app.header] == [*(step.title for step in STEPS[1:]), "Glossary"]
+    app.button(key="by_step").click().run()
+    assert app.title[0].value == STEPS[0].title
+
+
+def test_an_individual_chosen_in_one_step_is_taught_in_the_next(results: RunResults) -> None:
+    app = opened("pages/method.py", step="factors")
+    app.selectbox(key="of_generation").select("7").run()
+    for _ in range(2):
+        app.button(key="step_next").click().run()
+    assert "**rank 1 of 17** in generation 7" in words(app)
+
+
+def test_a_step_that_is_not_there_is_the_first(shipped: Store) -> None:
+    assert opened("pages/method.py", step="no-such-step").title[0].value == STEPS[0].title

@@ -23,7 +23,7 @@ from snapvit.figures.style import (
 )
 from snapvit.formats import percent, score, tick
 
-BESIDE, LOW = 345, 310  # px, of figures that stand beside text on one screen, and with numbers above them
+BESIDE, LOW = 345, 300  # px, of figures that stand beside text on one screen, and with numbers above them
 STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
 
 
@@ -198,7 +198,7 @@ def generation_ranks(fitness: Doubles, weights: Doubles, selected: int) -> go.Fi
     )
     figure.update_xaxes(title="Rank in its generation (1 is best)", range=[0.3, len(fitness) + 0.7])
     figure.update_yaxes(title="Fitness, 1 − cosine")
-    return finish(figure, "Who pulls the search, and who pushes", height=340)
+    return finish(figure, "Who pulls the search, and who pushes", height=LOW)
 
 
 def ordered_scores(

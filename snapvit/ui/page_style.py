@@ -31,42 +31,45 @@ STYLE = """
 """
 
 
-# A page that is presented: nothing but what it says, in bigger type. Sliders stay, and what is in `.st-key-steps`.
-PRESENTED = """
-html { font-size: 112.5%; }
-[data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stExpandSidebarButton"] { display: none !important; }
-[data-testid="stMainBlockContainer"] { padding-top: 1rem !important; }
-[class*="st-key-take_"], .st-key-title [data-testid="stPopover"], .modebar-container { display: none !important; }
-[data-testid="stMain"] :is(
+# What a person sets a page with. Not among it: sliders, which are what one moves before others.
+INPUTS = """
   [data-testid="stSelectbox"], [data-testid="stMultiSelect"], [data-testid="stNumberInput"],
-  [data-testid="stTextInput"],
-  [data-testid="stCheckbox"], [data-testid="stButtonGroup"], [data-testid="stRadio"], [data-testid="stPageLink"],
-  [data-testid="stDownloadButton"]
-) { display: none; }
-.st-key-presenting {
-  position: fixed; right: 0.75rem; bottom: 0.75rem; width: auto !important; z-index: 20; opacity: 0.35;
-}
-.st-key-presenting:is(:hover, :focus-within) { opacity: 1; }
+  [data-testid="stTextInput"], [data-testid="stCheckbox"], [data-testid="stButtonGroup"], [data-testid="stRadio"],
+  [data-testid="stPageLink"], [data-testid="stDownloadButton"]
+"""
+# A page that is presented: what it says, in bigger type, its sliders, and what is in `.st-key-steps`.
+PRESENTED = f"""
+html {{ font-size: 112.5%; }}
+[data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stExpandSidebarButton"] {{
+  display: none !important;
+}}
+[data-testid="stMainBlockContainer"] {{ padding-top: 1rem !important; }}
+[class*="st-key-take_"], .st-key-title [data-testid="stPopover"], .modebar-container {{ display: none !important; }}
+[data-testid="stMain"] :is({INPUTS}) {{ display: none; }}
+.st-key-presenting {{
+  position: fixed; right: 0.75rem; top: 0.75rem; width: auto !important; z-index: 20; opacity: 0.4;
+}}
+.st-key-presenting:is(:hover, :focus-within) {{ opacity: 1; }}
 """
 # On paper: the page from its first line to its last, without what can only be clicked, in the colours of the screen.
-PRINTED = """
-@media print {
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  @page { margin: 12mm; }
+PRINTED = f"""
+@media print {{
+  * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
+  @page {{ margin: 12mm; }}
   [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stExpandSidebarButton"], .modebar-container,
   [class*="st-key-take_"], .st-key-title [data-testid="stPopover"], .st-key-presenting, .st-key-steps,
-  [data-testid="stMain"] :is([data-testid="stPageLink"], [data-testid="stButton"], [data-testid="stDownloadButton"]) {
+  [data-testid="stMain"] :is({INPUTS}, [data-testid="stButton"], [data-testid="stSlider"]) {{
     display: none !important;
-  }
-  html, body, #root, [data-testid="stApp"], [data-testid="stAppViewContainer"], [data-testid="stMain"] {
+  }}
+  html, body, #root, [data-testid="stApp"], [data-testid="stAppViewContainer"], [data-testid="stMain"] {{
     position: static !important; height: auto !important; overflow: visible !important; display: block !important;
-  }
-  [data-testid="stMainBlockContainer"] { padding: 0 !important; }
-  h1, h2, h3 { break-after: avoid; }
-  [data-testid="stPlotlyChart"], [data-testid="stMetric"], [data-testid="stAlert"], img, .katex-display, p {
+  }}
+  [data-testid="stMainBlockContainer"] {{ padding: 0 !important; }}
+  h1, h2, h3 {{ break-after: avoid; }}
+  [data-testid="stPlotlyChart"], [data-testid="stMetric"], [data-testid="stAlert"], img, .katex-display, p {{
     break-inside: avoid;
-  }
-}
+  }}
+}}
 """
 
 

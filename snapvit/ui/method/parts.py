@@ -48,7 +48,10 @@ def not_yet(what: str) -> None:
     st.info(f"This run has no {what} yet. The page follows as the run goes on.", icon=":material/hourglass_empty:")
 
 
-def check(question: str, answer: str) -> None:
-    """A question whose answer opens on request."""
-    with st.expander(f"Check yourself: {question}"):
-        st.markdown(answer)
+def check(lesson: Lesson, question: str, answer: str) -> None:
+    """A question whose answer opens on request; on paper it stands there."""
+    if lesson.whole:
+        st.markdown(f"**Check yourself: {question}** {answer}")
+    else:
+        with st.expander(f"Check yourself: {question}"):
+            st.markdown(answer)

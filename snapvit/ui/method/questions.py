@@ -173,7 +173,7 @@ def _beside_random(lesson: Lesson, point: float) -> str:
     decided = sum(gap.high < 0 for gap in gaps)
     mean = sum(gap.difference for gap in gaps) / len(gaps)
     draws = f"{decided} of {len(gaps)} draws"
-    return f"- At **{ratio(point)}** chance's cut names {signed(mean)} points, told apart in {draws}."
+    return f"- At **{ratio(point)}** chance's cut stands at {signed(mean)} points, told apart in {draws}."
 
 
 def block_lesson(lesson: Lesson) -> None:

@@ -20,6 +20,7 @@ from snapvit.ui.page import onward
 def _gradient(lesson: Lesson) -> None:
     gradient_lesson(lesson)
     check(
+        lesson,
         "Two images pull a head's weights in exactly opposite directions. What does each variant make of it?",
         "`fisher` counts both, since squares do not cancel: the head matters to each image. `accumulated` adds first "
         "and gets 0: on average nothing would be gained by moving the weights.",
@@ -50,6 +51,7 @@ def _factors(lesson: Lesson) -> None:
     factors_lesson(lesson)
     history, structures = lesson.results.search, lesson.results.facts.topology.structures
     check(
+        lesson,
         "Why does the search not simply try every combination of structures?",
         f"There are {structures} structures; keeping or removing each gives 2^{structures} combinations. The search "
         f"judged {history.fitness.shape[0] * history.fitness.shape[1]:,} individuals.",
@@ -83,6 +85,7 @@ def _cut(lesson: Lesson) -> None:
         pick_head(lesson)
     cut_lesson(lesson)
     check(
+        lesson,
         "The slider moves from 40 % to 60 %. What has to be computed to know which heads go?",
         "Nothing: the order is fixed. A cut at 60 % removes everything that the cut at 40 % removes, and more.",
     )
