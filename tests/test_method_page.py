@@ -171,7 +171,7 @@ def test_a_foreign_address_falls_back_calmly(query: dict[str, str], shipped: Sto
 
 def step_of(app: AppTest) -> str:
     """The step in the address."""
-    return app.query_params["step"] if "step" in app.query_params else "start"
+    return app.query_params.get("step", "start")
 
 
 def test_next_and_back_walk_all_steps_and_the_address_tells_which(shipped: Store) -> None:

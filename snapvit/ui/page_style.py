@@ -39,7 +39,7 @@ INPUTS = """
 """
 # A page that is presented: what it says, in bigger type, its sliders, and what is in `.st-key-steps`.
 PRESENTED = f"""
-html {{ font-size: 112.5%; }}
+html {{ font-size: 110%; }}
 [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stExpandSidebarButton"] {{
   display: none !important;
 }}

@@ -92,7 +92,7 @@ def _variants(results: RunResults, count: int, mean: float, accumulated: float) 
     prose(
         f"This run was made with the variant `{criterion}`, so its stored value is the {same} number"
         + ("." if whole else f", but for the sample: {count:,} images here, {results.curvature.images:,} in the run.")
-        + " `fisher` squares each image's gradient, then averages: images that pull in opposite directions both count. "
-        "`accumulated`, as in the authors' code, averages first, so they cancel: "
+        + " `fisher` squares each image's gradient, then averages: opposite ones both count. `accumulated`, as in the "
+        "authors' code, averages first, so they cancel: "
         f"{percent(accumulated / mean if mean else 0)} of the other is left."
     )
