@@ -19,16 +19,16 @@ ui.page_title(
 )
 
 results = ui.results_with(
-    "search", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
+    "correlated", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
 )
 with st.container(horizontal=True, vertical_alignment="center"):
-    name = choose_map()
+    name = choose_map(results)
     with st.popover("Options", icon=":material/tune:", width="content", help="What the map shows"):
         order = structure_order(results, st, st, page="_g")
         scale = choose_scale()
         shown = search_controls(results, order) if name == "search" else None
-    compared = Compared(name, choose_against(name), scale)
-generation = shown.generation if shown else results.search.generations
+    compared = Compared(name, choose_against(results, name), scale)
+generation = shown.generation if shown else results.search.generations if results.searches else 0
 left, right = ui.flowing_columns(2, 380, key="correlation_figures")
 with left:
     if shown:

@@ -5,6 +5,7 @@ import streamlit as st
 from snapvit import ui
 from snapvit.ui.export.chosen_cut import chosen_cut, structure
 from snapvit.ui.export.hand_over import hand_over
+from snapvit.ui.export.report import report
 from snapvit.ui.published import what_scores_lack
 
 selection = ui.open_page("Export")
@@ -27,3 +28,4 @@ if results.imported:
 pair = chosen_cut(results, selection)
 hand_over(results, pair)
 structure(results, pair)
+report(results, selection.sparsity)

@@ -11,7 +11,7 @@ selection = ui.open_page("Method")
 def start(whole: bool) -> Lesson:
     """What the steps are drawn from; ends the page where the run has nothing to teach from."""
     results = ui.results_with(
-        "curvature",
+        "taught",
         selection,
         "This page follows a run through the method, from its first step, the local curvature. This run has none: it "
         "has not come so far, or its ranking is from published scores.",

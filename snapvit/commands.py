@@ -15,7 +15,7 @@ from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at
-from snapvit.formats import amount, milliseconds, percent, ratio
+from snapvit.formats import amount, milliseconds, percent, ratio, size
 from snapvit.machine import this_machine
 from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
@@ -282,6 +282,17 @@ def finetune(args: argparse.Namespace, store: Store) -> Answer:
     tuned, exported = finetune(store, args.export, args.data, args.out, tuning, Reporter(ProgressLine()))
     went = f"Cosine to the whole model on {tuned['held_out']} images held out: {tuned['cosine_before']:.4f} before, "
     return tuned | exported_dict(exported), f"{went}{tuned['cosine_after']:.4f} after. {exported_sentence(exported)}"
+
+
+def report(args: argparse.Namespace, store: Store) -> Answer:
+    """Write what a run found as one offline page."""
+    from snapvit.report.report import write_report  # imports plotly, which the other commands can do without
+
+    sparsity = 0.5 if args.sparsity is None else args.sparsity
+    path = write_report(store, args.run, args.out, sparsity, args.correct, args.export, args.force)
+    size_written = path.stat().st_size
+    content = {"run": args.run, "file": str(path), "bytes": size_written}
+    return content, f"{path} holds the report of run {args.run} ({size(size_written)}); it opens without network."
 
 
 def ranking(args: argparse.Namespace, store: Store) -> Answer:

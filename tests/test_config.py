@@ -120,7 +120,7 @@ def test_paper_preset_has_the_papers_numbers():
 
 
 def test_presets_know_their_names_whatever_the_search_seed():
-    assert {"look", "quick", "paper"} <= set(PRESETS)
+    assert {"look", "quick", "direct", "paper"} <= set(PRESETS)
     for name, config in PRESETS.items():
         assert config.preset == name
         assert with_settings(config, ["search.seed=41"]).preset == name

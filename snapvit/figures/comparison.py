@@ -27,9 +27,9 @@ class Line:
     sparsity: Doubles  # (P,)
     macs: Doubles  # (P,) of the full model's
     mean: Doubles  # (P,)
-    low: Doubles  # (P,) over the seeds
+    low: Doubles  # (P,)
     high: Doubles  # (P,)
-    seeds: int
+    band: str  # what low and high are: `5 seeds`; empty where there is none
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def contender_curves(
     for line in lines:
         x = 100 * (line.sparsity if axis == "sparsity" else line.macs)
         colour, symbol, dash = _look(line.look)
-        if line.seeds > 1:
+        if line.band:
             band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
             group = {"legendgroup": line.label}
             figure.add_scatter(x=x, y=scale * line.high, **band, **group)
@@ -73,7 +73,7 @@ def contender_curves(
             legendgroup=line.label,
             customdata=[[low, high] for low, high in zip(scale * line.low, scale * line.high, strict=True)],
             hovertemplate=f"{line.label}<br>%{{x:.1f}} %: %{{y:.2f}}{unit}"
-            + (f"<br>{line.seeds} seeds: %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}" if line.seeds > 1 else "")
+            + (f"<br>{line.band}: %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}" if line.band else "")
             + "<extra></extra>",
         )
     shown = [scale * float(v) for line in lines for v in (*line.low, *line.high)]

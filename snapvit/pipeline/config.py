@@ -314,6 +314,15 @@ PRESETS: dict[str, RunConfig] = {
         correction=CorrectionConfig(images=64),
         evaluation=EvaluationConfig(gallery=200, queries=100, points=7),
     ),
+    # No search: Gauss-Newton orders all structures, and the weights are corrected. Some minutes for a ViT-S/16 on two
+    # cores; why these numbers is told in docs/evidence.md.
+    "direct": RunConfig(
+        ranking=RankingConfig("gauss-newton"),
+        cka=CkaConfig(images=128),
+        interactions=InteractionsConfig(images=128, probes=4),
+        correction=CorrectionConfig(images=256),
+        evaluation=EvaluationConfig(gallery=1000, queries=500, points=13),
+    ),
     # The paper's numbers of images, views, components and sparsity pairs.
     "paper": RunConfig(search=SearchConfig(generations=30)),
 }

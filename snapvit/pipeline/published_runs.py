@@ -90,12 +90,16 @@ def _published(results: RunResults, scores: Scores) -> PublishedScores:
         "source": "SnapViT explorer",
         "run": results.summary.run,
         "pruning_dataset": results.facts.data,
-        "curvature": config.curvature.criterion,
-        "max_samples": config.curvature.images,
-        "ga_optimizer": "xnes",
-        "ga_max_function_evaluations": results.search.fitness.shape[0] * results.search.fitness.shape[1],
-        "seed": config.search.seed,
+        "method": config.ranking.method,
+        "seed": config.seed,
     }
+    if results.searches:
+        metadata |= {
+            "curvature": config.curvature.criterion,
+            "max_samples": config.curvature.images,
+            "ga_optimizer": "xnes",
+            "ga_max_function_evaluations": results.search.fitness.shape[0] * results.search.fitness.shape[1],
+        }
     own_weights = spec.checkpoint is None and spec.image_size is None
     return PublishedScores(
         scores=scores,

@@ -11,7 +11,7 @@ from snapvit.artifacts import CkaMap, Curvature, Ranking, RunFacts, Scores, Sear
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
-from snapvit.pipeline.methods import METHODS, scores_of
+from snapvit.pipeline.methods import METHODS, Method, scores_of
 from snapvit.pipeline.overflow import not_finite
 from snapvit.pipeline.stage import Arg, Args, Stage, Want
 from snapvit.pipeline.stages.cka import CKA
@@ -167,6 +167,26 @@ class RunResults:
     def ranked(self) -> bool:
         """Whether final scores and their order are known."""
         return self.final_scores is not None and self.ranking is not None
+
+    @property
+    def method(self) -> Method | None:
+        """What ranks this run; None for published scores."""
+        return METHODS[self.request.config.ranking.method] if self.request.scores is None else None
+
+    @property
+    def searches(self) -> bool:
+        """Whether its ranking is made by a search."""
+        return self.method is not None and SEARCH.name in self.method.stages
+
+    @property
+    def correlated(self) -> SearchHistory | Ranking | None:
+        """What there must be before its structures' dependence can be looked at: a search, or a ranking without."""
+        return None if self.method is None else self.search if self.searches else self.ranking
+
+    @property
+    def taught(self) -> Curvature | None:
+        """The first of the method's four steps; None where the run does not go through them."""
+        return self.curvature if self.searches else None
 
     @property
     def imported(self) -> bool:

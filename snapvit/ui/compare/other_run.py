@@ -60,7 +60,7 @@ def _line(results: RunResults, title: str, look: int, quality: bool) -> figures.
     values = np.array([m.top1 if quality else m.cosine for m in measured])
     macs = np.array([m.macs for m in measured], dtype=np.float64)
     sparsity = np.array([m.cut.mlp for m in measured])
-    return figures.Line(figures.as_plotly(title), look, sparsity, macs / macs.max(), values, values, values, 1)
+    return figures.Line(figures.as_plotly(title), look, sparsity, macs / macs.max(), values, values, values, "")
 
 
 def _difference(results: RunResults, second: RunResults, sparsity: float) -> str:

@@ -50,4 +50,4 @@ def papers_models(results: RunResults) -> None:
 
 def _relative(title: str, look: int, sparsity: list[float], top1: list[float]) -> figures.Line:
     left = np.array(top1) / top1[0]
-    return figures.Line(title, look, np.array(sparsity), np.array(sparsity), left, left, left, 1)
+    return figures.Line(title, look, np.array(sparsity), np.array(sparsity), left, left, left, "")

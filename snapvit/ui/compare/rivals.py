@@ -10,9 +10,10 @@ from snapvit.evaluation.standings import MEASURES, Measure
 from snapvit.formats import ratio
 from snapvit.pipeline.contenders import PROBED
 from snapvit.pipeline.results import RunResults
+from snapvit.report.contestants import AREA, AS_CUT, label_of, line_of, points_of, verdict
 from snapvit.tables import Comparison
 from snapvit.ui.axis import axis_switch
-from snapvit.ui.compare.contestants import AREA, AS_CUT, gaps_to, label_of, line_of, verdict
+from snapvit.ui.compare.contestants import gaps_to
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import no_accuracy
@@ -38,6 +39,8 @@ def rivals(results: RunResults, found: Comparison, selection: Selection) -> None
 
 def _controls(results: RunResults, found: Comparison) -> tuple[Measure, str, str, str, bool]:
     measures = [name for name in MEASURES if name == "cosine" or no_accuracy(results) is None]
+    if found.head is None:
+        measures = [name for name in measures if name != "head"]
     places = [AREA, *(f"{point:g}" for point in PROBED)]
     references = [*found.contenders, *([AS_CUT] if results.correct else [])]
     columns = flowing_columns([5, 3, 5, 5, 4], 110, key="compare_controls", align="bottom")
@@ -84,7 +87,7 @@ def _curves(
     title = f"Rankings, {'corrected' if results.correct else 'as cut'}"
     y, shares = MEASURES[measure], measure != "cosine"
     rows = [
-        (line.label, s, m, mean, low, high, line.seeds)
+        (line.label, s, m, mean, low, high, line.band)
         for line in lines
         for s, m, mean, low, high in zip(line.sparsity, line.macs, line.mean, line.low, line.high, strict=True)
     ]
@@ -135,9 +138,7 @@ def _table(results: RunResults, found: Comparison, measure: Measure, reference: 
     for where in (*(f"{point:g}" for point in PROBED), AREA):
         heading = "Area" if where == AREA else f"At {ratio(float(where))}"
         for gap in gaps_to(results, found, reference, where, measure):
-            sign = "" if gap.decided else " (undecided)"
-            told = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]{sign}"
-            rows.setdefault(gap.label, {"Ranking": gap.label})[heading] = told
+            rows.setdefault(gap.label, {"Ranking": gap.label})[heading] = points_of(gap)
     table_to_keep(
         f"All differences to {_reference_label(reference)}, in points with 95 % intervals",
         pd.DataFrame(list(rows.values())),

@@ -60,7 +60,7 @@ def search_gain(results: RunResults, found: Comparison) -> None:
         own = sorted((p for p in points if p.start == start or not p.evaluations), key=lambda p: p.evaluations)
         columns = [np.array([getattr(p, name) for p in own]) for name in ("mean", "low", "high")]
         none: Floats = np.empty(0)
-        lines.append(figures.Line(STARTS[start], i, none, none, *columns, max(p.seeds for p in own)))
+        lines.append(figures.Line(STARTS[start], i, none, none, *columns, f"{max(p.seeds for p in own)} seeds"))
         evaluations.append([p.evaluations for p in own])
     title = f"Accuracy by length of the search, cut at {ratio(float(where))}"
     show_figure(

@@ -51,15 +51,17 @@ def head_map(results: RunResults, selection: Selection) -> None:
     )
     crosses = "" if results.ranking is None else " A cross marks a head that the cut removes."
     kept, sparsity = kept_heads(results, selection.sparsity), selection.sparsity
-    look = figures.MEASURES[measure]
+    meaning = figures.MEASURES[measure].meaning
+    if measure == "score" and results.method is not None and not results.searches:
+        meaning = f"By {results.method.label}: {results.method.what}. The lowest of all blocks leave first."
     show_figure(
         kept_figure(
             *("heads", run_key(results), measure, kept.tobytes()),
             make=lambda: figures.head_map(head_values(results, measure), kept, measure),
         ),
         key=f"head_map_{measure}",
-        reading=f"{look.meaning}{crosses} Click one to see its story.",
-        alt=f"Map of {look.label.lower()} of every head, one column a block",
+        reading=f"{meaning}{crosses} Click one to see its story.",
+        alt=f"Map of {figures.MEASURES[measure].label.lower()} of every head, one column a block",
         table=lambda: head_frame(results, sparsity),
         marks=figures.head_marks(topology.blocks, topology.heads, selection.head),
         file=f"{selection.run}-heads-{measure}",

@@ -74,7 +74,7 @@ def structure_details(results: RunResults, selection: Selection) -> None:
 def _head(results: RunResults, head: tuple[int, int]) -> None:
     topology = results.facts.topology
     known = measures(results)
-    labels = LABELS if len(known) > 1 else {"score": "Final score, as published"}
+    labels = LABELS if len(known) > 1 else {"local": LABELS["local"], "score": _score_label(results)}
     if results.ranking is None:
         st.markdown(f"Local curvature {score(results.curvature.head[head])}. The ranking comes after the search.")
         return
@@ -83,6 +83,11 @@ def _head(results: RunResults, head: tuple[int, int]) -> None:
     place = int(np.flatnonzero(order == head[0] * topology.heads + head[1])[0]) + 1
     number_row([*numbers, Number("Leaves as number", f"{place} of {len(order)}")], "head", least=140)
     st.markdown(_why(results, head, place))
+
+
+def _score_label(results: RunResults) -> str:
+    """Of a score that is no product of a curvature and a factor."""
+    return "Final score, as published" if results.method is None else f"Score by {results.method.label}"
 
 
 def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
@@ -101,7 +106,7 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
         else "the slider's path ends before that, so the slider keeps it"
     )
     goes = f"It goes when {percent(share)} of all heads are removed; {where}."
-    if results.curvature is None:
+    if not results.searches:
         return goes
     local = head_values(results, "local")
     by_local = int((local.ravel() < local[head]).sum()) + 1
@@ -120,12 +125,12 @@ def _why(results: RunResults, head: tuple[int, int], place: int) -> str:
 def _mlp(results: RunResults, structure: Structure, sparsity: float) -> None:
     topology, block = results.facts.topology, structure.block
     numbers: list[Number] = []
-    if results.curvature is not None:
+    if "local" in measures(results):
         numbers.append(Number("Local curvature, sum", score(results.curvature.mlp[block].sum(dtype=np.float64))))
     if results.search is not None:
         numbers.append(Number("× search factor", score(results.search.factors[block])))
     if results.ranked:
-        label = "= final score, sum" if numbers else "Final score, sum, as published"
+        label = "= final score, sum" if numbers else f"{_score_label(results)}, sum"
         numbers.append(Number(label, score(results.final_scores.mlp[block].sum())))
     if results.ranking is not None:
         numbers.append(Number("Kept at this cut", f"{kept_neurons(results, sparsity)[block]} of {topology.hidden}"))

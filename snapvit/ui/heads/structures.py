@@ -18,7 +18,7 @@ from snapvit.ui.selection import Structure
 def measures(results: RunResults) -> list[str]:
     """Names of the `figures.MEASURES` that this run has, in the order of the method: curvature x factor = score."""
     has = {
-        "local": results.curvature is not None,
+        "local": results.curvature is not None and (results.searches or not results.ranked),
         "factor": results.search is not None,
         "score": results.ranked,
     }

@@ -39,12 +39,18 @@ class Compared:
         }[name]
 
 
-def choose_map() -> str:
+def maps_of(results: RunResults) -> list[str]:
+    """Names of the maps that this run has or can have."""
+    return [name for name in MAPS if name != "search" or results.searches]
+
+
+def choose_map(results: RunResults) -> str:
     """Draw the choice of the map shown."""
-    name = setting("map_g", tuple(MAPS), "search")
+    known = maps_of(results)
+    name = setting("map_g", known, known[0] if results.searches else "gauss-newton")
     st.segmented_control(
         "Map",
-        list(MAPS),
+        known,
         default=name,
         format_func=MAPS.get,
         key=setting_key("map_g"),
@@ -54,9 +60,9 @@ def choose_map() -> str:
     return name
 
 
-def choose_against(name: str) -> str:
+def choose_against(results: RunResults, name: str) -> str:
     """Draw the choice of the map that it is held against."""
-    others = [other for other in MAPS if other != name]
+    others = [other for other in maps_of(results) if other != name]
     against = setting("against", tuple(others), "measured" if name != "measured" else "displacement")
     st.selectbox(
         "Held against",

@@ -8,7 +8,7 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import Curvature, Scores
-from snapvit.elastic.ranking import cut_at, final_scores, removal_sparsity
+from snapvit.elastic.ranking import cut_at, removal_sparsity
 from snapvit.formats import decimal, percent, ratio, score
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import HEAD_LAG, PATH_END, path_pair
@@ -71,17 +71,18 @@ def _side_by_side(results: RunResults, sparsity: float, pair: tuple[int, int]) -
 
 def _facts(results: RunResults, sparsity: float, structure: Structure) -> dict[str, str]:
     """What is known of one structure: its importance and when it goes."""
-    if results.curvature is None:
-        return {"Local curvature": "not known yet"}
-    local = _mean(results.curvature, structure)
+    known = {}
+    if results.curvature is not None:
+        known["Local curvature"] = score(_mean(results.curvature, structure))
     if not results.ranked:
-        return {"Local curvature": score(local), "Ranking": "comes after the search"}
-    final = _mean(final_scores(results.curvature, results.search.factors), structure)
-    factor = float(results.search.factors[structure.index(results.facts.topology)])
-    return {
-        "Local curvature": score(local),
-        "× search factor": score(factor),
-        "= final score": f"**{score(final)}**",
+        return known | {"Ranking": "comes after the search"}
+    final = f"**{score(_mean(results.final_scores, structure))}**"
+    if results.searches:
+        factor = float(results.search.factors[structure.index(results.facts.topology)])
+        known |= {"× search factor": score(factor), "= final score": final}
+    else:
+        known = {f"Score by {results.method.label}" if results.method else "Score, as published": final}
+    return known | {
         "Goes at sparsity": _leaving(results, structure),
         f"At {ratio(sparsity)}": _standing(results, structure, sparsity),
     }

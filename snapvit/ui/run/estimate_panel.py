@@ -10,7 +10,7 @@ from snapvit.formats import amount, size
 from snapvit.jobs.estimate import find_estimate
 from snapvit.jobs.manager import JobState
 from snapvit.jobs.tasks import EstimateTask
-from snapvit.pipeline.config import RunRequest, with_settings
+from snapvit.pipeline.config import RunRequest, seeded
 from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.table import TABLE
 from snapvit.ui.flow import flowing_columns
@@ -25,7 +25,7 @@ def estimate_of(request: RunRequest) -> Estimate | None:
 
 
 def _seedless(request: RunRequest) -> RunRequest:
-    return replace(request, config=with_settings(request.config, ["search.seed=0"]))  # no seed costs more
+    return replace(request, config=seeded(request.config, 0))  # no seed costs more
 
 
 def estimate_panel(request: RunRequest, running: bool) -> None:

@@ -12,6 +12,7 @@ from snapvit.errors import InputError
 from snapvit.jobs.tasks import RunTask
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest
+from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.request import make_request
 from snapvit.pipeline.results import FINISHED, list_runs
 from snapvit.ui.flow import flowing_columns
@@ -32,6 +33,8 @@ NUMBERS = (
     ("cka.images", "CKA images", "Images of the CKA map", 32),
     ("search.generations", "Generations", "Of the evolution strategy", 1),
     ("search.images", "Search images", "Images that each candidate is judged on", 16),
+    ("interactions.images", "Gauss-Newton images", "Images of Gauss-Newton and of displacements", 32),
+    ("interactions.probes", "Probes", "Random directions of Gauss-Newton, an image", 1),
     ("correction.images", "Correction images", "Images of the statistics that correct a cut's weights", 64),
     ("evaluation.gallery", "Gallery", "Labelled images that queries are compared with", 100),
     ("evaluation.queries", "Queries", "Images whose class k-NN has to name", 100),
@@ -66,6 +69,7 @@ FLOORS = (
 
 
 CUSTOM, CUSTOM_FROM = "custom", "quick"
+OWN = "preset"  # the method that the preset has
 # One click's choice of the form: setting to value, as in an address
 REAL = {
     "model_kind": NAMED,
@@ -86,10 +90,33 @@ def run_form() -> None:
     preset = setting("preset", presets, CUSTOM_FROM)
     st.segmented_control("Preset", presets, default=preset, key=setting_key("preset"), required=True)
     note = st.empty()
-    seed = number(st, "Seed of the search", "seed", 0, 1, min_value=0, max_value=2**31 - 1, help="Same seed, same run")
+    own = PRESETS.get(preset, PRESETS[CUSTOM_FROM]).ranking.method
+    left, right = flowing_columns(2, 200, key="method_and_seed")
+    method = choice(
+        left,
+        "Ranked by",
+        "method",
+        [OWN, *METHODS],
+        OWN,
+        format_func=lambda name: f"{METHODS[own].label} (the preset's)" if name == OWN else METHODS[name].label,
+        help="What decides which structures go first. SnapViT searches; all others take one pass, or look at the "
+        "weights alone. Compare holds them against one another.",
+    )
+    draws = METHODS[own if method == OWN else method].seed
+    seed = number(
+        right,
+        "Seed of the search" if draws == "search.seed" else "Seed",
+        "seed",
+        *(0, 1),
+        min_value=0,
+        max_value=2**31 - 1,
+        disabled=draws is None,
+        help="Same seed, same run",
+    )
     name = text(st, "Name (optional)", "name", max_chars=LONGEST, placeholder="what this run is to be called")
-    settings = [f"search.seed={seed}"] + (_custom() if preset == CUSTOM else [])
-    request = _request(spec, images, preset, settings) if spec and images else None
+    settings = _custom() if preset == CUSTOM else []
+    how = (None if method == OWN else method, settings, None if draws is None else seed)
+    request = _request(spec, images, preset, *how) if spec and images else None
     note.caption(_preset_note(preset, request))
     if request is not None:
         estimate_panel(request, running)
@@ -140,11 +167,7 @@ def _start_real_model() -> None:
 def _preset_note(preset: str, request: RunRequest | None) -> str:
     """What the settings are, and how long they take by the estimate for these very model and images."""
     config = PRESETS.get(preset, PRESETS[CUSTOM_FROM]) if request is None else request.config
-    views = config.curvature.global_views + config.curvature.local_views
-    what = (
-        f"{config.curvature.images:,} images of {views} views, {config.search.generations} generations, "
-        f"{config.evaluation.points} cuts measured."
-    )
+    what = f"{_how(config)}, {config.evaluation.points} cuts measured."
     if request is None:
         return what
     estimate = estimate_of(request)
@@ -153,15 +176,31 @@ def _preset_note(preset: str, request: RunRequest | None) -> str:
     return f"{what} By the estimate about **{in_words(estimate.total)}** on this machine."
 
 
+def _how(config: RunConfig) -> str:
+    """What the ranking is made of, with its counts."""
+    views, method = config.curvature.global_views + config.curvature.local_views, config.ranking.method
+    if method.startswith("gauss-newton"):
+        return f"{config.interactions.images:,} images with {config.interactions.probes} probes each, no search"
+    looked = f"{config.curvature.images:,} images"
+    return {
+        "snapvit": f"{looked} of {views} views, {config.search.generations} generations",
+        "curvature": f"{looked} of {views} views, no search",
+        "snip": f"{looked} of {views} views, no search",
+        "variance": f"{looked}, no search",
+    }.get(method, "No image is looked at, no search")
+
+
 def in_words(seconds: float) -> str:
     """`37 minutes`."""
     count = max(1, round(seconds / 60))
     return "a minute" if count == 1 else f"{count} minutes" if count < 120 else f"{count / 60:.0f} hours"
 
 
-def _request(spec: ModelSpec, images: Images, preset: str, settings: list[str]) -> RunRequest | None:
+def _request(
+    spec: ModelSpec, images: Images, preset: str, method: str | None, settings: list[str], seed: int | None
+) -> RunRequest | None:
     try:
-        return make_request(spec, *images, preset=preset if preset in PRESETS else CUSTOM_FROM, settings=settings)
+        return make_request(spec, *images, preset if preset in PRESETS else CUSTOM_FROM, method, settings, seed)
     except InputError as error:
         st.error(as_markdown(str(error)))
         return None
