@@ -21,8 +21,9 @@ from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.interactions import DISPLACEMENT
 from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
+from snapvit.report.contestants import line_of
 from snapvit.tables import Measurement
-from snapvit.ui.compare.contestants import comparison_of, line_of
+from snapvit.ui.compare.contestants import comparison_of
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.heads.structures import kept_heads
@@ -126,13 +127,13 @@ def random_lesson(lesson: Lesson) -> None:
     values = np.array([m.cosine if _measure(results) == "cosine" else m.top1 for m in measured])
     macs = np.array([m.macs for m in measured], dtype=np.float64)
     sparsity = np.array([m.cut.mlp for m in measured])
-    own = figures.Line("this run's ranking", 0, sparsity, macs / macs.max(), values, values, values, 1)
+    own = figures.Line("this run's ranking", 0, sparsity, macs / macs.max(), values, values, values, "")
     words, figure = lesson.halves("random", 4, 5)
     with words:
         prose(
             f"The same numbers of heads and neurons go, every block keeping its {term('floor')}, but which ones is "
-            f"drawn by lot: {drawn.seeds} draws, the same queries. Told apart is a draw whose 95 % interval of the "
-            "difference, in pairs, excludes 0."
+            f"drawn by lot: {len(found.seeds(RANDOM))} draws, the same queries. Told apart is a draw whose difference, "
+            "in pairs, has a 95 % interval that excludes 0."
         )
         for point in PROBED:
             line = _beside_random(lesson, point)

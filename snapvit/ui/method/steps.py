@@ -102,44 +102,56 @@ def _first_wrong(lesson: Lesson) -> None:
 
 
 STEPS = (
-    Step("start", "How a ranking comes about", in_one_minute, ("calibration image", "cut", "head", "sparsity")),
-    Step("views", "1 · One image and its views", views_lesson, ("calibration image", "self-supervised loss", "view")),
-    Step("loss", "1 · The loss that compares them", loss_lesson, ("embedding", "softmax", "teacher", "view")),
+    Step("start", "How a ranking comes about", in_one_minute, terms=("calibration image", "cut", "head", "sparsity")),
+    Step(
+        "views",
+        "1 · One image and its views",
+        views_lesson,
+        terms=("calibration image", "self-supervised loss", "view"),
+    ),
+    Step("loss", "1 · The loss that compares them", loss_lesson, terms=("embedding", "softmax", "teacher", "view")),
     Step(
         "gradient",
         "1 · How strongly a head is felt",
         _gradient,
-        ("attention", "Fisher information", "gradient", "head", "local curvature", "MLP", "neuron"),
+        terms=("attention", "Fisher information", "gradient", "head", "local curvature", "MLP", "neuron"),
     ),
-    Step("cka", "2 · Which structures say the same", _cka, ("block", "CKA", "class token", "structure")),
+    Step("cka", "2 · Which structures say the same", _cka, terms=("block", "CKA", "class token", "structure")),
     Step(
         "factors",
         "3 · A guess: one factor for each structure",
         _searched(_factors),
-        ("covariance", "factor", "generation", "individual", "local curvature", "structure", "xNES"),
+        terms=("covariance", "factor", "generation", "individual", "local curvature", "structure", "xNES"),
     ),
-    Step("cuts", "3 · The cuts that it makes", _searched(cuts_lesson), ("cut", "factor", "ranking")),
+    Step("cuts", "3 · The cuts that it makes", _searched(cuts_lesson), terms=("cut", "factor", "ranking")),
     Step(
         "fitness",
         "3 · How good it is",
         _searched(fitness_lesson),
-        ("embedding", "fitness", "generation", "individual", "PCA projection"),
+        terms=("embedding", "fitness", "generation", "individual", "PCA projection"),
     ),
-    Step("moves", "3 · What the search learns from it", _searched(_moves), ("covariance", "Hessian", "xNES")),
+    Step("moves", "3 · What the search learns from it", _searched(_moves), terms=("covariance", "Hessian", "xNES")),
     Step(
         "ranking",
         "4 · One order for all",
         _ranked(_ranking),
-        ("cut", "factor", "final score", "floor", "local curvature", "MLP", "neuron", "ranking", "sparsity"),
+        terms=("cut", "factor", "final score", "floor", "local curvature", "MLP", "neuron", "ranking", "sparsity"),
     ),
-    Step("cut", "4 · Where the cut falls", _ranked(_cut), ("cut", "final score", "floor", "ranking", "sparsity")),
-    Step("easy", "Is it just an easy data set?", _ranked(easy_lesson), ("cut", "gallery", "k-NN", "query", "top-1")),
-    Step("random", "Would random cutting do as well?", _ranked(_random), ("cut", "floor", "k-NN", "query", "ranking")),
+    Step("cut", "4 · Where the cut falls", _ranked(_cut), terms=("cut", "final score", "floor", "ranking", "sparsity")),
+    Step(
+        "easy", "Is it just an easy data set?", _ranked(easy_lesson), terms=("cut", "gallery", "k-NN", "query", "top-1")
+    ),
+    Step(
+        "random",
+        "Would random cutting do as well?",
+        _ranked(_random),
+        terms=("cut", "floor", "k-NN", "query", "ranking"),
+    ),
     Step(
         "block",
         "Why is one block hardly cut?",
         _ranked(block_lesson),
-        ("block", "embedding", "factor", "final score", "floor", "local curvature", "MLP"),
+        terms=("block", "embedding", "factor", "final score", "floor", "local curvature", "MLP"),
     ),
-    Step("wrong", "Which images go wrong first?", _ranked(_first_wrong), ("cut", "k-NN", "query", "top-1")),
+    Step("wrong", "Which images go wrong first?", _ranked(_first_wrong), terms=("cut", "k-NN", "query", "top-1")),
 )
