@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from snapvit.ui.components.page_tools import copy_link
-from snapvit.ui.components.theme_switch import theme_switch
+from snapvit.ui.components.page_tools import copy_link, theme_switch
 from snapvit.ui.selection import Selection, change
 
 

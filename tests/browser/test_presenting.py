@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from snapvit.private_names import CHECKED_WITH
+
 from .conftest import assert_calm, settle
 
 if TYPE_CHECKING:
@@ -61,8 +63,8 @@ def test_presenting_is_in_the_address_and_left_by_a_button(url: str, open_page: 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_light_and_dark_change_places_and_stay(dark: bool, url: str, open_page: Callable[..., Page]) -> None:
-    """If this fails with another Streamlit than 1.67, see where it keeps its theme: theme_switch.js."""
-    assert version("streamlit").startswith("1.67.")
+    """If this fails, see where the installed Streamlit keeps its theme: `themePlaces` in private_names.js."""
+    assert version("streamlit") == CHECKED_WITH["streamlit"]
     page = open_page(f"{url}/sparsity?s=0.65", dark=dark)
     first, second = ("dark", "light") if dark else ("light", "dark")
     assert theme_of(page) == first

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from snapvit.private_names import MAIN, STACK
 from snapvit.ui.glossary import page_title, whole_glossary
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.selection import put_setting, setting
 
 STEP, WHOLE = "step", "all"  # the setting in the address, and its value for the long form
-PAPER = """
+PAPER = f"""
 /* As wide as an A4 page in portrait, so that figures have the size on the screen that they have on paper. */
-[data-testid="stMainBlockContainer"] > [data-testid="stVerticalBlock"] { max-width: 44rem; }
-.flow .arrow { display: none; }
-.flow .step { flex-basis: 45%; }
+{MAIN} > {STACK} {{ max-width: 44rem; }}
+.flow .arrow {{ display: none; }}
+.flow .step {{ flex-basis: 45%; }}
 """
 
 
