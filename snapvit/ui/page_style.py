@@ -58,8 +58,8 @@ PRESENTED = f"""
 html {{ font-size: 110%; }}
 {SIDEBAR}, {HEADER}, {SIDEBAR_OPENER} {{ display: none !important; }}
 {MAIN} {{ padding-top: 1rem !important; }}
-[class*="st-key-take_"], .st-key-title {POPOVER}, {PLOT_BAR} {{ display: none !important; }}
-{PAGE} :is({PICKERS}) {{ display: none; }}
+[class*="st-key-take_"], {PLOT_BAR} {{ display: none !important; }}
+{PAGE} :is({PICKERS}, {POPOVER}):not(.st-key-steps *) {{ display: none; }}
 .st-key-presenting {{
   position: fixed; right: 0.75rem; top: 0.75rem; width: auto !important; z-index: 20; opacity: 0.4;
 }}
@@ -70,8 +70,8 @@ PRINTED = f"""
 @media print {{
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
   @page {{ margin: 12mm; }}
-  {SIDEBAR}, {HEADER}, {SIDEBAR_OPENER}, {PLOT_BAR}, .st-key-title {POPOVER},
-  [class*="st-key-take_"], .st-key-presenting, .st-key-steps, {PAGE} :is({PICKERS}, {BUTTON}, {SLIDER}) {{
+  {SIDEBAR}, {HEADER}, {SIDEBAR_OPENER}, {PLOT_BAR}, [class*="st-key-take_"],
+  .st-key-presenting, .st-key-steps, {PAGE} :is({PICKERS}, {POPOVER}, {BUTTON}, {SLIDER}) {{
     display: none !important;
   }}
   html, body, {SCROLLERS} {{
