@@ -14,6 +14,7 @@ from snapvit.figures import PairCloud, StructureOrder
 from snapvit.formats import decimal, duration, score
 from snapvit.jobs.tasks import StageTask
 from snapvit.method.agreement import known_pairs, spearman
+from snapvit.method.structure_maps import robust_range
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
 from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import PROBE_COST, pass_share, removal_passes, sample_passes
@@ -26,7 +27,6 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.maps.correlation_maps import pair_table
 from snapvit.ui.maps.interaction_choice import Compared, measured_of, the_map, verdict
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair
-from snapvit.ui.maps.structure_maps import robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
