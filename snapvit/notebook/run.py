@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from snapvit.export.hand_over import Exported
     from snapvit.notebook.cuts import CutModel
     from snapvit.notebook.figures import Figures
     from snapvit.pipeline.workspace import Workspace
@@ -183,22 +182,26 @@ class Run:
         correct: bool = False,
         formats: Sequence[str] = ("safetensors",),
         progress: bool = True,
-    ) -> Exported:
+    ) -> Path:
         """Write a cut as a folder that torch and timm load alone, proven by a fresh process; without shares the whole
         model with its ranking, which takes any cut at load time.
 
-        formats: of safetensors (always written), onnx and program. Raises InputError for one share without the other,
-        a folder that is not empty, and what the run has not got.
+        formats: of safetensors (always written), onnx and program. Returns the folder, and prints the proof with
+        `progress`. Raises InputError for one share without the other, a folder that is not empty, and what the run has
+        not got.
         """
-        from snapvit.pipeline.exporting import export_run
+        from snapvit.pipeline.exporting import export_run, exported_sentence
 
         if (mlp is None) != (heads is None):
             raise InputError("A cut is named by two shares; give mlp and heads together, or neither for any sparsity.")
         pair = None if mlp is None or heads is None else (mlp, heads)
         with watched(progress) as reporter:
-            return export_run(
+            exported = export_run(
                 self._store, self.name, pair, absolute(folder), formats, reporter, self._opened(), correct=correct
             )
+        if progress:
+            print(exported_sentence(exported))
+        return exported.folder
 
     # Questions
 

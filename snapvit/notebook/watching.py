@@ -36,16 +36,11 @@ class Bar(Reporter):
                 total=units, mininterval=0.3, bar_format="{desc}{percentage:3.0f}%|{bar:40}| {elapsed} < {remaining}"
             )
 
-    def begin(self, stage: str, units: float) -> None:
-        """The stage's name before the bar."""
-        super().begin(stage, units)
-        if self._bar is not None:
-            self._bar.set_description(f"{stage:24}", refresh=False)
-
     def advance(self, units: float) -> None:
-        """A step of the bar."""
+        """A step of the bar, and the stage's name before it."""
         if self._bar is not None:
-            self._bar.update(units)
+            self._bar.set_description_str(f"{self.progress.stage:24}", refresh=False)
+            self._bar.update(min(units, max(0.0, self._bar.total - self._bar.n)))  # sums of shares may round up
         super().advance(units)
 
     def close(self) -> None:
