@@ -1,4 +1,4 @@
-"""Executes the notebooks in docs/ as a reader would, each in a folder and a cache of its own, and keeps what they show."""
+"""Executes the notebooks in docs/ as a reader would, each in a folder and with a cache of its own."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def executed(path: Path) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":  # progress bars are of the moment
             cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+            for one in cell.outputs:
+                if "text" in one:
+                    one["text"] = one["text"].replace(f"{folder}/", "")
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook

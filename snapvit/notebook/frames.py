@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.standings import Measure, curve_of, difference_at
+from snapvit.extras import needed
 from snapvit.method.agreement import Agreement
-from snapvit.notebook.showing import needed
 from snapvit.pipeline.agreements import MAPS
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults, RunSummary
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def frame(rows: list[dict[str, object]], columns: list[str] | None = None) -> pd.DataFrame:
     """A table of these rows."""
-    return needed("pandas", "Tables").DataFrame(rows, columns=columns)
+    return needed("pandas", "A table").DataFrame(rows, columns=columns)
 
 
 def runs_frame(summaries: list[RunSummary]) -> pd.DataFrame:

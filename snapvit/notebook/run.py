@@ -21,8 +21,9 @@ from snapvit.artifacts import (
     Topology,
 )
 from snapvit.errors import InputError
+from snapvit.extras import needed
 from snapvit.notebook.frames import accuracy_frame, agreement_frame, comparison_frame
-from snapvit.notebook.showing import needed
+from snapvit.notebook.showing import html_table
 from snapvit.notebook.watching import watched
 from snapvit.paths import absolute
 from snapvit.pipeline.agreements import MAPS, Scale, agreements, map_of, wants_of
@@ -259,7 +260,7 @@ class Run:
     @property
     def figures(self) -> Figures:
         """The dashboard's figures, as plotly figures."""
-        needed("plotly", "Figures")
+        needed("plotly", "A figure")
         from snapvit.notebook.figures import Figures
 
         return Figures(self)
@@ -277,7 +278,7 @@ class Run:
         export: folder that `export` wrote, whose card is taken in. Raises InputError where the file exists, unless
         `force`.
         """
-        needed("plotly", "Reports")
+        needed("plotly", "A report")
         from snapvit.report.report import write_report
 
         card = None if export is None else absolute(export)
@@ -311,6 +312,4 @@ class Run:
         return "Run\n" + "\n".join(f"  {name:9} {value}" for name, value in self._lines())
 
     def _repr_html_(self) -> str:
-        from snapvit.notebook.showing import html_table
-
         return html_table(self._lines())
