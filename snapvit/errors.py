@@ -3,7 +3,7 @@
 import re
 
 
-class _Sentence(Exception):
+class OneSentence(Exception):
     """An error whose message says all that there is to know. IPython shows it without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
@@ -11,11 +11,11 @@ class _Sentence(Exception):
         return [str(self) or type(self).__name__]
 
 
-class InputError(_Sentence, ValueError):
+class InputError(OneSentence, ValueError):
     """Something given from outside cannot be used. The message is one sentence a user can act on."""
 
 
-class Cancelled(_Sentence):
+class Cancelled(OneSentence):
     """The person who started the work asked for it to stop. Everything finished so far is kept."""
 
 
