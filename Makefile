@@ -11,14 +11,14 @@ export OMP_WAIT_POLICY ?= PASSIVE
 app: $(VENV)/.app
 	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
 
-test: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: lint
 	$(BIN)/python -m pytest
 
+# oxlint (.oxlintrc.json) is one program without node or npm, so it comes from the registry of everything else.
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings snapvit tests
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ from snapvit.ui.run.overview import overview
 from snapvit.ui.run.past_runs import past_runs
 from snapvit.ui.run.run_form import run_form
 from snapvit.ui.run.score_import import score_import
+from snapvit.ui.run.uploaded_images import uploaded_images
 
 selection = ui.open_page("Run", follow=False)
 ui.page_title(
@@ -39,3 +40,4 @@ score_import()
 
 st.header("Runs in the cache")
 past_runs(selection.run)
+uploaded_images()

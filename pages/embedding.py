@@ -41,5 +41,5 @@ ui.show_figure(
     "after the cut. The farther left, the more the features were rearranged; measured in the full feature space.",
     alt=f"Histogram of how many of {view.found.k} neighbours each of {view.found.queries} queries keeps",
     table=query_table(view),
-    file=f"{selection.run}-neighbours-{view.pair[0]:g}",
+    file=f"{selection.run}-neighbours",
 )

@@ -70,7 +70,8 @@ class AppServer:
             "browser.gatherUsageStats": "false",
         }
         command = [sys.executable, "-m", "streamlit", "run", str(entry), *(f"--{k}={v}" for k, v in options.items())]
-        self.url = f"http://127.0.0.1:{self.port}"
+        path = (env or {}).get("STREAMLIT_SERVER_BASE_URL_PATH")
+        self.url = f"http://127.0.0.1:{self.port}" + (f"/{path}" if path else "")
         self._log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
-APART = ("ui", "server", "__main__")  # what the dashboard is made of is for its pages alone
+APART = ("ui", "server", "private_names", "__main__")  # what the dashboard is made of is for its pages alone
 
 
 def main() -> int:

@@ -12,8 +12,9 @@ import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from streamlit import config
-from streamlit.runtime import get_instance
+import streamlit as st
+
+from snapvit.private_names import forget_expired_sessions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,7 +57,7 @@ class Guard:
 
 
 def _is_allowed(host: str) -> bool:
-    allowed = config.get_option("server.allowedHosts")
+    allowed = st.get_option("server.allowedHosts")
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     return not allowed or name in allowed
 
@@ -83,10 +84,8 @@ async def sweeping(app: Any) -> AsyncIterator[None]:
 
 
 async def _sweep() -> None:
-    seconds = min(SWEEP_SECONDS, config.get_option("server.disconnectedSessionTTL"))
+    seconds = min(SWEEP_SECONDS, st.get_option("server.disconnectedSessionTTL"))
     while True:
         await asyncio.sleep(seconds)
-        # No public way leads there; a version that keeps its sessions elsewhere forgets them at the next visit.
-        with contextlib.suppress(AttributeError, RuntimeError):
-            get_instance()._session_mgr._session_storage._cache.expire()
+        forget_expired_sessions()
         gc.collect()  # a session and its script hold each other

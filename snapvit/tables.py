@@ -113,13 +113,14 @@ class Comparison:
     corrected: Ints  # (M,) 1 where the weights are corrected, else 0
     probe: Bytes  # (M, ceil(queries / 8)) whether a linear probe names each query, packed as the table's answers are
     probed: Ints  # (M,) 1 where a probe was trained, else 0
+    head: Bytes | None  # (M, ceil(queries / 8)) the same of the model's own classifier; None without one that fits
     table: Measurements  # (M rows)
 
     @classmethod
-    def empty(cls, table: Measurements) -> Comparison:
-        """Of nothing yet; `table` has no rows."""
+    def empty(cls, table: Measurements, headed: bool = False) -> Comparison:
+        """Of nothing yet; `table` has no rows. headed: whether the model's own classifier names queries too."""
         none = np.empty(0, np.int64)
-        return cls((), none, none, none, table.answers, none, table)
+        return cls((), none, none, none, table.answers, none, table.answers if headed else None, table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -145,9 +146,16 @@ class Comparison:
         return int(rows[here][0]) if here.any() else None
 
     def with_row(
-        self, contender: str, seed: int, corrected: bool, new: Measurement, probe: bytes | None = None
+        self,
+        contender: str,
+        seed: int,
+        corrected: bool,
+        new: Measurement,
+        probe: bytes | None = None,
+        head: bytes | None = None,
     ) -> Comparison:
-        """With one more row; `probe`: answers of the linear probe, packed, where one was trained."""
+        """With one more row; `probe`, `head`: answers of the linear probe and of the model's own classifier, packed,
+        where there are some."""
         names = self.contenders if contender in self.contenders else (*self.contenders, contender)
         bits = np.zeros(self.probe.shape[1], np.uint8) if probe is None else np.frombuffer(probe, np.uint8)
         return replace(
@@ -158,6 +166,7 @@ class Comparison:
             corrected=np.append(self.corrected, int(corrected)),
             probe=np.vstack([self.probe, bits]),
             probed=np.append(self.probed, int(probe is not None)),
+            head=None if self.head is None else np.vstack([self.head, np.frombuffer(head or b"", np.uint8)]),
             table=self.table.with_row(new),
         )
 
@@ -173,7 +182,8 @@ class Comparison:
             new = others.table.row(i)
             if found.find(name, seed, corrected, new.cut.mlp, new.cut.heads) is None:
                 probe = others.probe[i].tobytes() if others.probed[i] else None
-                found = found.with_row(name, seed, corrected, new, probe)
+                head = None if others.head is None else others.head[i].tobytes()
+                found = found.with_row(name, seed, corrected, new, probe, head)
         return found
 
 

@@ -30,7 +30,7 @@ def test_what_it_says_of_closed_rooms_is_so():
     assert CLOSED_ROOMS["store"] >= NUMBERS
     assert CLOSED_ROOMS["figures"] >= NUMBERS | {"store", "pipeline"}
     assert CLOSED_ROOMS["pages"] >= NUMBERS | {"store", "pipeline"}
-    assert {"pages", "app", "ui", "server"} == STREAMLIT_ROOMS
+    assert {"pages", "app", "ui", "server", "private_names"} == STREAMLIT_ROOMS
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)

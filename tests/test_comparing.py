@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import Cli
 
 from snapvit.errors import Cancelled, InputError
@@ -68,10 +69,14 @@ def test_its_numbers_are_those_of_a_run_of_its_own(compared, one, seed, tmp_path
         assert got.cosine == pytest.approx(want.cosine, abs=1e-6)
     with workspace.elastic(ranking) as elastic:
         _, queries, gallery = Meter(workspace, elastic, Reporter()).measure_with_embeddings(got.cut)
+        images = workspace.normalised(workspace.table("queries").pixels)
+        with torch.inference_mode():
+            by_head = workspace.loaded.model(images).argmax(dim=1).numpy()
     labels, ids = workspace.source.labels, workspace.ids
     named = probe_predictions(gallery.numpy(), labels[ids["gallery"]], queries.numpy())
     row = found.find(one.name, seed, False, 0.8, 0.65)
     np.testing.assert_array_equal(found.probe[row], pack_answers(named == labels[ids["queries"]]))
+    np.testing.assert_array_equal(found.head[row], pack_answers(by_head == labels[ids["queries"]]))
 
 
 def test_the_runs_own_ranking_is_not_made_again(compared, small_request, monkeypatch):
@@ -129,6 +134,7 @@ def test_images_without_labels_are_compared_by_their_cosine(tmp_path, small_sett
     request = make_request(data=f"folder:{folder}", settings=small_settings)
     run_pipeline(request, store, Reporter())
     found = compare_rankings(store, request.run, FEW[1:3], 1, Reporter(), points=POINTS)
+    assert found.head is None
     assert found.table.answers.shape[1] == 0 and not found.probed.any() and (found.table.cosine < 1).all()
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
+from node import SCRIPTS, node
 
 from snapvit import formats
-from snapvit.ui.components.formats import SCRIPT
 
 
 @pytest.mark.parametrize(
@@ -67,20 +65,19 @@ def test_numbers_are_written_like_this(written: str, expected: str) -> None:
 
 
 def test_the_browser_writes_every_number_as_python_does() -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
     rng = np.random.default_rng(0)
     shares = [*rng.uniform(-1, 1, 300).tolist(), *(np.arange(-800, 801) / 800).tolist(), 0.6225, 0.5, 1e-6]
     counts = [*(int(10**power) for power in rng.uniform(0, 13, 300)), 0, 999, 999_499, 999_500, 999_600, 9_995_000]
     times = [*(float(10**power) for power in rng.uniform(-3, 4, 300)), 0.995, 99.95, 2.25, 0.125]
     asked = {"percent": shares, "ratio": shares, "amount": counts, "milliseconds": times}
-    script = f"""{SCRIPT.read_text(encoding="utf-8")}
-        const asked = JSON.parse(require("node:fs").readFileSync(0, "utf8")), told = {{}};
-        for (const [name, values] of Object.entries(asked)) told[name] = values.map((value) => eval(name)(value));
-        told.decimal = asked.percent.map((value) => [0, 1, 2, 3].map((digits) => decimal(value, digits)));
+    script = f"""import {{ readFileSync }} from "node:fs";
+        import * as formats from {(SCRIPTS / "formats.js").as_uri()!r};
+        const asked = JSON.parse(readFileSync(0, "utf8")), told = {{}};
+        for (const [name, values] of Object.entries(asked)) told[name] = values.map((value) => formats[name](value));
+        told.decimal = asked.percent.map((value) => [0, 1, 2, 3].map((digits) => formats.decimal(value, digits)));
         console.log(JSON.stringify(told));"""
-    run = subprocess.run([node, "-e", script], input=json.dumps(asked), capture_output=True, text=True, check=True)
+    run = node("--input-type=module", "-e", script, given=json.dumps(asked))
+    assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
     for name, values in asked.items():
         assert told[name] == [getattr(formats, name)(value) for value in values]

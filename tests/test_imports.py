@@ -29,7 +29,7 @@ FLOORS = (
     ("pipeline",),
     ("jobs",),
     ("figures",),
-    ("report",),
+    ("private_names", "report"),
     ("notebook",),
     ("commands", "ui", "server"),
     ("cli",),
@@ -65,7 +65,7 @@ CLOSED_PACKAGES = {
     "pages": {"torch"},
     "app": {"torch"},
 }
-STREAMLIT_ROOMS = {"app", "pages", "ui", "server"}
+STREAMLIT_ROOMS = {"app", "pages", "ui", "server", "private_names"}
 SLOW = ("torch", "torchvision", "timm", "sklearn", "faiss")
 HEAVY = ("umap", "faiss", "torchvision.datasets", "onnx", "onnxscript", "onnxruntime")  # imported where they are used
 

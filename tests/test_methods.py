@@ -9,7 +9,14 @@ import pytest
 from command_line import Cli, settings_of
 
 from snapvit.errors import InputError
-from snapvit.method.rivals import lamp_scores, magnitude_scores, random_scores, snip_scores, variance_scores
+from snapvit.method.rivals import (
+    lamp_scores,
+    magnitude_scores,
+    random_scores,
+    snip_scores,
+    unexplained_shares,
+    variance_scores,
+)
 from snapvit.pipeline.config import RunConfig, seeded
 from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.progress import Reporter
@@ -38,6 +45,10 @@ def by_hand(method: str, workspace: Workspace, results: RunResults) -> tuple[np.
     if method in ("curvature", "gauss-newton"):
         found = results.stored.load(TABLE[method])
         return found.mlp, found.head
+    if method == "gauss-newton-unexplained":
+        slopes, statistics = (results.stored.load(TABLE[name]) for name in ("gauss-newton", "correction"))
+        shares = unexplained_shares(statistics, anatomy.topology.heads, config.correction.share)
+        return slopes.mlp * shares.mlp, slopes.head * shares.head
     images = [workspace.normalised(workspace.table("curvature").pixels)]
     views = view_batches_of(workspace, workspace.ids["curvature"])
     found = {

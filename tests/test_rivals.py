@@ -11,8 +11,16 @@ from timm.layers import GluMlp, SwiGLU
 from torch import Tensor, nn
 
 from snapvit.artifacts import Scores
+from snapvit.elastic.correction import collect_statistics
 from snapvit.method.loss import teacher_targets, view_agreement
-from snapvit.method.rivals import lamp_scores, magnitude_scores, random_scores, snip_scores, variance_scores
+from snapvit.method.rivals import (
+    lamp_scores,
+    magnitude_scores,
+    random_scores,
+    snip_scores,
+    unexplained_shares,
+    variance_scores,
+)
 from snapvit.models.anatomy import describe
 from snapvit.models.embedding import embed
 
@@ -139,3 +147,26 @@ def test_random_follows_its_seed(anatomy):
     np.testing.assert_array_equal(one.head, again.head)
     assert one.mlp.shape == (3, 96) and one.head.shape == (3, 3)
     assert abs(np.corrcoef(one.mlp.ravel(), other.mlp.ravel())[0, 1]) < 0.2
+
+
+def test_unexplained_is_the_residual_of_a_regression_on_the_others(make_vit, photos):
+    model = make_vit().double()
+    anatomy = describe(model)
+    read = {}
+    for b, block in enumerate(model.blocks):
+        for kind, layer in (("mlp", block.mlp.fc2), ("head", block.attn.proj)):
+            layer.register_forward_pre_hook(lambda _, i, k=(kind, b): read.update({k: i[0].flatten(0, 1).numpy()}))
+    many = torch.randn(60, 3, 16, 16, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    embed(model, many)
+    statistics = collect_statistics(model, anatomy, [many])
+    found = unexplained_shares(statistics, anatomy.topology.heads, 1e-9)
+    for kind, table, size in (("mlp", found.mlp, 1), ("head", found.head, model.blocks[0].attn.head_dim)):
+        for b in range(len(model.blocks)):
+            tokens = read[kind, b] - read[kind, b].mean(0)
+            for unit in range(0, table.shape[1], 5 if size == 1 else 1):
+                own = np.arange(unit * size, (unit + 1) * size)
+                others = np.delete(tokens, own, axis=1)
+                left = tokens[:, own] - others @ np.linalg.lstsq(others, tokens[:, own], rcond=None)[0]
+                want = (left**2).sum() / (tokens[:, own] ** 2).sum()
+                assert table[b, unit] == pytest.approx(want, abs=2e-3), (kind, b, unit)
+    assert (found.mlp > 0).all() and (found.mlp <= 1).all() and (found.head <= 1).all()

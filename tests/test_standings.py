@@ -36,14 +36,15 @@ def measured(answers: np.ndarray, mlp: float, heads: float, macs: int) -> Measur
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    found = Comparison.empty(Measurements.empty(2, QUERIES, 40, 5, labelled=True))
+    found = Comparison.empty(Measurements.empty(2, QUERIES, 40, 5, labelled=True), headed=True)
     for name, seeds in (("a", 3), ("b", 3), ("alone", 1)):
         for seed in range(seeds):
             for corrected in (False, True):
                 for mlp, heads in CUTS if name != "alone" else CUTS[:2]:
                     row = measured(answers_of(name, seed, corrected, mlp), mlp, heads, MACS[mlp])
                     probe = pack_answers(answers_of(name, seed, corrected, mlp, True)).tobytes() if mlp > 0.3 else None
-                    found = found.with_row(name, seed, corrected, row, probe)
+                    head = pack_answers(~answers_of(name, seed, corrected, mlp)).tobytes()
+                    found = found.with_row(name, seed, corrected, row, probe, head)
     return found
 
 
@@ -59,6 +60,9 @@ def test_a_curve_is_the_mean_of_its_seeds_with_their_range(comparison):
     assert probe.mlp.tolist() == [0.5, 0.8]
     np.testing.assert_allclose(probe.mean[1], np.mean([answers_of("b", s, True, 0.8, True) for s in range(3)]))
     np.testing.assert_allclose(curve_of(comparison, "b", True, "cosine").mean, [0.8, 0.5, 0.2])
+    np.testing.assert_allclose(
+        curve_of(comparison, "b", True, "head").mean, 1 - curve_of(comparison, "b", True, "top1").mean
+    )
     assert curve_of(comparison, "nobody", False) is None
 
 

@@ -84,7 +84,7 @@ def test_no_page_reads_a_name_as_anything_but_text(page: str, named: Store) -> N
 
 def test_names_are_there_and_read_as_typed(named: Store) -> None:
     text = words(opened("app.py"))
-    assert f"The run shown: {TYPED[1]} {TYPED[3]} {TYPED[4]}" in text
+    assert f"**The run shown:** {TYPED[1]} {TYPED[3]} {TYPED[4]}" in text
     assert f"the images in /home/{TYPED[0]}/{TYPED[3]} {TYPED[4]} {TYPED[1]}" in text
     assert all(f"3 images of {name}." in text for name in TYPED)
     heads = plotted(opened("pages/heads.py", **QUERIES))

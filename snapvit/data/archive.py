@@ -27,6 +27,7 @@ MOST_IMAGES = 20_000
 MOST_RATIO = 200
 SMALLEST_CHECKED = 2**20  # bytes; below this a high ratio harms nobody
 CHUNK = 2**16
+UPLOAD_NAME = re.compile("upload:[0-9a-f]{20}")  # of a source
 PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # Python's others give as much at once as they like
 OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ}
 
@@ -71,8 +72,8 @@ def unpack_upload(raw: bytes, cache: Path) -> str:
 
 def open_upload(name: str, cache: Path | None, check: Check = go_on) -> ImageSource:
     """The source that `unpack_upload` made. Raises InputError where it is not in this cache."""
-    digest = name.removeprefix("upload:")
-    folder = uploads(cache) / digest if cache is not None and re.fullmatch("[0-9a-f]{20}", digest) else None
+    is_name = cache is not None and UPLOAD_NAME.fullmatch(name)
+    folder = uploads(cache) / name.removeprefix("upload:") if is_name else None
     if folder is None or not folder.is_dir():
         raise InputError(f"The uploaded images {name} are not in the cache any more; upload the zip again.")
     return open_folder(folder, name, cache, check)

@@ -149,12 +149,15 @@ def _open_files(
     candidates = [
         Candidate(file, shown(place), numbers.get(place.parts[0])) for file, place in zip(pictures, places, strict=True)
     ]
-    verdicts = None
-    if cache is not None:
-        verdicts = cache / "images" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:20]}.json"
+    verdicts = None if cache is None else verdicts_file(path, cache)
     source = ImageFiles(name, candidates, [shown(folder) for folder in classes], skipped, verdicts, check)
     source.notes = (*notes, *source.notes)
     return source
+
+
+def verdicts_file(folder: Path, cache: Path) -> Path:
+    """Where the cache remembers which files of this folder are pictures."""
+    return cache / "images" / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]}.json"
 
 
 def _scan(root: Path) -> tuple[list[Path], list[Skipped]]:

@@ -12,10 +12,11 @@ from snapvit.artifacts import Doubles, Floats, Ints
 from snapvit.evaluation.paired import unpack_answers
 from snapvit.tables import Comparison, Measurement
 
-Measure = Literal["top1", "probe", "cosine"]
+Measure = Literal["top1", "probe", "head", "cosine"]
 MEASURES: dict[Measure, str] = {
     "top1": "k-NN top-1",
     "probe": "Linear probe, top-1",
+    "head": "Own head, top-1",
     "cosine": "Cosine to the full model",
 }
 DRAWS = 2000  # of a bootstrap
@@ -162,6 +163,8 @@ def _measured(comparison: Comparison, rows: Ints, measure: Measure) -> Ints:
     """Those of the rows that hold this measure."""
     if measure == "probe":
         return rows[comparison.probed[rows] == 1]
+    if measure == "head":
+        return rows if comparison.head is not None else rows[:0]
     return rows if measure == "cosine" or comparison.table.answers.shape[1] else rows[:0]
 
 
@@ -169,7 +172,7 @@ def _answers(comparison: Comparison, rows: Ints, measure: Measure) -> Doubles:
     """(R, Q) whether each query was named right; of the cosine, which is kept as a mean alone, (R, 1) that."""
     if measure == "cosine":
         return comparison.table.cosine[rows, None]
-    packed = comparison.probe if measure == "probe" else comparison.table.answers
+    packed = {"probe": comparison.probe, "head": comparison.head}.get(measure, comparison.table.answers)
     return unpack_answers(packed[rows], comparison.table.queries).astype(np.float64)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snapvit.artifacts import Scores, Topology
+from snapvit.artifacts import Floats, LayerStatistics, Scores, Topology
+from snapvit.elastic.correction import unpacked
 from snapvit.method.curvature import mean_gradients
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
@@ -73,6 +74,41 @@ def variance_scores(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor
         for batch in batches:
             embed(model, batch)  # not each core for itself: all add to the same sums
     return _by_unit(anatomy, [spread.variance[:, None] for spread in spreads])
+
+
+def unexplained_shares(statistics: LayerStatistics, heads: int, share: float) -> Scores:
+    """Which share of a unit's variance the other units of its block cannot explain by a linear map, 0 to 1.
+
+    That is what a corrected cut loses of it: what the others explain, their new weights give back. With G the damped
+    covariance (its diagonal raised by `share` of its mean) of what a layer reads, a neuron's is 1 / (G^-1_ii G_ii); a
+    head's is the trace of the inverse of its block of G^-1, over that of its block of G.
+    """
+    neurons, width = statistics.neuron_means.shape[1], statistics.head_means.shape[1]
+    mlp, head = [], []
+    for packed_neurons, packed_heads in zip(statistics.neuron_covariances, statistics.head_covariances, strict=True):
+        covariance, inverse = _damped(packed_neurons, neurons, share)
+        mlp.append(1 / (inverse.diagonal() * covariance.diagonal()))
+        covariance, inverse = _damped(packed_heads, width, share)
+        own, left = (_diagonal_blocks(matrix, heads) for matrix in (covariance, inverse))
+        head.append(_traces(torch.linalg.inv(left)) / _traces(own))
+    return Scores(torch.stack(mlp).numpy(), torch.stack(head).numpy())
+
+
+def _damped(packed: Floats, width: int, share: float) -> tuple[Tensor, Tensor]:
+    """The covariance (width, width) in float64 with its ridge, and its inverse."""
+    covariance = unpacked(packed, width).double()
+    covariance.diagonal().add_(share * float(covariance.diagonal().mean()) or 1.0)
+    return covariance, torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+
+
+def _diagonal_blocks(matrix: Tensor, count: int) -> Tensor:
+    """(count, d, d) of a matrix (count * d, count * d)."""
+    size = len(matrix) // count
+    return matrix.view(count, size, count, size).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+
+
+def _traces(blocks: Tensor) -> Tensor:
+    return blocks.diagonal(dim1=1, dim2=2).sum(1)
 
 
 class _Spread:

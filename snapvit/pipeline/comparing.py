@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+from torch import nn
+
 from snapvit.artifacts import LayerStatistics, Ranking
 from snapvit.elastic.correction import collect_statistics
 from snapvit.elastic.ranking import cut_at
@@ -56,6 +59,15 @@ def compare_rankings(
     return work.known()
 
 
+def own_head(workspace: Workspace) -> nn.Linear | None:
+    """The model's classifier, where it has as many outputs as the images have classes, which are then taken to be in
+    its order, as folders named after the classes of its training are; and where it reads the embedding."""
+    classifier, classes = workspace.loaded.model.get_classifier(), len(workspace.source.class_names)
+    fits = isinstance(classifier, nn.Linear) and classifier.out_features == classes > 1
+    own_pool = workspace.request.model.pool == "model"
+    return classifier if fits and own_pool and workspace.accuracy_missing is None else None
+
+
 class _Work:
     """What contenders are measured with: the run's own workspace, and one of each seed's calibration images."""
 
@@ -66,7 +78,10 @@ class _Work:
     def known(self) -> Comparison:
         """What was measured so far."""
         found = StoredRun.open(self._store, self._workspace.request.run).load(COMPARISON)
-        return found or Comparison.empty(empty_table(self._workspace))
+        return found or self._empty()
+
+    def _empty(self) -> Comparison:
+        return Comparison.empty(empty_table(self._workspace), headed=own_head(self._workspace) is not None)
 
     def missing(self, one: Contender, seed: int, points: Sequence[float]) -> list[tuple[bool, float, float]]:
         """Cuts that were not measured: whether corrected, and their ratios."""
@@ -134,10 +149,13 @@ class _Work:
     ) -> None:
         workspace = self._workspace
         measured, queries, gallery = meter.measure_with_embeddings(cut_at(ranking, mlp, heads))
-        probe = None
+        labels, ids, probe, head = workspace.source.labels, workspace.ids, None, None
         if gallery is not None and any(abs(mlp - point) < 1e-6 for point in PROBED):
-            labels, ids = workspace.source.labels, workspace.ids
             named = probe_predictions(gallery.numpy(), labels[ids["gallery"]], queries.numpy())
             probe = pack_answers(named == labels[ids["queries"]]).tobytes()
-        piece = Comparison.empty(empty_table(workspace)).with_row(name, seed, correct, measured, probe)
+        if (classifier := own_head(workspace)) is not None:
+            with torch.inference_mode():
+                named = classifier(queries.to(workspace.device)).argmax(dim=1).cpu().numpy()
+            head = pack_answers(named == labels[ids["queries"]]).tobytes()
+        piece = self._empty().with_row(name, seed, correct, measured, probe, head)
         keep_piece(self._store, workspace, Want(COMPARISON), piece)

@@ -54,7 +54,7 @@ class Contender:
     @property
     def label(self) -> str:
         """For people."""
-        return ", ".join([METHODS[self.method].label, *map(_in_words, self.settings)])
+        return ", ".join([METHODS[self.method].label, *map(in_words, self.settings)])
 
     @property
     def drawn(self) -> bool:
@@ -67,7 +67,8 @@ class Contender:
         return replace(run, config=seeded(config, seed), scores=None)
 
 
-def _in_words(setting: str) -> str:
+def in_words(setting: str) -> str:
+    """A setting for people: `12 generations`."""
     name, _, value = setting.partition("=")
     return WORDS[name].format(value) if name in WORDS else setting
 

@@ -38,6 +38,13 @@ METHODS: dict[str, Method] = {
         stages=("gauss-newton",),
         seed="interactions.seed",
     ),
+    "gauss-newton-unexplained": Method(
+        label="Gauss-Newton, unexplained",
+        what="Gauss-Newton times the share of the structure that the others of its block cannot explain",
+        source="",
+        stages=("gauss-newton", "unexplained"),
+        seed="interactions.seed",
+    ),
     "curvature": Method(
         label="Curvature alone",
         what="local curvature, every factor 1",
@@ -78,5 +85,7 @@ def scores_of(method: str, part: Callable[[str], Any]) -> Scores | None:
         return None
     if method == "snapvit":
         return final_scores(parts[0], parts[1].history.factors)
+    if method == "gauss-newton-unexplained":
+        return Scores(parts[0].mlp * parts[1].mlp, parts[0].head * parts[1].head)
     # Gauss-Newton's and the curvature's tables have the names of a score's
     return Scores(parts[0].mlp.astype(np.float64), parts[0].head.astype(np.float64))

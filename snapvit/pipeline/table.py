@@ -18,7 +18,7 @@ from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEA
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
-from snapvit.pipeline.stages.rivals import LAMP, MAGNITUDE, RANDOM, SNIP, VARIANCE
+from snapvit.pipeline.stages.rivals import LAMP, MAGNITUDE, RANDOM, SNIP, UNEXPLAINED, VARIANCE
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
 from snapvit.store.keys import stage_key
 from snapvit.store.manifest import Manifest
@@ -40,6 +40,7 @@ TABLE: dict[str, Stage[Any]] = {
         DISPLACEMENT,
         SEARCH,
         GAUSS_NEWTON,
+        UNEXPLAINED,
         VARIANCE,
         SNIP,
         LAMP,

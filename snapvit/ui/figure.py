@@ -14,11 +14,12 @@ import streamlit as st
 
 from snapvit.ui.components.chart_events import chart_events
 from snapvit.ui.components.matrix_stack import Numbers
-from snapvit.ui.components.page_tools import picture_buttons
+from snapvit.ui.components.page_tools import svg_button
 from snapvit.ui.selection import visit
 from snapvit.ui.tables import csv_button
 
 CONFIG = {"displaylogo": False, "displayModeBar": True}
+PNG = {"format": "png", "scale": 3}  # sharp on a slide, a narrow figure too
 SENT = "figures_sent"  # session key: {key of a chart: the Drawn that is on the page}
 WORTH = 0.5  # of a figure's size; changes larger than that are no gain
 
@@ -35,6 +36,7 @@ class Drawn:
     name: str  # of its content
     visit: int = -1  # during which it came to the page
     alt: str = ""  # with which it came
+    file: str = ""  # under which its own button saves it
 
     @classmethod
     def of(cls, figure: go.Figure) -> Drawn:
@@ -59,25 +61,26 @@ def show_figure(
     on_cell: Callable[[int, int], None] | None = None,
     on_frame: Callable[[str], None] | None = None,
 ) -> None:
-    """Draw `figure` with its reading sentence below and buttons for PNG, SVG and, with a `table`, CSV.
+    """Draw `figure` with its reading sentence below and buttons for SVG and, with a `table`, CSV; PNG is plotly's own.
 
     key: of the chart, unique on the page. alt: the chart in words for those who do not see it. file: name of what is
     saved, without its ending. marks: shapes over the figure. Of a figure that changes between two reruns only the
-    difference is sent.
+    difference is sent, as long as its file has the same name.
     numbers, jump, on_point, on_cell, on_frame: see `chart_events`.
     """
     drawn = figure if isinstance(figure, Drawn) else Drawn.of(figure)
-    base, changes = _difference(key, drawn, alt)
+    file = file or key
+    base, changes = _difference(key, drawn, alt, file)
     if marks:
         changes = [*changes, _marked(drawn, marks)]
-    _chart(key, base.name, base.alt, _base=base)
+    _chart(key, base.name, base.alt, base.file, _base=base)
     title = drawn.spec["layout"]["title"]["text"]
     chart_events(key, base.name, alt, title, changes, numbers, jump, on_point, on_cell, on_frame)
     st.caption(reading)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"take_{key}"):
-        picture_buttons(key, file or key, title)
+        svg_button(key, file, title)
         if table is not None:
-            csv_button(table, file or key, key=f"csv_{key}", help="The numbers of this figure")
+            csv_button(table, file, key=f"csv_{key}", help="The numbers of this figure")
 
 
 def kept_figure(name: str, *of: Hashable, make: Callable[[], go.Figure]) -> Drawn:
@@ -92,23 +95,24 @@ def _kept(name: str, of: tuple[Hashable, ...], _make: Callable[[], go.Figure]) -
 
 # The element is kept with its content, so that a rerun does not write the same figure down again.
 @st.cache_resource(show_spinner=False, max_entries=100)
-def _chart(key: str, name: str, alt: str, _base: Drawn) -> None:
-    st.plotly_chart(_base.figure, key=key, alt=alt, config=CONFIG)
+def _chart(key: str, name: str, alt: str, file: str, _base: Drawn) -> None:
+    config = CONFIG | {"toImageButtonOptions": PNG | {"filename": file}}
+    st.plotly_chart(_base.figure, key=key, alt=alt, config=config)
 
 
 def _marked(drawn: Drawn, marks: Sequence[dict[str, Any]]) -> Change:
     return {"path": ["layout", "shapes"], "value": [*drawn.spec["layout"].get("shapes", ()), *marks]}
 
 
-def _difference(key: str, new: Drawn, alt: str) -> tuple[Drawn, list[Change]]:
+def _difference(key: str, new: Drawn, alt: str, file: str) -> tuple[Drawn, list[Change]]:
     """The figure that is to be on the page, and what is different in the new one; all of that anew if it is much."""
     sent: dict[str, Drawn] = st.session_state.setdefault(SENT, {})
     old = sent.get(key)
-    if old is not None and old.visit == visit() and _alike(old.spec, new.spec):
+    if old is not None and (old.visit, old.file) == (visit(), file) and _alike(old.spec, new.spec):
         changes = [] if old.name == new.name else list(differences(old.spec, new.spec))
         if len(json.dumps(changes)) < WORTH * new.size:
             return old, changes
-    sent[key] = replace(new, visit=visit(), alt=alt)
+    sent[key] = replace(new, visit=visit(), alt=alt, file=file)
     return sent[key], []
 
 

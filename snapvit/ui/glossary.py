@@ -12,6 +12,7 @@ from html import escape
 
 import streamlit as st
 
+from snapvit.private_names import MARKDOWN
 from snapvit.ui.flow import flowing_columns
 
 
@@ -283,8 +284,9 @@ def whole_glossary() -> None:
 
 
 # The meaning stands under its word's line, as wide as its paragraph at most, so that no edge cuts it off.
-STYLE = """
-[data-testid="stMarkdownContainer"] :is(p, li):has(.term) { position: relative; }
+STYLE = (
+    f"{MARKDOWN} :is(p, li):has(.term) {{ position: relative; }}"
+    + """
 .term { border-bottom: 1px dotted currentColor; cursor: help; border-radius: 2px; }
 .term:focus-visible { outline: 2px solid var(--st-primary-color, #2E86C9); outline-offset: 2px; }
 .term-meaning {
@@ -295,3 +297,4 @@ STYLE = """
 }
 .term:hover > .term-meaning, .term:focus > .term-meaning { visibility: visible; }
 """
+)

@@ -8,7 +8,6 @@ from pathlib import Path
 import streamlit as st
 
 from snapvit.pipeline.results import FINISHED, FORMER, IMPORTED, RunResults, RunSummary, list_runs
-from snapvit.ui.components.chart_events import chart_watch
 from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.job_panel import announced, failed_run, job_chip, wave_away
@@ -71,7 +70,6 @@ def open_page(title: str, follow: bool = True) -> Selection:
         if found and selection.run is not None:
             chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
         copy_link()
-        chart_watch()
         _problems()
     announced()
     if found:

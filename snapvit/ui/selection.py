@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from snapvit.artifacts import Topology
 from snapvit.formats import ratio
 from snapvit.pipeline.config import PATH_END
+from snapvit.private_names import went_through_history
 
 DEFAULT_SPARSITY = 0.5
 SESSION_KEY = "selection"
@@ -123,7 +123,7 @@ def current(default_run: str | None, page: str) -> Selection:
     it may be old: a timer's rerun brings the address that the browser had when the timer went off.
     """
     before: Selection = st.session_state.get(SESSION_KEY, Selection())
-    if _went_through_history():  # to an address that was written here, whole
+    if went_through_history():  # to an address that was written here, whole
         before = Selection(run=before.run)
     elif st.session_state.get(PAGE) == page:
         return remember(replace(before, run=before.run or default_run))
@@ -157,12 +157,6 @@ def remember(selection: Selection, **settings: str) -> Selection:
 def visit() -> int:
     """Another number each time that a page is opened, or gone to by Back or Forward."""
     return st.session_state.get(VISIT, 0)
-
-
-def _went_through_history() -> bool:
-    """Whether this run was asked for by the browser's Back or Forward."""
-    context = get_script_run_ctx()
-    return context is not None and context.is_history_navigation
 
 
 def change(**parts: object) -> Selection:
@@ -237,7 +231,7 @@ def _setting(name: str, default: V, parse: Callable[[str], V], fits: Callable[[V
         text = st.query_params.get(name)
         if text is not None:
             value = _parsed(text, parse, default)
-        elif _went_through_history():
+        elif went_through_history():
             value = default
     elif key in st.session_state:
         value = st.session_state[key]

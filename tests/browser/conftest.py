@@ -95,6 +95,7 @@ def settle(page: Page) -> None:
     app = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
     page.locator(app).wait_for(timeout=SETTLE_MS)
     page.wait_for_function("() => !document.querySelector('[data-testid=\"stSkeleton\"]')", timeout=SETTLE_MS)
+    page.wait_for_load_state("networkidle", timeout=SETTLE_MS)  # the components' scripts are fetched by the browser
     page.wait_for_timeout(100)
 
 

@@ -298,8 +298,7 @@ def test_python_moves_the_thumb_and_the_person_moves_it_back(url, open_page):
     for start in (0.4, 0.35):  # the second time both sides have seen each value before
         grab(page, start, 0.6)
         page.mouse.up()
-        settle(page)
-        assert python_says(page)[0] == 0.6
+        page.get_by_text("Python has 0.6 ").wait_for()
         page.get_by_role("button", name="Go to 35 %").click()
         settle(page)
         assert thumb_at(page) == python_says(page)[0] == 0.35

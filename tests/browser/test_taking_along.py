@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -17,35 +18,49 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
-BUTTONS = ".st-key-take_head_map_score"  # of one of the page's figures
+RUN = "bundled-paper-37105200"
+CHART, BELOW = ".st-key-head_map_score", ".st-key-take_head_map_score"  # one of the page's figures, its buttons
+TITLE = "Final score of every head"
 
 
 @pytest.fixture
 def heads(serve: Callable[..., str], open_page: Callable[..., Page]) -> Iterator[Page]:
     page = open_page(f"{serve('app.py', cache=ROOT / 'cache')}/heads?s=0.4")
-    page.locator(f"{BUTTONS} >> text=PNG").wait_for()
+    page.locator(f"{CHART} [data-events=on]").wait_for()
     yield page
     assert_calm(page)
 
 
 def saved(page: Page, kind: str, folder: Path) -> Path:
+    button = f"Download plot as a PNG: {TITLE}" if kind == "PNG" else f"{kind}: {TITLE}"
     with page.expect_download() as download:
-        page.locator(BUTTONS).get_by_role("button", name=f"{kind}: Final score of every head").click()
+        page.locator(f"{CHART}, {BELOW}").get_by_role("button", name=button).click()
     target = folder / download.value.suggested_filename
     download.value.save_as(target)
     return target
 
 
+def painted(page: Page, svg: Path, folder: Path) -> Image.Image:
+    """The drawing as a browser paints it."""
+    page.goto(svg.as_uri())
+    page.locator("svg").first.screenshot(path=folder / "painted.png")
+    page.close()
+    return Image.open(folder / "painted.png").convert("RGB")
+
+
 def test_a_figure_is_saved_as_png_svg_and_csv(heads: Page, tmp_path: Path) -> None:
-    png = saved(heads, "PNG", tmp_path)
-    assert png.suffix == ".png"
+    png, svg, csv = (saved(heads, kind, tmp_path) for kind in ("PNG", "SVG", "CSV"))
+    assert {path.stem for path in (png, svg, csv)} == {f"{RUN}-heads-score"}
+    assert [path.suffix for path in (png, svg, csv)] == [".png", ".svg", ".csv"]
     with Image.open(png) as picture:
         assert picture.format == "PNG"
         assert picture.width > 1000
-    svg = saved(heads, "SVG", tmp_path)
+        drawn = np.asarray(picture.convert("RGB").resize((400, 300)), float)
     assert ElementTree.parse(svg).getroot().tag.endswith("svg")
-    assert "Final score of every head" in svg.read_text()
-    table = pd.read_csv(saved(heads, "CSV", tmp_path))
+    assert TITLE in " ".join(ElementTree.parse(svg).getroot().itertext())
+    again = np.asarray(painted(heads.context.new_page(), svg, tmp_path).resize((400, 300)), float)
+    assert np.abs(drawn - again).mean() < 3, "plotly's own picture and the drawing look alike, of 255"
+    table = pd.read_csv(csv)
     assert len(table) == 72
     assert (table["This cut"] == "removed").sum() == 18  # a quarter of the heads at 40 %
 

@@ -17,6 +17,7 @@ def _compute(_: Context[Comparison]) -> Iterator[Comparison]:
 def _fits(found: Comparison, topology: Topology) -> bool:
     table = found.table
     rows = {len(a) for a in (found.contender, found.seed, found.corrected, found.probe, found.probed, table)}
+    rows |= set() if found.head is None else {len(found.head)}
     known = not len(table) or 0 <= found.contender.min() <= found.contender.max() < len(found.contenders)
     return rows == {len(table)} and known and table.kept_heads.shape == (len(table), topology.blocks)
 

@@ -46,6 +46,13 @@ def _variance(context: Context[Scores]) -> Iterator[Scores]:
     yield variance_scores(workspace.loaded.model, workspace.loaded.anatomy, batches)
 
 
+def _unexplained(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.rivals import unexplained_shares
+
+    heads, share = context.workspace.topology.heads, context.request.config.correction.share
+    yield unexplained_shares(context.parent("correction"), heads, share)
+
+
 def _no_units(_: Effort, __: Mapping[str, Arg], ___: Scores | None) -> Units:
     return Units()
 
@@ -63,6 +70,16 @@ def _fits(found: Scores, topology: Topology) -> bool:
     return found.mlp.shape == (blocks, topology.hidden) and found.head.shape == (blocks, topology.heads)
 
 
+UNEXPLAINED = Stage(
+    "unexplained",
+    Scores,
+    "Share that others cannot explain",
+    ("correction",),
+    _unexplained,
+    _no_units,
+    ("correction.share",),
+    fits=_fits,
+)
 RANDOM = Stage("random", Scores, "Random scores", ("model",), _random, _no_units, ("ranking.seed",), fits=_fits)
 MAGNITUDE = Stage("magnitude", Scores, "Magnitude of weights", ("model",), _magnitude, _no_units, fits=_fits)
 LAMP = Stage("lamp", Scores, "LAMP scores", ("model",), _lamp, _no_units, fits=_fits)

@@ -23,7 +23,7 @@ LENGTHS = tuple(Contender("snapvit", (f"search.generations={count}",)) for count
 def ask_for_more(results: RunResults) -> None:
     """A choice of contenders and seeds, how long that takes, and a button."""
     options = {one.name: one for one in (*all_methods(), *STARTS, *LENGTHS)}
-    columns = flowing_columns([4, 1], 200, key="compare_more", align="bottom")
+    columns = flowing_columns([4, 1], 150, key="compare_more", align="bottom")
     names = columns[0].multiselect(
         "Rankings", list(options), list(METHODS), format_func=lambda name: options[name].label, key="contenders"
     )

@@ -39,6 +39,8 @@ def rivals(results: RunResults, found: Comparison, selection: Selection) -> None
 
 def _controls(results: RunResults, found: Comparison) -> tuple[Measure, str, str, str, bool]:
     measures = [name for name in MEASURES if name == "cosine" or no_accuracy(results) is None]
+    if found.head is None:
+        measures = [name for name in measures if name != "head"]
     places = [AREA, *(f"{point:g}" for point in PROBED)]
     references = [*found.contenders, *([AS_CUT] if results.correct else [])]
     columns = flowing_columns([5, 3, 5, 5, 4], 110, key="compare_controls", align="bottom")

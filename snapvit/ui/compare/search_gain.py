@@ -14,10 +14,12 @@ from snapvit.evaluation.standings import curve_of
 from snapvit.formats import ratio
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.contenders import PROBED, Contender
+from snapvit.pipeline.contenders import PROBED, Contender, in_words
 from snapvit.pipeline.results import RunResults
 from snapvit.tables import Comparison
 from snapvit.ui.figure import show_figure
+from snapvit.ui.flow import flowing_columns
+from snapvit.ui.run.overview import fitness_figure
 from snapvit.ui.selection import setting, setting_key
 
 STARTS = {"identity": "from the identity", "cka": "from the CKA map", "displacement": "from displacements"}
@@ -25,9 +27,9 @@ STARTS = {"identity": "from the identity", "cka": "from the CKA map", "displacem
 
 @dataclass(frozen=True)
 class Point:
-    """One number of evaluations of one start."""
+    """One number of evaluations of one kind of search."""
 
-    start: str
+    kind: str  # where it starts, and its other settings
     evaluations: int
     mean: float
     low: float
@@ -56,22 +58,27 @@ def search_gain(results: RunResults, found: Comparison) -> None:
         )
         return
     lines, evaluations = [], []
-    for i, start in enumerate(dict.fromkeys(point.start for point in points if point.evaluations)):
-        own = sorted((p for p in points if p.start == start or not p.evaluations), key=lambda p: p.evaluations)
+    for i, kind in enumerate(dict.fromkeys(point.kind for point in points if point.evaluations)):
+        own = sorted((p for p in points if p.kind == kind or not p.evaluations), key=lambda p: p.evaluations)
         columns = [np.array([getattr(p, name) for p in own]) for name in ("mean", "low", "high")]
         none: Floats = np.empty(0)
-        lines.append(figures.Line(STARTS[start], i, none, none, *columns, f"{max(p.seeds for p in own)} seeds"))
+        lines.append(figures.Line(kind, i, none, none, *columns, f"{max(p.seeds for p in own)} seeds"))
         evaluations.append([p.evaluations for p in own])
-    title = f"Accuracy by length of the search, cut at {ratio(float(where))}"
-    show_figure(
-        figures.search_gain(evaluations, lines, "k-NN top-1", title),
-        key="search_gain",
-        reading="0 is local curvature alone, without a search. A mark is the mean over seeds, its bar reaches from the "
-        "lowest to the highest. Where the bars overlap, the longer search bought nothing that these seeds can show.",
-        alt="; ".join(f"{p.evaluations} evaluations {STARTS[p.start]}: {100 * p.mean:.1f} %" for p in points),
-        table=pd.DataFrame([vars(p) for p in points]),
-        file=f"{results.summary.run}-search-gain",
-    )
+    left, right = flowing_columns(2, 400, key="search_gain_figures")
+    with left:
+        title = f"Accuracy by length of the search, cut at {ratio(float(where))}"
+        show_figure(
+            figures.search_gain(evaluations, lines, "k-NN top-1", title),
+            key="search_gain",
+            reading="0 is local curvature alone, without a search. A mark is the mean over seeds, its bar reaches from "
+            "the lowest to the highest. Where bars overlap, the longer search bought nothing that these seeds can show.",
+            alt="; ".join(f"{p.evaluations} evaluations {p.kind}: {100 * p.mean:.1f} %" for p in points),
+            table=pd.DataFrame([vars(p) for p in points]),
+            file=f"{results.summary.run}-search-gain",
+        )
+    if results.search is not None:
+        with right:
+            fitness_figure(results.summary.run, results.search)
 
 
 def _points(results: RunResults, found: Comparison, sparsity: float) -> list[Point]:
@@ -89,5 +96,6 @@ def _points(results: RunResults, found: Comparison, sparsity: float) -> list[Poi
         judged = 0 if one.method == "curvature" else config.generations * population
         i = int(at[0])
         numbers = float(curve.mean[i]), float(curve.low[i]), float(curve.high[i]), int(curve.seeds[i])
-        points.append(Point(config.start, judged, *numbers))
+        others = [in_words(s) for s in one.settings if not s.startswith(("search.generations", "search.start"))]
+        points.append(Point(", ".join([STARTS[config.start], *others]), judged, *numbers))
     return points

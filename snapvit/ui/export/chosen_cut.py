@@ -73,6 +73,6 @@ def structure(results: RunResults, pair: tuple[float, float]) -> None:
         "and the classifier.",
         alt="Parameters and multiply-accumulates of every block before and after the cut",
         table=table,
-        file=f"{results.summary.run}-structure-{pair[0]:g}-{pair[1]:g}",
+        file=f"{results.summary.run}-structure",
     )
     table_to_keep("Widths, parameters and MACs of every block, as a table", table, f"{results.summary.run}-structure")

@@ -76,7 +76,7 @@ def gradient_lesson(results: RunResults, gradients: HeadGradients, head: tuple[i
         f"tenth contributes {np.sort(values)[-max(1, count // 10) :].sum() / max(values.sum(), 1e-300):.0%} of it.",
         alt=f"Histogram of the mean squared gradient of {head_name(head)} in {count:,} images, with their mean",
         table=pd.DataFrame({"image": gradients.ids, "loss": gradients.losses, "mean squared gradient": values}),
-        file=f"{results.summary.run}-{block + 1}-{number + 1}-gradients",
+        file=f"{results.summary.run}-gradients",
     )
     criterion = results.request.config.curvature.criterion
     columns = flowing_columns(3, 220, key="gradient_numbers")

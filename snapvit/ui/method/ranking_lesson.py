@@ -133,7 +133,7 @@ def ranking_lesson(results: RunResults, v: Verdict) -> None:
         "of it is gone. Protected heads stand at the right whatever their score.",
         alt=f"Final scores of all heads in ranking order; {v.removed} of {v.heads} are removed",
         table=pd.DataFrame({"place": np.arange(1, len(names) + 1), "head": names, "score": scores}),
-        file=f"{results.summary.run}-ranking-{v.sparsity:.3f}",
+        file=f"{results.summary.run}-ranking",
     )
 
 

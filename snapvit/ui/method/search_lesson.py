@@ -116,7 +116,7 @@ def _factors(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None
                 "factor": chosen.factors,
             }
         ),
-        file=f"{results.summary.run}-g{chosen.generation + 1}-r{chosen.rank + 1}-factors",
+        file=f"{results.summary.run}-factors",
     )
 
 
@@ -183,7 +183,7 @@ def _fitness(results: RunResults, chosen: Chosen) -> None:
         "push it away; the weights sum to 0.",
         alt=f"Fitness of the individuals of generation {chosen.generation + 1}, best first",
         table=pd.DataFrame({"rank": np.arange(1, len(ranked) + 1), "fitness": ranked, "weight": chosen.weights}),
-        file=f"{results.summary.run}-g{chosen.generation + 1}-ranks",
+        file=f"{results.summary.run}-ranks",
     )
 
 

@@ -109,6 +109,12 @@ def _opened(name: str, cache: str) -> ImageSource:
     return open_source(name, Path(cache))
 
 
+def forget_images() -> None:
+    """To be called where images may be gone that a source opened before would still promise."""
+    _opened.clear()
+    _all_images.clear()
+
+
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _split(digest: str, _source: ImageSource) -> Split:
     return split_source(_source, 0)

@@ -42,7 +42,7 @@ def overview(results: RunResults, selection: Selection) -> None:
         st.markdown(about)
         st.info("Nothing can be cut yet: the ranking comes after the search.", icon=":material/info:")
         if searched:
-            _fitness(results.summary.run, results.search)
+            fitness_figure(results.summary.run, results.search)
         return
     live_cut(results, selection)
     st.markdown(f"{about} {how_to_read(results)}")
@@ -51,7 +51,7 @@ def overview(results: RunResults, selection: Selection) -> None:
     if searched:
         with st.expander("How the search went", key=f"search_{selection.run}", on_change="rerun") as fold:
             if fold.open:
-                _fitness(results.summary.run, results.search)
+                fitness_figure(results.summary.run, results.search)
     elif results.scores is not None:
         st.info(what_scores_lack(results), icon=":material/info:")
 
@@ -79,7 +79,8 @@ def _headline(results: RunResults, m: Measurement) -> str:
     return f"| {removed} | {amount(m.params)} | **{percent(m.top1)}** ({percent(low)} to {percent(high)}) | {change} |"
 
 
-def _fitness(run: str, history: SearchHistory) -> None:
+def fitness_figure(run: str, history: SearchHistory) -> None:
+    """What the search's individuals reached, generation by generation."""
     show_figure(
         figures.fitness_curve(history),
         key="fitness_curve",

@@ -6,7 +6,9 @@ from datetime import datetime
 
 import streamlit as st
 
+from snapvit.data.kept_uploads import Upload
 from snapvit.errors import InputError
+from snapvit.formats import size
 from snapvit.jobs.tasks import RunTask
 from snapvit.pipeline.results import (
     FINISHED,
@@ -19,10 +21,13 @@ from snapvit.pipeline.results import (
     load_results,
 )
 from snapvit.pipeline.table import TABLE
+from snapvit.pipeline.uploads import delete_run, going_with
 from snapvit.ui.job_panel import announce, minutes, start
 from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs, store
+from snapvit.ui.run.image_picker import forget_images
 from snapvit.ui.run.run_form import LONGEST
+from snapvit.ui.run.uploaded_images import sources_at_work
 from snapvit.ui.run_titles import run_title
 from snapvit.ui.selection import SESSION_KEY, change
 
@@ -33,11 +38,12 @@ def past_runs(selected: str | None) -> None:
     if not summaries:
         st.info("Nothing here yet.")
         return
+    going = going_with(store(), sources_at_work())
     for summary in summaries:
-        _row(summary, summary.run == selected)
+        _row(summary, summary.run == selected, going[summary.run])
 
 
-def _row(summary: RunSummary, is_selected: bool) -> None:
+def _row(summary: RunSummary, is_selected: bool, going: list[Upload]) -> None:
     at_work = [job.task for job in jobs().snapshots() if job.state.active]
     active = {task.run for task in at_work}
     computing = {task.run for task in at_work if isinstance(task, RunTask)}  # others only add to a run
@@ -66,7 +72,11 @@ def _row(summary: RunSummary, is_selected: bool) -> None:
                 st.text_input("What people call it", summary.name, key=key, max_chars=LONGEST, placeholder="no name")
                 st.button("Keep", key=f"keep_{summary.run}", on_click=_rename, args=(summary.run, key))
         with st.popover("Delete", disabled=summary.run in active):
-            st.markdown(f"Delete **{summary.run}** and its files? This cannot be undone.")
+            also = "".join(
+                f" The {upload.images:,} uploaded images ({size(upload.size)}), which no other run uses, go with it."
+                for upload in going
+            )
+            st.markdown(f"Delete **{summary.run}** and its files? This cannot be undone.{also}")
             if st.button("Delete for good", key=f"delete_{summary.run}"):
                 _delete(summary.run)
 
@@ -93,7 +103,8 @@ def _rename(run: str, key: str) -> None:
 
 def _delete(run: str) -> None:
     try:
-        store().delete(run)
+        delete_run(store(), run, sources_at_work())
+        forget_images()
         if st.session_state[SESSION_KEY].run == run:
             change(run=None)
     except InputError as error:

@@ -179,7 +179,7 @@ def _preset_note(preset: str, request: RunRequest | None) -> str:
 def _how(config: RunConfig) -> str:
     """What the ranking is made of, with its counts."""
     views, method = config.curvature.global_views + config.curvature.local_views, config.ranking.method
-    if method == "gauss-newton":
+    if method.startswith("gauss-newton"):
         return f"{config.interactions.images:,} images with {config.interactions.probes} probes each, no search"
     looked = f"{config.curvature.images:,} images"
     return {

@@ -1,7 +1,7 @@
 """The projection of images that moves from the full model to the cut, with lasso and click; drawn in the browser.
 
 Ten thousand points moving smoothly are beyond what plotly animates, so this is a component with a canvas of its own.
-The markup, style and scripts beside this file are constants; numbers and names reach them only as JSON.
+The markup, style and scripts are constants; numbers and names reach them only as JSON.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from snapvit.ui.components.formats import formats
-from snapvit.ui.components.parts import hand_part, joining
-from snapvit.ui.components.roving import roving
+from snapvit.ui.components.mounting import component, read
+from snapvit.ui.components.parts import hand_part
 
-HERE = Path(__file__).parent
+_mount = component(
+    "embedding_projection",
+    html=read(__file__, "embedding_projection.html"),
+    css=read(__file__, "embedding_projection.css"),
+    script="embedding_projection/embedding_projection.js",
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def embedding_projection(
     hand_part(key, "colours", colours)
     hand_part(key, "look", look)
     data = {"key": key, "ofFull": points.of_full(), "classes": list(classes), "queriesFrom": points.queries_from}
-    _component()(key=key, data=data, on_picked_change=picked, on_chosen_change=lassoed, on_isolated_change=isolated)
+    _mount(key=key, data=data, on_picked_change=picked, on_chosen_change=lassoed, on_isolated_change=isolated)
 
 
 def _sent(key: str, name: str) -> Any:
@@ -160,19 +162,3 @@ def _votes(named: NDArray[np.integer] | None) -> str:
 
 def _text(column: NDArray, kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(column, kind).tobytes()).decode()
-
-
-@cache
-def _component() -> Callable[..., Any]:
-    js = (
-        formats()
-        + roving()
-        + joining()
-        + "".join(_read(name) for name in ("points.js", "painting.js", "saving.js", "embedding_projection.js"))
-    )
-    html, css = _read("embedding_projection.html"), _read("embedding_projection.css")
-    return st.components.v2.component("snapvit_embedding_projection", html=html, css=css, js=js)
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 Streamlit's own slider answers on release only, so this is a component that draws in the browser: exact numbers from
 the ranking at every thumb position, measured ones (accuracy, cosine, latency) from a grid, interpolated in between and
-labelled so. The markup, style and script beside this file are constants; numbers reach them only as JSON.
+labelled so. The markup, style and scripts are constants; numbers reach them only as JSON.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from snapvit.ui.components.formats import formats
-from snapvit.ui.components.parts import hand_part, joining
+from snapvit.ui.components.mounting import component, read
+from snapvit.ui.components.parts import hand_part
 
-HERE = Path(__file__).parent
+_mount = component(
+    "live_sparsity",
+    html=read(__file__, "live_sparsity.html"),
+    css=read(__file__, "live_sparsity.css", "charts.css", "layout.css"),
+    script="live_sparsity/live_sparsity.js",
+)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def live_sparsity(
             on_zoom(asked)
 
     told = {"on_released_change": released, "on_zoomed_change": switched}
-    result = _component()(key=key, data=_payload(data) | {"key": key, "file": file}, **told)
+    result = _mount(key=key, data=_payload(data) | {"key": key, "file": file}, **told)
     # After a restart of the server a release may be the first that the new session hears, which has nobody yet to call.
     if is_new and _released(result, "was") == asked != _released(result):
         released()
@@ -190,19 +193,3 @@ def _payload(data: LiveSparsity) -> dict[str, Any]:
         "corrected": data.corrected,
         "other": [[round(sparsity, 6), value] for sparsity, value in data.other],
     }
-
-
-@cache
-def _component() -> Callable[..., Any]:
-    html = _read("live_sparsity.html")
-    css = "".join(_read(name) for name in ("live_sparsity.css", "charts.css", "layout.css"))
-    js = (
-        formats()
-        + joining()
-        + "".join(_read(name) for name in ("drawing.js", "saving.js", "charts.js", "live_sparsity.js"))
-    )
-    return st.components.v2.component("snapvit_live_sparsity", html=html, css=css, js=js)
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")

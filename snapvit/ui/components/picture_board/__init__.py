@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from snapvit.ui.components.parts import hand_part, joining
+from snapvit.ui.components.mounting import component, read
+from snapvit.ui.components.parts import hand_part
 
-HERE = Path(__file__).parent
+_mount = component("picture_board", html=read(__file__, "picture_board.html"), css=read(__file__, "picture_board.css"))
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,5 @@ def picture_board(
         "clickable": on_picked is not None,
         "small": small,
     }
-    _component()(key=key, data={"key": key}, on_picked_change=picked)
+    _mount(key=key, data={"key": key}, on_picked_change=picked)
     hand_part(key, "cards", shown)
-
-
-@cache
-def _component() -> Callable[..., Any]:
-    read = {kind: (HERE / f"picture_board.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
-    return st.components.v2.component("snapvit_picture_board", **read | {"js": joining() + read["js"]})

@@ -1,0 +1,67 @@
+"""Tables of a comparison as markdown, for docs/evidence.md: `python -m scripts.evidence RUN [--cache DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from snapvit.evaluation.standings import MEASURES, Measure, curve_of
+from snapvit.formats import ratio
+from snapvit.pipeline.contenders import PROBED
+from snapvit.pipeline.results import load_results
+from snapvit.pipeline.stages.comparison import COMPARISON
+from snapvit.report.contestants import AREA, gaps_to, label_of, points_of
+from snapvit.store.store import Store
+from snapvit.tables import Comparison
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--reference", default="snapvit")
+    args = parser.parse_args()
+    results = load_results(Store(args.cache), args.run)
+    found = results.stored.need(COMPARISON)
+    for measure in ("top1", "probe", "head", "cosine"):
+        print("\n".join(_means(found, measure)))
+    for correct in (False, True):
+        print(f"\nPoints of k-NN top-1 more than {label_of(args.reference)}, {'corrected' if correct else 'as cut'}\n")
+        places = [*(f"{point:g}" for point in PROBED), AREA]
+        rows: dict[str, dict[str, str]] = {}
+        for place in places:
+            for gap in gaps_to(results, found, args.reference, correct, place, "top1"):
+                rows.setdefault(gap.label, {})[place] = points_of(gap)
+        print(_row(["ranking", *(f"at {ratio(float(place))}" for place in places[:-1]), "area"]))
+        print("|---|" + "--:|" * len(places))
+        for name, row in rows.items():
+            print(_row([name, *(row.get(place, "") for place in places)]))
+
+
+def _means(found: Comparison, measure: Measure) -> Iterator[str]:
+    """Mean over seeds at the probed cuts, as cut / corrected."""
+    lines = []
+    for name in found.contenders:
+        curves = [curve_of(found, name, correct, measure) for correct in (False, True)]
+        if curves[0] is None:
+            continue
+        cells = []
+        for point in PROBED:
+            at = [None if c is None else c.mean[abs(c.mlp - point) < 1e-6] for c in curves]
+            cells.append(" / ".join("" if a is None or not len(a) else f"{a[0]:.3f}" for a in at))
+        lines.append(_row([label_of(name), str(len(found.seeds(name))), *cells]))
+    if lines:
+        yield f"\n{MEASURES[measure]}, as cut / corrected\n"
+        yield _row(["ranking", "seeds", *map(ratio, PROBED)])
+        yield "|---|" + "--:|" * (len(PROBED) + 1)
+        yield from lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
