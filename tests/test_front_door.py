@@ -351,6 +351,12 @@ def test_a_report_is_written(run, tmp_path):
 # Figures
 
 
+def _percent_below(values: np.ndarray) -> np.ndarray:
+    """By counting: how many are smaller, and half of those alike; as precise as figures are."""
+    smaller, alike = values[None] < values[:, None], values[None] == values[:, None]
+    return (100 * (smaller.sum(axis=1) + alike.sum(axis=1) / 2) / len(values)).astype(np.float32)
+
+
 def test_figures_show_the_runs_numbers(bundled_run):
     run, figures = bundled_run, bundled_run.figures
     topology = run.topology
@@ -375,8 +381,12 @@ def test_figures_show_the_runs_numbers(bundled_run):
     few = figures.correlation(frames=4)
     assert [frame.name for frame in few.frames] == ["0", "10", "20", "30"]
     assert len(figures.correlation().frames) == 31
-    cloud = figures.agreement("displacement")
-    assert sum(len(trace.x) for trace in cloud.data) > 100
+    first, second = np.triu_indices(topology.structures, 1)
+    maps = (run.dependence(by)[first, second] for by in ("displacement", "measured"))
+    ranks = {tuple(pair) for pair in np.column_stack([_percent_below(m) for m in maps]).tolist()}
+    dots = figures.agreement("displacement").data
+    drawn = [pair for trace in dots for pair in zip(trace.x.tolist(), trace.y.tolist(), strict=True)]
+    assert len(drawn) == 500 and set(drawn) <= ranks
     assert len(figures.search().data) >= 2
 
 

@@ -12,7 +12,7 @@ from snapvit.artifacts import Topology
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
 from snapvit.figures import PairCloud, StructureOrder
-from snapvit.method.agreement import known_pairs
+from snapvit.method.agreement import known_pairs, percentiles
 from snapvit.method.structure_maps import depth_order, robust_range
 from snapvit.pipeline.agreements import MAPS, Scale
 from snapvit.pipeline.config import path_pair
@@ -101,11 +101,12 @@ class Figures:
         return figures.interaction_map(values, order, label, MAPS[by], robust_range(values), by != "cka", "")
 
     def agreement(self, by: str = "search") -> go.Figure:
-        """Every measured pair, by an estimate (across) and as measured (up)."""
+        """Every measured pair by its rank, in percent: by an estimate (across) and as measured (up)."""
         estimate, measured = self._run.dependence(by), self._run.dependence("measured")
         first, second = known_pairs(estimate, measured)
-        cloud = PairCloud(first, second, estimate[first, second], measured[first, second])
-        return figures.agreement_scatter(cloud, self._run.topology, (MAPS[by], MAPS["measured"]), False, "Every pair")
+        ranks = (percentiles(values[first, second]) for values in (estimate, measured))
+        cloud, names = PairCloud(first, second, *ranks), (MAPS[by], MAPS["measured"])
+        return figures.agreement_scatter(cloud, self._run.topology, names, True, "Every pair")
 
     def compare(self, correct: bool = False) -> go.Figure:
         """Every ranking that `Run.compare` measured, against MACs: means, with a band over seeds."""
