@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ def first_cells(count: int = CELLS) -> str:
 
 
 def build(folder: Path) -> Path:
-    """The wheel of this checkout."""
+    """The wheel of this checkout, without what an earlier build left behind."""
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
     _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
     return next(folder.glob("*.whl"))
 

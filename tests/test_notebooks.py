@@ -9,6 +9,7 @@ import pytest
 
 from scripts.notebooks import NOTEBOOKS, RENDERER, executed
 from scripts.wheel_check import first_cells
+from snapvit.notebook.watching import STOPPED
 
 BYTES = 1_500_000
 FIGURE = "application/vnd.plotly.v1+json"
@@ -48,3 +49,39 @@ def test_the_wheel_is_tried_with_the_tour_up_to_a_figure_and_a_table():
     cells = first_cells()
     assert "snapvit.open" in cells and "run.figures.path" in cells and "run.accuracy" in cells
     compile(cells, "tour", "exec")
+
+
+STOPPED_RUN = """
+import os, signal
+import snapvit
+from snapvit.notebook.watching import Bar
+
+plain = Bar.event
+
+def stopped(self, kind, text, **values):
+    plain(self, kind, text, **values)
+    if kind == "generation":  # what a notebook's stop button does
+        os.kill(os.getpid(), signal.SIGINT)
+
+Bar.event = stopped
+settings = {settings}
+run = snapvit.run(settings=settings)
+"""
+
+
+def test_the_stop_button_stops_a_run_in_a_kernel_and_the_same_call_goes_on(tmp_path, small_settings):
+    cell = nbformat.v4.new_code_cell
+    cells = [
+        cell(STOPPED_RUN.format(settings=list(small_settings)), metadata={"tags": ["raises-exception"]}),
+        cell('Bar.event = plain\nprint("run" in globals(), len(snapvit.runs()))'),
+        cell("print(snapvit.run(settings=settings).search.generations)"),
+    ]
+    path = tmp_path / "stopped.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    stopped, between, gone_on = code_cells(executed(path))
+    (error,) = [one for one in stopped.outputs if one.output_type == "error"]
+    assert error.ename == "Cancelled" and error.traceback == [STOPPED]
+    assert between.outputs[0].text == "False 1\n", "no run to work with, but one to go on with"
+    generations = next(s for s in small_settings if s.startswith("search.generations=")).partition("=")[2]
+    said = "".join(one.text for one in gone_on.outputs)
+    assert said == f"search goes on after generation 1\n{generations}\n"
