@@ -128,6 +128,12 @@ def test_the_shipped_run_is_copied_into_any_cache_once(tmp_path):
     assert (store.root / SHIPPED / "manifest.json").stat().st_mtime_ns == stamp
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be copied into .*file .*; name another cache\."):
+        snapvit.open(cache=tmp_path / "file")
+
+
 def test_a_checkout_has_its_own_cache_and_an_installed_package_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("SNAPVIT_CACHE", raising=False)
     assert default_root() == ROOT / "cache"
