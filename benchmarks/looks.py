@@ -195,10 +195,14 @@ CHANGES = (
         slider=slide,
     ),
     *_by(
-        "/method?s=0.65&at=3-4",
-        ".st-key-ordered_scores .main-svg",
+        "/method?s=0.65&at=3-4&step=factors",
+        ".st-key-factor_map .main-svg",
         individual=tuple(_choose("Generation", g) for g in ("7", "9", "8")),
-        image=tuple(_choose("Image", i) for i in ("1392", "1645", "3141")),
-        slider=slide,
     ),
+    *_by(
+        "/method?s=0.65&at=3-4&step=views",
+        ".views .crops img",
+        image=tuple(_choose("Image", i) for i in ("1392", "1645", "3141")),
+    ),
+    *_by("/method?s=0.65&at=3-4&step=cut", ".st-key-ordered_scores .main-svg", slider=slide),
 )

@@ -19,7 +19,7 @@ FIRST = {
     "CKA": ".st-key-block_map .main-svg",
     "Correlation": ".st-key-correlation_player .main-svg",
     "Embedding": '[data-testid="projection-canvas"][data-frame]',
-    "Method": "#one-minute",
+    "Method": ".flow img",
     "Run": '[data-testid="live-curve"]',
 }
 

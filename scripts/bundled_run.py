@@ -15,6 +15,7 @@ from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
 from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION, SHIPPED
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON, READY_IMAGES
+from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.pipeline.table import CORRECTED
 from snapvit.store.store import Store
@@ -24,6 +25,7 @@ FIRST_CUT = path_pair(0.5)  # where a first visitor's slider stands
 GRADIENTS = Want(HEAD_GRADIENTS, (REQUEST.config.curvature.images,))
 WANTS = (
     GRADIENTS,
+    Want(PIXEL_KNN),
     Want(MAIN_DIRECTIONS),
     Want(NULL_SEARCH, (REQUEST.config.search.generations,)),
     Want(CUT_CKA, FIRST_CUT),

@@ -27,7 +27,7 @@ PAGES = {
     "cka": ("/cka?at=5-mlp&with=9-mlp", ".st-key-pair_scatter .main-svg"),
     "correlation": ("/correlation", ".st-key-chance_curve .main-svg"),
     "export": ("/export?s=0.65&correct=1", ".st-key-structure_diff .main-svg"),
-    "method": ("/method?s=0.65&at=3-4", ".st-key-ordered_scores .main-svg"),
+    "method": ("/method?s=0.65&at=3-4&step=cut", ".st-key-ordered_scores .main-svg"),
 }
 WIDTHS = (1440, 800)
 HEIGHT = "() => document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"

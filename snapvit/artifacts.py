@@ -431,3 +431,13 @@ class HeadGradients:
     losses: Doubles  # (N,)
     squares: Floats  # (N, L, H) mean squared gradient of each image; their mean is the Fisher curvature
     accumulated: Floats  # (L, H) mean square of the mean gradient of all N images
+
+
+@dataclass(frozen=True)
+class PixelAnswers:
+    """What k-NN names the queries by their pixels alone, with the same gallery and k, and without any model."""
+
+    ids: Ints  # (M,) image ids of the queries, in the order of every measurement's answers
+    labels: Ints  # (M,) class numbers, -1 where nobody labelled the images
+    answers: Bytes  # (ceil(M / 8),) whether each is named right, packed; (0,) where k-NN says nothing
+    side: int  # images are averaged down to squares of at most so many pixels a side

@@ -32,6 +32,23 @@ METRIC_VALUE = '[data-testid="stMetricValue"]'
 METRIC_DELTA = '[data-testid="stMetricDelta"]'
 BUTTON_GROUP = '[data-testid="stButtonGroup"] > [role="radiogroup"]'
 PLOT_BUTTONS = ".modebar-group"
+PLOT_BAR = ".modebar-container"
+CHART = '[data-testid="stPlotlyChart"]'
+SIDEBAR = '[data-testid="stSidebar"]'
+HEADER = '[data-testid="stHeader"]'
+POPOVER = '[data-testid="stPopover"]'
+BUTTON = '[data-testid="stButton"]'
+SLIDER = '[data-testid="stSlider"]'
+PAGE = '[data-testid="stMain"]'
+SCROLLERS = '#root, [data-testid="stApp"], [data-testid="stAppViewContainer"], [data-testid="stMain"]'
+# What a person sets a page with, sliders apart, and what leads away from it.
+PICKERS = ", ".join(
+    f'[data-testid="st{kind}"]'
+    for kind in (
+        *("Selectbox", "MultiSelect", "NumberInput", "TextInput", "Checkbox", "ButtonGroup", "Radio"),
+        *("PageLink", "DownloadButton"),
+    )
+)
 
 
 def went_through_history() -> bool:

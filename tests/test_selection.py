@@ -68,7 +68,7 @@ def test_a_timer_s_old_address_brings_nothing_back() -> None:
 
 
 def test_choosing_on_the_method_page_changes_the_selection() -> None:
-    app = opened("pages/method.py", s="0.65")
+    app = opened("pages/method.py", s="0.65", step="all")
     app.selectbox(key="followed_head").set_value((2, 3)).run()
     app.selectbox(key="lesson_image").set_value(9554).run()
     app.slider(key="sparsity_of_the_cut").set_value(40.0).run()
@@ -78,14 +78,14 @@ def test_choosing_on_the_method_page_changes_the_selection() -> None:
 
 
 def test_a_page_s_own_setting_is_in_the_address() -> None:
-    app = opened("pages/method.py", of_generation="7")
+    app = opened("pages/method.py", step="factors", of_generation="7")
     app.selectbox(key="of_rank").set_value("3").run()
     assert (app.query_params["of_generation"], app.query_params["of_rank"]) == ("7", "3")
     assert all("of_rank" not in query for query in links(app)), "it stays on its page"
 
 
 def test_a_page_s_own_setting_is_found_again_on_coming_back() -> None:
-    app = opened("pages/method.py")
+    app = opened("pages/method.py", step="factors")
     app.selectbox(key="of_generation").set_value("7").run()
     app.switch_page("pages/heads.py")
     app.query_params.clear()
@@ -95,7 +95,7 @@ def test_a_page_s_own_setting_is_found_again_on_coming_back() -> None:
     app.query_params.clear()
     app.run()
     assert app.selectbox(key="of_generation").value == "7"
-    assert app.query_params["of_generation"] == "7"
+    assert (app.query_params["step"], app.query_params["of_generation"]) == ("factors", "7")
 
 
 SHOWN = [
@@ -105,7 +105,7 @@ SHOWN = [
     ("pages/correlation.py", {"g": "7", "view_g": "change", "order_g": "cluster"}),
     ("pages/embedding.py", {"s": "0.65", "image": "9554", "class": "Shirt"}),
     ("pages/export.py", {"s": "0.65", "mode": "ratios", "heads": "20"}),
-    ("pages/method.py", {"s": "0.65", "at": "3-4", "of_generation": "7", "of_rank": "3"}),
+    ("pages/method.py", {"s": "0.65", "at": "3-4", "step": "all", "of_generation": "7", "of_rank": "3"}),
 ]
 
 

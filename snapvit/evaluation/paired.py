@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from snapvit.artifacts import Bytes, Doubles
+from snapvit.artifacts import Bytes, Doubles, Ints
 from snapvit.evaluation.knn import Z_95
 from snapvit.formats import decimal, p_value
 from snapvit.tables import Measurement
@@ -146,6 +146,18 @@ def area_difference(a: Answers, b: Answers, x: Doubles, seed: int, draws: int = 
     means = [of_query[rng.integers(queries, size=queries)].mean() for _ in range(draws)]
     low, high = np.quantile(means, [0.025, 0.975])
     return float(of_query.mean()), float(low), float(high)
+
+
+def lost_at(answers: Answers) -> Ints:
+    """(Q,) the point from which on each query is named wrong for good; P where the last point names it right.
+
+    answers (P, Q) at P points, mildest first. A query that no point names right is lost at 0.
+    """
+    answers = np.asarray(answers)
+    if answers.dtype != bool or answers.ndim != 2 or not answers.size:
+        raise ValueError(f"answers {answers.dtype} {answers.shape} are no points of queries")
+    last_right = answers.shape[0] - 1 - np.argmax(answers[::-1], axis=0)
+    return np.where(answers.any(axis=0), last_right + 1, 0)
 
 
 def pack_answers(answers: Answers) -> Bytes:

@@ -10,7 +10,16 @@ from snapvit.figures.embedding import OUTCOMES, kept_neighbours
 from snapvit.figures.heads import MEASURES, head_map, head_marks
 from snapvit.figures.interactions import SHOWN_PAIRS, PairCloud, agreement_scatter, interaction_map
 from snapvit.figures.kept import cost_curves, kept_by_block
-from snapvit.figures.method import factor_map, generation_ranks, image_gradients, kept_map, ordered_scores, softmax_pair
+from snapvit.figures.method import (
+    accuracy_by_class,
+    factor_map,
+    generation_ranks,
+    image_gradients,
+    kept_map,
+    ordered_scores,
+    scores_by_block,
+    softmax_pair,
+)
 from snapvit.figures.names import as_plotly, shortened
 from snapvit.figures.neurons import kept_share, neuron_profile, share_marks
 from snapvit.figures.published import published_curves
@@ -31,6 +40,7 @@ __all__ = [
     "Line",
     "PairCloud",
     "StructureOrder",
+    "accuracy_by_class",
     "agreement_scatter",
     "as_plotly",
     "attention_overlay",
@@ -59,6 +69,7 @@ __all__ = [
     "pair_scatter",
     "published_curves",
     "ratio_plane",
+    "scores_by_block",
     "search_gain",
     "share_marks",
     "shortened",

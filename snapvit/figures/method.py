@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles, Floats, Ints
+from snapvit.figures.names import as_plotly
 from snapvit.figures.style import (
     BLUE,
     DIVERGING,
@@ -20,8 +21,9 @@ from snapvit.figures.style import (
     finish,
     upright,
 )
-from snapvit.formats import percent
+from snapvit.formats import percent, score, tick
 
+BESIDE, LOW = 345, 300  # px, of figures that stand beside text on one screen, and with numbers above them
 STRONGEST = 8.0  # factors from here on, and from its inverse down, have the last colour
 
 
@@ -54,7 +56,7 @@ def softmax_pair(teacher: Floats, student: Floats, teacher_name: str, student_na
     figure.add_hline(y=1, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_xaxes(title="Embedding dimension, sorted by the teacher's share", range=[0, width + 1])
     figure.update_yaxes(title=f"Softmax share × {width}")
-    return finish(figure, "How one view agrees with its teacher")
+    return finish(figure, "How one view agrees with its teacher", height=BESIDE)
 
 
 def image_gradients(values: Floats, mean: float, selected: float | None = None, name: str = "") -> go.Figure:
@@ -94,17 +96,17 @@ def image_gradients(values: Floats, mean: float, selected: float | None = None, 
             xshift=-6 if late else 6,
         )
 
-    line(mean, ORANGE, "solid", f"mean {mean:.3g}", 1.34 * top)
+    line(mean, ORANGE, "solid", f"mean {score(mean)}", 1.34 * top)
     if selected is not None and (selected > 0 or not logarithmic):
-        line(selected, GREEN, "dash", f"{name} {selected:.3g}", 1.14 * top)
+        line(selected, GREEN, "dash", f"{name} {score(selected)}", 1.14 * top)
     title = "Mean squared gradient in one image" + (" (log scale)" if logarithmic else "")
     figure.update_xaxes(title=title)
     if logarithmic:
         low, high = int(np.floor(edges[0])), int(np.ceil(edges[-1]))
-        figure.update_xaxes(tickvals=list(range(low, high + 1)), ticktext=[f"1e{e}" for e in range(low, high + 1)])
+        figure.update_xaxes(tickvals=list(range(low, high + 1)), ticktext=[tick(10.0**e) for e in range(low, high + 1)])
         figure.update_xaxes(range=[edges[0] - 0.05, edges[-1] + 0.05])
     figure.update_yaxes(title="Images", range=[0, 1.4 * top])
-    return finish(figure, "One head's gradient, image by image", height=340)
+    return finish(figure, "One head's gradient, image by image", height=LOW)
 
 
 def factor_map(factors: Doubles, blocks: int, selected: tuple[int, int] | None = None) -> go.Figure:
@@ -174,7 +176,7 @@ def generation_ranks(fitness: Doubles, weights: Doubles, selected: int) -> go.Fi
     pulls = weights > 0
     figure = go.Figure()
     for mask, colour, symbol, name in (
-        (pulls, BLUE, "triangle-up", "pulls the mean towards itself"),
+        (pulls, BLUE, "triangle-up", "pulls the mean"),
         (~pulls, GREY, "triangle-down", "pushes it away"),
     ):
         figure.add_scatter(
@@ -196,7 +198,7 @@ def generation_ranks(fitness: Doubles, weights: Doubles, selected: int) -> go.Fi
     )
     figure.update_xaxes(title="Rank in its generation (1 is best)", range=[0.3, len(fitness) + 0.7])
     figure.update_yaxes(title="Fitness, 1 − cosine")
-    return finish(figure, "Who pulls the search, and who pushes", height=340)
+    return finish(figure, "Who pulls the search, and who pushes", height=LOW)
 
 
 def ordered_scores(
@@ -213,9 +215,9 @@ def ordered_scores(
     shown = np.maximum(scores, lowest / 3)  # a score of 0 has no place on a logarithmic scale
     figure = go.Figure()
     for mask, colour, symbol, name in (
-        (place <= removed, ORANGE, "x", "removed by this cut"),
+        (place <= removed, ORANGE, "x", "removed"),
         ((place > removed) & (place <= count - protected), BLUE, "circle", "kept"),
-        (place > count - protected, GREEN, "square", "protected by the floor"),
+        (place > count - protected, GREEN, "square", "protected"),
     ):
         figure.add_scatter(
             x=place[mask],
@@ -237,8 +239,53 @@ def ordered_scores(
         )
     figure.update_layout(shapes=[upright(removed + 0.5, color=ORANGE, width=2, dash="dash")])
     figure.update_xaxes(title="Place in the ranking (1 leaves first)", range=[0, count + 1])
-    figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="e", dtick=1)
-    return finish(figure, "Where the cut falls in the ranking of heads")
+    figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="power", dtick=1)
+    return finish(figure, "Where the cut falls", height=LOW)
+
+
+def accuracy_by_class(names: Sequence[str], series: Sequence[tuple[str, Doubles]]) -> go.Figure:
+    """Share of each class's queries that is named right, (C,) for each of up to three series, a name first."""
+    figure = go.Figure()
+    for (label, shares), colour, symbol in zip(
+        series, (GREY, BLUE, ORANGE), ("line-ns-open", "circle-open", "x-thin-open"), strict=False
+    ):
+        figure.add_scatter(
+            x=100 * shares,
+            y=[as_plotly(name) for name in names],
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 3, "color": colour}},
+            name=label,
+            hovertemplate=f"%{{y}}<br>{label}: %{{x:.1f}} %<extra></extra>",
+        )
+    figure.update_xaxes(title="Top-1 (%)", range=[0, 101])
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True)
+    return finish(figure, "Accuracy by class", height=BESIDE)
+
+
+def scores_by_block(scores: Doubles, removed: np.ndarray, protected: np.ndarray) -> go.Figure:
+    """Final scores (L, H) of all heads, a column a block; removed, protected (L, H): what becomes of each."""
+    blocks, heads = scores.shape
+    block = np.arange(1, blocks + 1).repeat(heads)
+    shown = np.maximum(scores, scores[scores > 0].min(initial=1.0) / 3).ravel()  # 0 has no place on the scale
+    figure = go.Figure()
+    for mask, colour, symbol, name in (
+        (removed, ORANGE, "x", "removed"),
+        (~removed & ~protected, BLUE, "circle", "kept"),
+        (protected, GREEN, "square", "protected"),
+    ):
+        there = mask.ravel()
+        figure.add_scatter(
+            x=block[there],
+            y=shown[there],
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            name=name,
+            customdata=(np.flatnonzero(there) % heads) + 1,
+            hovertemplate="block %{x}, head %{customdata}<br>score %{y:.3g}<extra></extra>",
+        )
+    figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1 if blocks <= 16 else 4)
+    figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="power", dtick=1)
+    return finish(figure, "Scores of all heads by block")
 
 
 def _frame(figure: go.Figure, column: float, row: float) -> None:

@@ -17,6 +17,7 @@ from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
+from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
 from snapvit.pipeline.stages.rivals import LAMP, MAGNITUDE, RANDOM, SNIP, UNEXPLAINED, VARIANCE
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
@@ -60,6 +61,7 @@ TABLE: dict[str, Stage[Any]] = {
         EMBEDDING_PROJECTION,
         HEAD_GRADIENTS,
         IMAGE_LESSON,
+        PIXEL_KNN,
         *(CORRECTED[stage.name] for stage in (ATTENTION, CUT_CKA, EMBEDDING_PROJECTION)),
     )
 }

@@ -8,11 +8,11 @@ from pathlib import Path
 import streamlit as st
 
 from snapvit.pipeline.results import FINISHED, FORMER, IMPORTED, RunResults, RunSummary, list_runs
-from snapvit.ui.components.page_tools import copy_link
 from snapvit.ui.controlled import controlled
 from snapvit.ui.job_panel import announced, failed_run, job_chip, wave_away
 from snapvit.ui.names import as_markdown, shortened
 from snapvit.ui.page_style import page_style
+from snapvit.ui.presenting import page_tools, presenting_tools
 from snapvit.ui.published import what_scores_lack
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.run_titles import missing_of, run_label, run_titles
@@ -40,6 +40,8 @@ PAGES = (
     ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
     ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
 )
+# The last part of each one's address; the first page has none.
+ADDRESSES = tuple("" if file == "app.py" else Path(file).stem for file, *_ in PAGES)
 
 
 def open_page(title: str, follow: bool = True) -> Selection:
@@ -55,7 +57,7 @@ def open_page(title: str, follow: bool = True) -> Selection:
     selection = current(default_run(summaries), title)
     found = selection.run is None or any(summary.run == selection.run for summary in summaries)
     with st.sidebar:
-        page_style()
+        page_style(selection.present)
         st.markdown("**SnapViT explorer**")
         _menu(selection)
         st.divider()
@@ -69,8 +71,9 @@ def open_page(title: str, follow: bool = True) -> Selection:
             _failure(selection)
         if found and selection.run is not None:
             chosen_results(selection.run, selection.correct)  # read here, so that what is damaged can be named below
-        copy_link()
+        page_tools(selection, ADDRESSES)
         _problems()
+    presenting_tools(selection, ADDRESSES)
     announced()
     if found:
         return selection

@@ -6,14 +6,24 @@ import streamlit as st
 
 from snapvit.private_names import (
     APP,
+    BUTTON,
     BUTTON_GROUP,
+    CHART,
+    HEADER,
     MAIN,
     METRIC,
     METRIC_DELTA,
     METRIC_LABEL,
     METRIC_VALUE,
+    PAGE,
+    PICKERS,
+    PLOT_BAR,
     PLOT_BUTTONS,
+    POPOVER,
+    SCROLLERS,
+    SIDEBAR,
     SIDEBAR_OPENER,
+    SLIDER,
     STACK,
 )
 
@@ -43,7 +53,37 @@ STYLE = f"""
 }}
 """
 
+# A page that is presented: what it says, in bigger type, its sliders, and what is in `.st-key-steps`.
+PRESENTED = f"""
+html {{ font-size: 110%; }}
+{SIDEBAR}, {HEADER}, {SIDEBAR_OPENER} {{ display: none !important; }}
+{MAIN} {{ padding-top: 1rem !important; }}
+[class*="st-key-take_"], {PLOT_BAR} {{ display: none !important; }}
+{PAGE} :is({PICKERS}, {POPOVER}):not(.st-key-steps *) {{ display: none; }}
+.st-key-presenting {{
+  position: fixed; right: 0.75rem; top: 0.75rem; width: auto !important; z-index: 20; opacity: 0.4;
+}}
+.st-key-presenting:is(:hover, :focus-within) {{ opacity: 1; }}
+"""
+# On paper: the page from its first line to its last, without what can only be clicked, in the colours of the screen.
+PRINTED = f"""
+@media print {{
+  * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
+  @page {{ margin: 12mm; }}
+  {SIDEBAR}, {HEADER}, {SIDEBAR_OPENER}, {PLOT_BAR}, [class*="st-key-take_"],
+  .st-key-presenting, .st-key-steps, {PAGE} :is({PICKERS}, {POPOVER}, {BUTTON}, {SLIDER}) {{
+    display: none !important;
+  }}
+  html, body, {SCROLLERS} {{
+    position: static !important; height: auto !important; overflow: visible !important; display: block !important;
+  }}
+  {MAIN} {{ padding: 0 !important; }}
+  h1, h2, h3 {{ break-after: avoid; }}
+  {CHART}, {METRIC}, img, .katex-display, p {{ break-inside: avoid; }}
+}}
+"""
 
-def page_style() -> None:
-    """Give the page that room."""
-    st.html(f"<style>{STYLE}</style>")
+
+def page_style(presented: bool) -> None:
+    """Give the page that room; presented: without sidebar and controls."""
+    st.html(f"<style>{STYLE}{PRINTED}{PRESENTED if presented else ''}</style>")

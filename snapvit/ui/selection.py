@@ -22,7 +22,7 @@ PAGE = "page_open"  # session key: title of the page that is or was drawn
 VISIT = "visit"  # session key: how often the address had the last word
 SETTINGS = "settings_kept"  # session key: {(page, name): (visit that it is of, value)}
 VERSIONS = "setting_versions"  # session key: {name: how often another widget had to show it}
-NAMES = ("run", "s", "correct", "at", "with", "image")  # of the selection's parts in an address
+NAMES = ("run", "s", "correct", "at", "with", "image", "present")  # of the selection's parts in an address
 
 V = TypeVar("V")
 
@@ -80,6 +80,7 @@ class Selection:
     structure: Structure | None = None
     other: Structure | None = None  # the second of a pair
     image: int | None = None  # its id in the run's image source
+    present: bool = False  # whether pages are shown without sidebar and controls
     untouched: bool = True  # whether nobody chose the sparsity yet
 
     @property
@@ -112,6 +113,8 @@ class Selection:
             query["with"] = self.other.text()
         if self.image is not None:
             query["image"] = str(self.image)
+        if self.present:
+            query["present"] = "1"
         return query
 
 
@@ -136,6 +139,7 @@ def current(default_run: str | None, page: str) -> Selection:
         structure=Structure.parse(query["at"]) if "at" in query else before.structure,
         other=Structure.parse(query["with"]) if "with" in query else before.other,
         image=_number(query["image"]) if "image" in query else before.image,
+        present=query["present"] == "1" if "present" in query else before.present,
         untouched=before.untouched and "s" not in query,
     )
     return remember(selection)

@@ -29,6 +29,7 @@ PAGES = {
     "/correlation?map_g=displacement": ".st-key-agreement [data-events=on]",
     "/embedding?s=0.65": ".st-key-kept_neighbours [data-events=on]",
     "/export": ".st-key-structure_diff [data-events=on]",
+    "/method?step=all": ".st-key-scores_by_block [data-events=on]",
 }
 
 # Functions for scripts in the page. Components live in shadow trees, which selectors do not enter.

@@ -31,7 +31,7 @@ FIRST_VISITS = [
     ("/cka", "Which structures say the same?", ".st-key-pair_scatter .main-svg"),
     ("/correlation", "How do structures interact?", ".st-key-chance_curve .main-svg"),
     ("/embedding?s=0.65", "What does the cut do to the features?", '[data-testid="projection-canvas"][data-frame]'),
-    ("/method", "How a ranking comes about", ".views .crops img"),
+    ("/method", "How a ranking comes about", ".flow img"),
 ]
 
 

@@ -22,7 +22,7 @@ PAGES = [
     ("Heads", "/heads", "&look=rollout", '.st-key-look [aria-checked="true"]:has-text("Rollout")'),
     ("CKA", "/cka", "", None),
     ("Correlation", "/correlation", "&g=7", None),
-    ("Method", "/method", "&of_generation=7&of_rank=3", "text=rank 3 of 17 in generation 7"),
+    ("Method", "/method", "&step=fitness&of_generation=7&of_rank=3", "text=rank 3 of 17 in generation 7"),
 ]
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import streamlit as st
 
 from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE
+from snapvit.formats import ratio
 from snapvit.pipeline.results import RunResults
-from snapvit.ui.method.ranking_lesson import Verdict
+from snapvit.ui.method.following import Verdict
 
 WIDTH, HEIGHT = 220, 96  # of a drawing, in its own units
 
@@ -24,7 +25,6 @@ class Step:
     """One card."""
 
     title: str
-    anchor: str
     text: str
     result: str
     drawing: str | None  # inside of an SVG; None while the run has not come that far
@@ -32,16 +32,16 @@ class Step:
 
 
 def method_flow(results: RunResults, v: Verdict | None) -> None:
-    """Draw the four cards; each leads to its step on the page."""
+    """Draw the four cards."""
     cards = []
     for number, step in enumerate(steps(results, v), start=1):
         picture = "" if step.drawing is None else _picture(step.drawing, step.alt)
         cards.append(
-            f'<a class="step" href="#{step.anchor}"><b>{number} · {step.title}</b>{picture}'
-            f"<span>{step.text}</span><em>{step.result}</em></a>"
+            f'<div class="step"><b>{number} · {step.title}</b>{picture}'
+            f"<span>{step.text}</span><em>{step.result}</em></div>"
         )
     arrow = '<span class="arrow" aria-hidden="true">→</span>'
-    st.html(f'<style>{STYLE}</style><nav class="flow" aria-label="The four steps">{arrow.join(cards)}</nav>')
+    st.html(f'<style>{STYLE}</style><div class="flow">{arrow.join(cards)}</div>')
 
 
 def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
@@ -52,7 +52,6 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
     return (
         Step(
             "Local curvature",
-            "step-1",
             "How strongly is each head and neuron felt by a loss that needs no labels?",
             f"from {results.curvature.images:,} images",
             _cells(np.log10(np.maximum(results.curvature.head.astype(np.float64), 1e-30)).T),
@@ -60,7 +59,6 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
         ),
         Step(
             "CKA map",
-            "step-2",
             "Which heads and MLPs say the same about images?",
             f"{topology.structures} × {topology.structures} pairs" if results.cka is not None else later,
             None
@@ -70,7 +68,6 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
         ),
         Step(
             "Search",
-            "step-3",
             "Which factors on the curvature keep the cut models' embeddings in place?",
             f"{search.generations} generations of {search.individuals.shape[1]}" if searched else later,
             _falling(search.individual_fitness) if searched else None,
@@ -78,9 +75,8 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
         ),
         Step(
             "Ranking and cut",
-            "step-4",
             "Curvature × factor puts all in one order. Every cut is its beginning.",
-            f"{v.removed} of {v.heads} heads go at {v.sparsity:.0%}" if v else later,
+            f"{v.removed} of {v.heads} heads go at {ratio(v.sparsity)}" if v else later,
             _bars(results, v) if v else None,
             "Heads by final score, those that the cut removes marked",
         ),
@@ -160,13 +156,12 @@ def _heights(scores: Sequence[float]) -> np.ndarray:
 STYLE = """
 .flow { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: stretch; margin: 0.25rem 0 0.5rem; }
 .flow .arrow { align-self: center; font-size: 1.5rem; opacity: 0.6; }
-.flow a.step {
-  flex: 1 1 190px; display: flex; flex-direction: column; gap: 0.5rem; padding: 0.75rem 0.9rem; color: inherit;
-  text-decoration: none; border: 1px solid rgba(128, 128, 128, 0.4); border-radius: 0.6rem;
+.flow .step {
+  flex: 1 1 170px; display: flex; flex-direction: column; gap: 0.5rem; padding: 0.75rem 0.9rem; 
+  border: 1px solid rgba(128, 128, 128, 0.4); border-radius: 0.6rem;
 }
-.flow a.step:hover, .flow a.step:focus-visible { border-color: #2E86C9; outline: 2px solid #2E86C9; }
-.flow img { width: 100%; height: 96px; object-fit: contain; }
+.flow img { width: 100%; height: 84px; object-fit: contain; }
 .flow span { font-size: 0.95rem; line-height: 1.4; }
 .flow em { margin-top: auto; font-style: normal; font-size: 0.85rem; opacity: 0.8; }
-@media (max-width: 1100px) { .flow .arrow { display: none; } .flow a.step { flex-basis: 220px; } }
+@media (max-width: 1000px) { .flow .arrow { display: none; } .flow .step { flex-basis: 220px; } }
 """

@@ -1,4 +1,4 @@
-"""Step 1 of the Method page, first half: one image's views, and the loss that compares them."""
+"""Step 1 of the method, first half: one image's views, and the loss that compares them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from snapvit import figures
 from snapvit.artifacts import Bytes, HeadGradients, ImageLesson
+from snapvit.formats import decimal, percent
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
@@ -20,19 +21,19 @@ from snapvit.pipeline.stages.lessons import IMAGE_LESSON, READY_IMAGES
 from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
-from snapvit.ui.offer import offer
+from snapvit.ui.method.following import Lesson
+from snapvit.ui.method.gradient_lesson import offer_gradients
 from snapvit.ui.run_key import run_key
-from snapvit.ui.selection import Selection, change, setting, setting_key
+from snapvit.ui.selection import change, setting, setting_key
 
 
-def pick_image(results: RunResults, selection: Selection, gradients: HeadGradients | None) -> int | None:
-    """The image that the lesson is of: the selected one, else the first calibration image whose lesson is ready."""
-    if gradients is None:
-        return selection.image
-    ids = gradients.ids.tolist()
-    names = dict(zip(ids, (class_name(results, int(label)) for label in gradients.labels), strict=True))
-    chosen = ids[0] if selection.image is None else selection.image
-    options = ids if chosen in names else [chosen, *ids]
+def pick_image(lesson: Lesson) -> None:
+    """A box with the images whose gradients are known, to choose the one that is followed."""
+    if lesson.gradients is None:
+        return
+    ids, labels = lesson.gradients.ids.tolist(), lesson.gradients.labels.tolist()
+    names = dict(zip(ids, (class_name(lesson.results, label) for label in labels), strict=True))
+    options = ids if lesson.image in names else [lesson.image, *ids]
 
     def name(image: int) -> str:
         if image not in names:
@@ -45,9 +46,8 @@ def pick_image(results: RunResults, selection: Selection, gradients: HeadGradien
         format_func=name,
         help="Calibration images of this run; type a number to find one",
         width=380,
-        **controlled("lesson_image", chosen, lambda image: change(image=image), options),
+        **controlled("lesson_image", lesson.image, lambda image: change(image=image), options),
     )
-    return chosen
 
 
 def class_name(results: RunResults, label: int) -> str:
@@ -62,52 +62,75 @@ def _wanted(results: RunResults, image: int, gradients: HeadGradients | None) ->
     return tuple(Want(IMAGE_LESSON, (str(i),)) for i in (*missing, image))
 
 
-def image_lesson(results: RunResults, image: int, gradients: HeadGradients | None) -> None:
-    """The image's views, one of them against its teacher, and the loss as a sum; or a button that computes them."""
-    run = results.summary.run
-    lesson = results.stored.load(IMAGE_LESSON, str(image))
-    if lesson is None:
-        offer(
-            StageTask(run, _wanted(results, image, gradients)),
-            f"The views of image {image} are not computed yet. One pass through the model, about a second.",
-            "Compute",
-            key="compute_image",
-        )
+def views_lesson(lesson: Lesson) -> None:
+    """The image and its views; or a button that computes them."""
+    prose(
+        "No labels and no training: the model is asked whether it says the same about several "
+        f"{term('view', 'views')} of one image, and how much each weight has to do with the answer."
+    )
+    pick_image(lesson)
+    found = _computed(lesson)
+    if found is None:
         return
-    teachers, count = lesson.terms.shape
-    disagreement = lesson.terms - entropy(lesson)[:, None]  # (K, V) KL(t_k || s_m)
-    by_view = np.nanmean(disagreement, axis=0)
-    st.html(_gallery(lesson, by_view, class_name(results, lesson.label)))
+    st.html(_gallery(found, np.nanmean(disagreement(found), axis=0), class_name(lesson.results, found.label)))
     st.caption(
         "First the image, with the place of every crop: global ones drawn solid, local ones dashed. Each is resized "
         "to the model's input. The number below it is its disagreement with the teachers: how much larger its term of "
         "the loss is than the least it could be."
     )
-    prose(
-        f"Every view goes through the same frozen model and gives an {term('embedding')} $z$. Scaled to length 1 and "
-        f"put through a {term('softmax')}, it becomes {lesson.shares.shape[1]} shares that sum to 1. A global view's "
-        f"shares are the {term('teacher')} $t_k$ and taken as fixed; the logarithms of another view's are the student "
-        "$s_m$. For each image $n$ the loss adds up how badly every student predicts every teacher but itself:"
-    )
-    st.latex(r"L_n=\sum_{k\,\in\,\text{global}}\;\sum_{m\neq k}-\langle t_k,\,s_m\rangle")
-    names = view_names(lesson)
+
+
+def loss_lesson(lesson: Lesson) -> None:
+    """One view against its teacher, and the image's loss as a sum."""
+    found = _computed(lesson)
+    if found is None:
+        return
+    teachers, count = found.terms.shape
+    words, figure = lesson.halves("loss", 5, 6)
+    with words:
+        prose(
+            f"Every view goes through the same frozen model and gives an {term('embedding')} $z$. Scaled to length 1 "
+            f"and put through a {term('softmax')}, it becomes {found.shares.shape[1]} shares that sum to 1. A global "
+            f"view's shares are the {term('teacher')} $t_k$, taken as fixed; the logarithms of another view's are the "
+            "student $s_m$. The loss of image $n$ adds up how badly every student predicts every teacher but itself:"
+        )
+        st.latex(r"L_n=\sum_{k\,\in\,\text{global}}\;\sum_{m\neq k}-\langle t_k,\,s_m\rangle")
+        floor, excess = float((entropy(found) * (count - 1)).sum()), float(np.nansum(disagreement(found)))
+        st.markdown(
+            f"**This image's loss:** the sum of {teachers} × {count - 1} = {teachers * (count - 1)} such terms is "
+            f"**{decimal(found.loss, 3)}**. If every view gave exactly its teachers' shares it would be "
+            f"{decimal(floor, 3)}; the rest, **{decimal(excess, 3)}**, is disagreement. What counts is not the number "
+            "but how it *changes* with the weights."
+        )
+    names = view_names(found)
     options = [str(m) for m in range(count)]
-    chosen = setting("of_view", options, str(int(np.nanargmax(by_view))))
-    at, key = options.index(chosen), setting_key("of_view")
-    st.selectbox("Student", options, at, format_func=lambda m: names[int(m)], key=key, width=220)
-    m = int(chosen)
-    k = 0 if m else min(1, teachers - 1)
-    if k == m:  # one global view alone teaches; it has no student term of its own
-        st.caption("This view is the only teacher; choose another one to compare with it.")
-    else:
-        _pair(results, lesson, k, m, names)
-    floor, excess = float((entropy(lesson) * (count - 1)).sum()), float(np.nansum(disagreement))
-    st.markdown(
-        f"**This image's loss:** the sum of {teachers} × {count - 1} = {teachers * (count - 1)} such terms is "
-        f"**{lesson.loss:.3f}**. If every view gave exactly its teachers' shares it would be {floor:.3f}; the rest, "
-        f"**{excess:.3f}**, is disagreement. No label was needed. What counts below is not the number but how it "
-        "*changes* with the weights."
-    )
+    with figure:
+        chosen = setting("of_view", options, str(int(np.nanargmax(np.nanmean(disagreement(found), axis=0)))))
+        at, key = options.index(chosen), setting_key("of_view")
+        st.selectbox("Student", options, at, format_func=lambda m: names[int(m)], key=key, width=220)
+        m = int(chosen)
+        k = 0 if m else min(1, teachers - 1)
+        if k == m:  # one global view alone teaches; it has no student term of its own
+            st.caption("This view is the only teacher; choose another one to compare with it.")
+        else:
+            _pair(lesson.results, found, k, m, names)
+
+
+def _computed(lesson: Lesson) -> ImageLesson | None:
+    """The followed image's lesson; where there is none yet, a button that computes it."""
+    image, results = lesson.image, lesson.results
+    if image is None:
+        offer_gradients(lesson)
+        return None
+    found = results.stored.load(IMAGE_LESSON, str(image))
+    if found is None:
+        lesson.offer(
+            StageTask(results.summary.run, _wanted(results, image, lesson.gradients)),
+            f"The views of image {image} are not computed yet. One pass through the model, about a second.",
+            "Compute",
+            key="compute_image",
+        )
+    return found
 
 
 def _pair(results: RunResults, lesson: ImageLesson, k: int, m: int, names: list[str]) -> None:
@@ -117,9 +140,9 @@ def _pair(results: RunResults, lesson: ImageLesson, k: int, m: int, names: list[
             make=lambda: figures.softmax_pair(lesson.shares[k], lesson.shares[m], names[k], names[m]),
         ),
         key="softmax_pair",
-        reading=f"The line is what the teacher says, the diamonds what the student says. They give one term of the "
-        f"loss, −⟨t, s⟩ = {lesson.terms[k, m]:.4f}; were they equal it would be {entropy(lesson)[k]:.4f}. Vectors of "
-        "length 1 have small entries, so all shares lie near 1 (an equal share); the shape is what counts.",
+        reading=f"They give one term of the loss, −⟨t, s⟩ = {decimal(lesson.terms[k, m], 4)}; were they equal it would "
+        f"be {decimal(entropy(lesson)[k], 4)}. Vectors of length 1 have small entries, so all shares lie near 1 (an "
+        "equal share); the shape is what counts.",
         alt=f"Softmax shares of {names[k]} as teacher and {names[m]} as student over all embedding dimensions",
         table=pd.DataFrame(
             {
@@ -136,6 +159,11 @@ def entropy(lesson: ImageLesson) -> np.ndarray:
     """(K,) of each teacher: the least that a term with it can be."""
     teacher = lesson.shares[: len(lesson.terms)].astype(np.float64)
     return -(teacher * np.log(teacher)).sum(axis=1)
+
+
+def disagreement(lesson: ImageLesson) -> np.ndarray:
+    """(K, V) of every term with the least that it can be: KL(t_k || s_m)."""
+    return lesson.terms - entropy(lesson)[:, None]
 
 
 def view_names(lesson: ImageLesson) -> list[str]:
@@ -160,7 +188,7 @@ def _gallery(lesson: ImageLesson, by_view: np.ndarray, label: str) -> str:
     )
     crops = "".join(
         f'<figure class="{"wide" if v < teachers else "small"}">{_picture(view, f"{alt}, {name}")}'
-        f"<figcaption><b>{name}</b><br>{share:.0%} of the area<br>{value:.4f}</figcaption></figure>"
+        f"<figcaption><b>{name}</b><br>{percent(share, 0)} of the area<br>{decimal(value, 4)}</figcaption></figure>"
         for v, (view, name, share, value) in enumerate(
             zip(lesson.views, view_names(lesson), shares, by_view, strict=True)
         )

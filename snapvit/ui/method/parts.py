@@ -1,28 +1,34 @@
-"""Small parts of the Method page: which head it follows, what is still to come, and questions to check oneself."""
+"""Small parts of the Method page: its first step, what is still to come, and questions to check oneself."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.method.ranking_lesson import telling_head
-from snapvit.ui.selection import Selection, Structure, change
+from snapvit.ui.method.diagram import method_flow
+from snapvit.ui.method.following import Lesson
+from snapvit.ui.method.ranking_lesson import why
+from snapvit.ui.selection import Structure, change
 from snapvit.ui.sparsity_slider import sparsity_slider
 from snapvit.ui.words import head_name
 
 
-def followed_head(results: RunResults, selection: Selection) -> tuple[int, int]:
-    """Let the person choose the head and the sparsity of the example; returns the head."""
-    topology = results.facts.topology
-    structure = selection.structure
-    is_head = structure is not None and structure.head is not None and structure.fits(topology)
-    head = (structure.block, structure.head) if is_head else telling_head(results, selection.sparsity)
+def in_one_minute(lesson: Lesson) -> None:
+    """The four steps in one picture, and what becomes of the head that the person chooses."""
     st.markdown(
         "SnapViT decides once, without labels or retraining, in which order a model's heads and neurons may leave. "
-        "Below, one head is followed through the four steps."
+        "One head is followed through the four steps."
     )
+    method_flow(lesson.results, lesson.found)
+    pick_head(lesson)
+    if lesson.found is not None:
+        st.markdown(f"So why was this head {'cut' if lesson.found.is_cut else 'kept'}? {why(lesson.found)}")
+
+
+def pick_head(lesson: Lesson) -> None:
+    """Let the person choose the head and the sparsity of the example."""
+    topology = lesson.results.facts.topology
     left, right = flowing_columns([2, 3], 260, key="followed")
     heads = [(b, h) for b in range(topology.blocks) for h in range(topology.heads)]
     left.selectbox(
@@ -30,12 +36,11 @@ def followed_head(results: RunResults, selection: Selection) -> tuple[int, int]:
         heads,
         format_func=head_name,
         help="Without a choice, the last head that the cut removes",
-        **controlled("followed_head", head, lambda chosen: change(structure=Structure(*chosen)), heads),
+        **controlled("followed_head", lesson.head, lambda chosen: change(structure=Structure(*chosen)), heads),
     )
-    if results.ranked:
+    if lesson.results.ranked:
         with right:
-            sparsity_slider(selection)
-    return head
+            sparsity_slider(lesson.selection)
 
 
 def not_yet(what: str) -> None:
@@ -43,7 +48,10 @@ def not_yet(what: str) -> None:
     st.info(f"This run has no {what} yet. The page follows as the run goes on.", icon=":material/hourglass_empty:")
 
 
-def check(question: str, answer: str) -> None:
-    """A question whose answer opens on request."""
-    with st.expander(f"Check yourself: {question}"):
-        st.markdown(answer)
+def check(lesson: Lesson, question: str, answer: str) -> None:
+    """A question whose answer opens on request; on paper it stands there."""
+    if lesson.whole:
+        st.markdown(f"**Check yourself: {question}** {answer}")
+    else:
+        with st.expander(f"Check yourself: {question}"):
+            st.markdown(answer)

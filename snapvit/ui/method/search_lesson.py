@@ -1,4 +1,4 @@
-"""Step 3 of the Method page: one individual of the search, the cuts it makes, and what it does to the search."""
+"""Step 3 of the method: one individual of the search, the cuts it makes, and what it does to the search."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Cut, Doubles, SearchHistory
 from snapvit.elastic.ranking import cut_at, final_scores, rank
+from snapvit.formats import decimal, ratio, score
 from snapvit.method.xnes import utilities
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.glossary import about, prose, term
+from snapvit.ui.method.following import Lesson
+from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Structure, setting, setting_key
-from snapvit.ui.words import head_name, small
+from snapvit.ui.words import head_name
+
+CURVE = 320  # px, of the search's course
 
 
 @dataclass(frozen=True)
@@ -33,53 +38,65 @@ class Chosen:
     factors: Doubles  # (S,) absolute
     fitness: Doubles  # (P,)
 
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        return f"individual {self.rank + 1} of generation {self.generation + 1}"
 
-def search_lesson(results: RunResults, head: tuple[int, int]) -> None:
-    """The search explained by one individual that the person picks."""
-    history = results.search
-    population = history.individuals.shape[1]
-    prose(
-        f"Local curvature looks at each structure alone. But heads and neurons matter *together*, so {term('xNES')} "
-        f"searches one {term('factor')} $c_i$ for each of the {results.facts.topology.structures} structures that "
-        f"corrects the curvature. In each {term('generation')} it draws {population} guesses, "
-        f"{term('individual', 'individuals')}, from a normal distribution with mean $\\mu$ and "
-        f"{term('covariance')} $AA^{{\\top}}$:"
+
+def factors_lesson(lesson: Lesson) -> None:
+    """What is searched, and the factors of one individual that the person picks."""
+    history = lesson.results.search
+    words, figure = lesson.halves("factors", 4, 5)
+    with words:
+        prose(
+            f"Local curvature looks at each structure alone. But heads and neurons matter *together*, so "
+            f"{term('xNES')} searches one {term('factor')} $c_i$ for each of the "
+            f"{lesson.results.facts.topology.structures} structures that corrects the curvature. In each "
+            f"{term('generation')} it draws {history.individuals.shape[1]} guesses, "
+            f"{term('individual', 'individuals')}, from a normal distribution with mean $\\mu$ and "
+            f"{term('covariance')} $AA^{{\\top}}$:"
+        )
+        st.latex(r"x=\mu+A\,z,\qquad z\sim\mathcal N(0,I),\qquad c_i=|x_i|")
+        _pickers(history)
+    with figure:
+        _factors(lesson.results, chosen_individual(history), lesson.head)
+
+
+def cuts_lesson(lesson: Lesson) -> None:
+    """The cuts that the individual makes."""
+    chosen = chosen_individual(lesson.results.search)
+    cuts = cuts_of(lesson.results, chosen.factors)
+    st.markdown(
+        f"With the factors of {chosen.words}, structures are ranked by curvature times factor and the model is cut "
+        f"{len(cuts)} times, from gently to hard. Each row is one cut."
     )
-    st.latex(r"x=\mu+A\,z,\qquad z\sim\mathcal N(0,I),\qquad c_i=|x_i|")
-    chosen = _choose(history)
-    _factors(results, chosen, head)
-    cuts = cuts_of(results, chosen.factors)
-    _cuts(results, cuts)
-    _fitness(results, chosen)
-    _moves(results, chosen, head)
+    _cuts(lesson.results, cuts)
 
 
-def _choose(history: SearchHistory) -> Chosen:
-    fitness = np.where(np.isfinite(history.individual_fitness), history.individual_fitness, np.inf)
-    best = int(fitness.min(axis=1).argmin())
+def fitness_lesson(lesson: Lesson) -> None:
+    """What the cuts cost, and the individual's rank in its generation."""
+    _fitness(lesson, chosen_individual(lesson.results.search))
+
+
+def moves_lesson(lesson: Lesson) -> None:
+    """What the generation does to the search, and where the search ended."""
+    _moves(lesson, chosen_individual(lesson.results.search))
+
+
+def _fitness_of(history: SearchHistory) -> np.ndarray:
+    """(G, p), infinite where there is none."""
+    return np.where(np.isfinite(history.individual_fitness), history.individual_fitness, np.inf)
+
+
+def chosen_individual(history: SearchHistory) -> Chosen:
+    """The individual that the address names, else the best of all."""
+    fitness = _fitness_of(history)
     generations, population = fitness.shape
-    left, right = flowing_columns(2, 220, key="choose_individual")
-    options = [str(g + 1) for g in range(generations)]
-    generation = int(setting("of_generation", options, str(best + 1))) - 1
-    left.selectbox(
-        "Generation",
-        options,
-        generation,
-        key=setting_key("of_generation"),
-        format_func=lambda g: f"{g} (best of all found here)" if int(g) == best + 1 else g,
-        help=about("generation"),
-    )
-    ranks = [str(r + 1) for r in range(population)]
-    rank_of = int(setting("of_rank", ranks, "1")) - 1
+    best = int(fitness.min(axis=1).argmin())
+    generation = int(setting("of_generation", _numbers(generations), str(best + 1))) - 1
+    rank_of = int(setting("of_rank", _numbers(population), "1")) - 1
     order = np.argsort(fitness[generation], kind="stable")
-    right.selectbox(
-        "Individual, by rank in its generation",
-        ranks,
-        rank_of,
-        key=setting_key("of_rank"),
-        format_func=lambda r: f"rank {r}, fitness {fitness[generation][order[int(r) - 1]]:.4f}",
-        help=about("individual"),
-    )
     row = int(order[rank_of])
     return Chosen(
         generation,
@@ -88,6 +105,33 @@ def _choose(history: SearchHistory) -> Chosen:
         utilities(population),
         np.abs(history.individuals[generation, row].astype(np.float64)),
         history.fitness[generation, row],
+    )
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(i + 1) for i in range(count)]
+
+
+def _pickers(history: SearchHistory) -> None:
+    """Two boxes that choose the individual."""
+    fitness, chosen = _fitness_of(history), chosen_individual(history)
+    best = int(fitness.min(axis=1).argmin())
+    left, right = flowing_columns(2, 150, key="choose_individual")
+    left.selectbox(
+        "Generation",
+        _numbers(len(fitness)),
+        chosen.generation,
+        key=setting_key("of_generation"),
+        format_func=lambda g: f"{g} (best of all found here)" if int(g) == best + 1 else g,
+        help=about("generation"),
+    )
+    right.selectbox(
+        "Individual, by rank in its generation",
+        _numbers(fitness.shape[1]),
+        chosen.rank,
+        key=setting_key("of_rank"),
+        format_func=lambda r: f"rank {r}, fitness {score(fitness[chosen.generation][chosen.order[int(r) - 1]])}",
+        help=about("individual"),
     )
 
 
@@ -108,8 +152,8 @@ def _factors(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None
         ),
         key="factor_map",
         reading="Orange lifts a structure above its curvature, blue lets it go earlier, white leaves it as it is. "
-        f"This individual multiplies the curvature of {head_name(head)} (framed) by {mine:.3f}.",
-        alt=f"Factors of individual {chosen.rank + 1} of generation {chosen.generation + 1}, by block",
+        f"This individual multiplies the curvature of {head_name(head)} (framed) by {decimal(mine, 3)}.",
+        alt=f"Factors of {chosen.words}, by block",
         table=pd.DataFrame(
             {
                 "structure": [topology.structure_name(i) for i in range(topology.structures)],
@@ -122,11 +166,7 @@ def _factors(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None
 
 def _cuts(results: RunResults, cuts: list[Cut]) -> None:
     topology, run = results.facts.topology, results.summary.run
-    st.markdown(
-        f"**Its cuts.** With these factors, structures are ranked by curvature times factor and the model is cut "
-        f"{len(cuts)} times, from gently to hard. Each row below is one cut."
-    )
-    left, right = flowing_columns(2, 420, key="individual_cuts")
+    left, right = flowing_columns(2, 360, key="individual_cuts")
     for column, what, most, kept, shares in (
         (left, "Neurons", topology.hidden, [c.kept_neurons for c in cuts], [c.mlp for c in cuts]),
         (right, "Heads", topology.heads, [c.kept_heads for c in cuts], [c.heads for c in cuts]),
@@ -147,91 +187,94 @@ def _cuts(results: RunResults, cuts: list[Cut]) -> None:
             )
 
 
-def _fitness(results: RunResults, chosen: Chosen) -> None:
-    history, pairs = results.search, results.request.config.search.pairs
+def _fitness(lesson: Lesson, chosen: Chosen) -> None:
+    results = lesson.results
+    history, config = results.search, results.request.config.search
     values, mean = chosen.fitness, float(chosen.fitness.mean())
-    images = results.request.config.search.images
-    prose(
-        f"**Its {term('fitness')}.** Each cut model embeds the same images as the full model. After a "
-        f"{term('PCA projection')} $P$ fitted on the full model, what counts is the angle between the two "
-        f"{term('embedding', 'embeddings')}; 0 would mean that nothing moved:"
-    )
-    st.latex(
-        r"f(c)=\frac1{\#\text{cuts}}\sum_{\text{cuts}}\;\operatorname*{mean}_{\text{images}}"
-        r"\bigl(1-\cos(P\,z_{\text{cut}},\,P\,z_{\text{full}})\bigr)"
-    )
-    columns = flowing_columns(len(pairs) + 1, 150, key="pair_fitness")
-    for column, (mlp, heads), value in zip(columns, pairs, values, strict=False):
-        column.metric(f"{mlp:.0%} / {heads:.0%}", small(value), border=True, help="Share of neurons / heads removed")
-    columns[-1].metric("Mean = fitness", f"{mean:.4f}", border=True, help=about("fitness"))
-    if np.isfinite(mean):
-        worked = " + ".join(small(v) for v in values)
-        st.markdown(
-            f"({worked}) / {len(values)} = **{mean:.4f}**, averaged over up to {images:,} calibration images. That is "
-            f"**rank {chosen.rank + 1} of {len(chosen.order)}** in generation {chosen.generation + 1}."
+    shares = (f"{ratio(mlp)} / {ratio(heads)}" for mlp, heads in config.pairs)
+    numbers = [Number(share, score(value)) for share, value in zip(shares, values, strict=False)]
+    number_row([*numbers, Number("Mean = fitness", score(mean))], "pair_fitness", least=100)
+    st.caption("Share of neurons / heads removed, and what that cut costs.")
+    words, figure = lesson.halves("fitness", 5, 6)
+    with words:
+        prose(
+            f"Each cut model embeds the same images as the full model. After a {term('PCA projection')} $P$ fitted on "
+            f"the full model, what counts is the angle between the two {term('embedding', 'embeddings')}; 0 would mean "
+            f"that nothing moved. The {term('fitness')} is the mean over cuts and images of"
         )
-    else:
-        st.markdown("This individual had no finite fitness, so it ranks last.")
+        st.latex(r"1-\cos(P\,z_{\text{cut}},\,P\,z_{\text{full}})")
+        if np.isfinite(mean):
+            worked = " + ".join(score(v) for v in values)
+            st.markdown(
+                f"({worked}) / {len(values)} = **{score(mean)}**, averaged over up to {config.images:,} calibration "
+                f"images. That is **rank {chosen.rank + 1} of {len(chosen.order)}** in generation "
+                f"{chosen.generation + 1}."
+            )
+        else:
+            st.markdown("This individual had no finite fitness, so it ranks last.")
     ranked = history.individual_fitness[chosen.generation][chosen.order]
-    show_figure(
-        kept_figure(
-            *("ranks", run_key(results), chosen.generation, chosen.rank),
-            make=lambda: figures.generation_ranks(ranked, chosen.weights, chosen.rank),
-        ),
-        key="generation_ranks",
-        reading="Only the order counts. Better individuals pull the distribution's mean towards themselves, the others "
-        "push it away; the weights sum to 0.",
-        alt=f"Fitness of the individuals of generation {chosen.generation + 1}, best first",
-        table=pd.DataFrame({"rank": np.arange(1, len(ranked) + 1), "fitness": ranked, "weight": chosen.weights}),
-        file=f"{results.summary.run}-ranks",
-    )
+    with figure:
+        show_figure(
+            kept_figure(
+                *("ranks", run_key(results), chosen.generation, chosen.rank),
+                make=lambda: figures.generation_ranks(ranked, chosen.weights, chosen.rank),
+            ),
+            key="generation_ranks",
+            reading="Only the order counts. Better individuals pull the distribution's mean towards themselves, the "
+            "others push it away; the weights sum to 0.",
+            alt=f"Fitness of the individuals of generation {chosen.generation + 1}, best first",
+            table=pd.DataFrame({"rank": np.arange(1, len(ranked) + 1), "fitness": ranked, "weight": chosen.weights}),
+            file=f"{results.summary.run}-ranks",
+        )
 
 
-def _moves(results: RunResults, chosen: Chosen, head: tuple[int, int]) -> None:
-    history, index, g = results.search, Structure(*head).index(results.facts.topology), chosen.generation
-    prose(
-        "**What the search learns from it.** With weights $u_k$ by rank, best first, the mean moves along the drawn "
-        "directions $z_k$, and the covariance stretches along those that did well:"
-    )
-    st.latex(
-        r"\mu\leftarrow\mu+A\sum_k u_k z_k,\qquad "
-        r"A\leftarrow A\,\exp\!\Bigl(\tfrac{\eta}{2}\sum_k u_k\,(z_kz_k^{\top}-I)\Bigr)"
-    )
+def _moves(lesson: Lesson, chosen: Chosen) -> None:
+    results, g = lesson.results, chosen.generation
+    history, index = results.search, Structure(*lesson.head).index(results.facts.topology)
     before, after = history.means[g], history.means[g + 1]
     spread = np.sqrt([history.covariances[i][index, index] for i in (g, g + 1)])
     off = np.abs(np.triu(history.correlation(g + 1), 1))
     a, b = (int(i) for i in np.unravel_index(off.argmax(), off.shape))
-    columns = flowing_columns(4, 200, key="search_moves")
-    columns[0].metric("Weight of this individual", f"{chosen.weights[chosen.rank]:+.3f}", border=True, height="stretch")
-    columns[1].metric(
-        f"Mean for {head_name(head)}",
-        f"{after[index]:.3f}",
-        f"{after[index] - before[index]:+.3f} in this generation",
-        delta_color="off",
-        border=True,
-        height="stretch",
-    )
-    columns[2].metric(
-        "Its spread",
-        f"{spread[1]:.4f}",
-        f"{spread[1] - spread[0]:+.4f} in this generation",
-        delta_color="off",
-        border=True,
-        height="stretch",
-        help="Standard deviation of this head's factor in the search distribution",
-    )
-    columns[3].metric(
-        "Whole mean moved by",
-        f"{np.linalg.norm(after - before):.3f}",
-        border=True,
-        height="stretch",
-        help="Euclidean length of the step of all factors together",
-    )
     name = results.facts.topology.structure_name
     best = float(np.nanmin(np.where(np.isfinite(history.individual_fitness), history.individual_fitness, np.nan)))
-    prose(
-        f"The normalised covariance is the method's estimate of how structures depend on one another, the "
-        f"{term('Hessian')} correlation. After generation {g + 1} its strongest entry is {off[a, b]:.3f}, between "
-        f"{name(a)} and {name(b)}. The factors of the best individual of all {history.generations} generations, "
-        f"fitness {best:.4f}, are the result."
+    number_row(
+        [
+            Number("Weight of this individual", moved(chosen.weights[chosen.rank]), chosen.words),
+            Number(f"Mean for {head_name(lesson.head)}", decimal(after[index], 3), moved(after[index] - before[index])),
+            Number("Its spread", decimal(spread[1], 3), moved(spread[1] - spread[0])),
+            Number("Whole mean moved by", decimal(float(np.linalg.norm(after - before)), 3), f"generation {g + 1}"),
+        ],
+        "search_moves",
+        least=160,
     )
+    words, figure = lesson.halves("moves", 5, 6)
+    with words:
+        prose(
+            "With weights $u_k$ by rank, best first, the mean moves along the drawn directions $z_k$, and the "
+            "covariance stretches along those that did well:"
+        )
+        st.latex(r"\mu\leftarrow\mu+A\sum_k u_k z_k")
+        st.latex(r"A\leftarrow A\,\exp\!\Bigl(\tfrac{\eta}{2}\sum_k u_k\,(z_kz_k^{\top}-I)\Bigr)")
+        prose(
+            f"The normalised covariance is the method's estimate of how structures depend on one another, the "
+            f"{term('Hessian')} correlation. After generation {g + 1} its strongest entry is {decimal(off[a, b], 3)}, "
+            f"between {name(a)} and {name(b)}. The factors of the best individual of all {history.generations} "
+            f"generations, fitness {score(best)}, are the result."
+        )
+    with figure:
+        show_figure(
+            kept_figure(
+                *("lesson search", run_key(results)),
+                make=lambda: figures.fitness_curve(history).update_layout(height=CURVE),
+            ),
+            key="lesson_search",
+            reading="Every dot is an individual of the search, lower is better.",
+            alt="Fitness of every individual by generation, the mean and the best so far",
+            file=f"{results.summary.run}-search",
+        )
+
+
+def moved(change: float) -> str:
+    """A number with its sign, to three decimals."""
+    written = decimal(change, 3)
+    return written if written.startswith("−") else f"+{written}"

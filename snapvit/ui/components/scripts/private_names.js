@@ -39,6 +39,14 @@ export function buttonWith(key) {
   return document.querySelector(`${ofKey(key)} button`);
 }
 
+// Where Streamlit keeps the theme that a person chose: apart for each page, and read when a page is loaded. Pages by the
+// last part of their addresses.
+export function themePlaces(pages) {
+  const { pathname } = window.location;
+  const base = pathname.slice(0, pathname.lastIndexOf("/") + 1);
+  return pages.map((page) => `stActiveTheme-${base}${page}-v2`);
+}
+
 function ofKey(key) {
   return `.st-key-${CSS.escape(key)}`;
 }
