@@ -6,7 +6,7 @@ PORT ?= 8501
 # Waiting OpenMP threads that spin would starve the tests' browser and server (see snapvit/environment.py).
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: app test lint format bench reliability screenshots bundled-run clean
+.PHONY: app test lint format bench reliability screenshots bundled-run notebooks docs wheel-check clean
 
 app: $(VENV)/.app
 	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
@@ -38,19 +38,34 @@ screenshots: $(VENV)/.dev
 bundled-run: $(VENV)/.app
 	$(BIN)/python -m scripts.bundled_run
 
+# Executes docs/*.ipynb and keeps what they show.
+notebooks: $(VENV)/.dev
+	$(BIN)/python -m scripts.notebooks
+
+# The reference, from the docstrings, into docs/reference.
+docs: $(VENV)/.dev
+	$(BIN)/python -m scripts.reference
+
+# A wheel in an empty environment, used from elsewhere; this takes what torch is to download and install.
+wheel-check: $(VENV)/bin/python
+	$(BIN)/python -m scripts.wheel_check
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp holds the digest of the requirements it was installed from, so that a fresh checkout's file times
 # never cause a second installation.
-$(VENV)/.app: requirements.txt | $(VENV)/bin/python
-	@sum=$$(cat requirements.txt | cksum); \
+APP := requirements.txt requirements-library.txt requirements-notebook.txt requirements-app.txt
+DEV := $(APP) requirements-export.txt requirements-dev.txt
+
+$(VENV)/.app: $(APP) | $(VENV)/bin/python
+	@sum=$$(cat $(APP) | cksum); \
 	if [ "$$sum" != "$$(cat $@ 2>/dev/null)" ]; then \
 		$(BIN)/python -m pip install --quiet -r requirements.txt && echo "$$sum" > $@; \
 	else touch $@; fi
 
-$(VENV)/.dev: requirements.txt requirements-export.txt requirements-dev.txt | $(VENV)/bin/python
-	@sum=$$(cat requirements.txt requirements-export.txt requirements-dev.txt | cksum); \
+$(VENV)/.dev: $(DEV) | $(VENV)/bin/python
+	@sum=$$(cat $(DEV) | cksum); \
 	if [ "$$sum" != "$$(cat $@ 2>/dev/null)" ]; then \
 		$(BIN)/python -m pip install --quiet -r requirements-dev.txt && echo "$$sum" > $@; \
 	else touch $@; fi

@@ -15,6 +15,7 @@ from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at
+from snapvit.extras import needed
 from snapvit.formats import amount, milliseconds, percent, ratio, size
 from snapvit.machine import this_machine
 from snapvit.method.agreement import Agreement
@@ -286,7 +287,8 @@ def finetune(args: argparse.Namespace, store: Store) -> Answer:
 
 def report(args: argparse.Namespace, store: Store) -> Answer:
     """Write what a run found as one offline page."""
-    from snapvit.report.report import write_report  # imports plotly, which the other commands can do without
+    needed("plotly", "A report")  # the other commands can do without
+    from snapvit.report.report import write_report
 
     sparsity = 0.5 if args.sparsity is None else args.sparsity
     path = write_report(store, args.run, args.out, sparsity, args.correct, args.export, args.force)

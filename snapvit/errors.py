@@ -3,11 +3,19 @@
 import re
 
 
-class InputError(ValueError):
+class OneSentence(Exception):
+    """An error whose message says all that there is to know. IPython shows it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython and Jupyter show."""
+        return [str(self) or type(self).__name__]
+
+
+class InputError(OneSentence, ValueError):
     """Something given from outside cannot be used. The message is one sentence a user can act on."""
 
 
-class Cancelled(Exception):
+class Cancelled(OneSentence):
     """The person who started the work asked for it to stop. Everything finished so far is kept."""
 
 

@@ -24,6 +24,11 @@ def absolute(text: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(os.path.expanduser(plain)))
 
 
+def user_cache() -> Path:
+    """This package's folder in the user's cache."""
+    return absolute(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snapvit"
+
+
 def share(text: str) -> float:
     """A share as `0.35`, `35%` or `0,35`. Raises ValueError, in a sentence, for what is no number."""
     plain = unquoted(text).replace(",", ".")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Low to high; a room may import lower rooms and itself. Rooms of one floor do not see each other.
 FLOORS = (
     ("errors", "environment", "formats", "machine", "paths", "pickle_bounds"),
-    ("outputs", "streams", "torch_files"),
+    ("extras", "outputs", "streams", "torch_files"),
     ("artifacts",),
     ("tables",),
     ("models", "published"),
@@ -29,7 +29,8 @@ FLOORS = (
     ("pipeline",),
     ("jobs",),
     ("figures",),
-    ("notebook", "private_names", "report"),
+    ("private_names", "report"),
+    ("notebook",),
     ("commands", "ui", "server"),
     ("cli",),
     ("__main__", "pages", "app"),

@@ -15,6 +15,7 @@ from snapvit import figures
 from snapvit.artifacts import Displacement, GaussNewton, MeasuredInteractions, Topology
 from snapvit.figures.interactions import SHOWN_PAIRS
 from snapvit.jobs.tasks import StageTask
+from snapvit.method.structure_maps import depth_order
 from snapvit.pipeline.config import with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
@@ -23,7 +24,6 @@ from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.interactions import DISPLACEMENT, GAUSS_NEWTON, MEASURED
 from snapvit.pipeline.stages.search import SEARCH
 from snapvit.ui import resources
-from snapvit.ui.maps.structure_maps import depth_order
 
 CORRELATION = "pages/correlation.py"
 SIZE = 84

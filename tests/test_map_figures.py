@@ -8,7 +8,7 @@ import pytest
 from snapvit import figures
 from snapvit.artifacts import SearchHistory, Topology
 from snapvit.figures.correlation import FRAME_NUMBERS
-from snapvit.ui.maps.structure_maps import depth_order
+from snapvit.method.structure_maps import depth_order
 
 TOPOLOGY = Topology(blocks=3, heads=2, hidden=8, width=4, head_width=2, tokens=5)
 ORDER = figures.StructureOrder(TOPOLOGY, depth_order(TOPOLOGY), by_depth=True)

@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from snapvit.artifacts import CkaMap, SearchHistory
 from snapvit.jobs.tasks import StageTask, Workbench
+from snapvit.method.structure_maps import block_means, cluster_order, depth_order
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
 from snapvit.pipeline.progress import Reporter
@@ -25,7 +26,6 @@ from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.cka import CUT_CKA, MAIN_DIRECTIONS
 from snapvit.pipeline.stages.search import NULL_SEARCH
 from snapvit.store.store import Store
-from snapvit.ui.maps.structure_maps import block_means, cluster_order, depth_order
 
 CKA, CORRELATION = "pages/cka.py", "pages/correlation.py"
 LIMIT = 8e6  # bytes to the browser

@@ -26,13 +26,14 @@ def test_the_installed_version_is_one_that_the_names_were_checked_with(package: 
     assert found == checked, (
         f"{package} {found} is installed, but the private names in snapvit/private_names.py and private_names.js were "
         f"checked with {checked}: run tests/browser and tests/test_server.py with it, then write {found} there and as "
-        "the upper end in requirements.txt"
+        "the upper end in requirements-app.txt or requirements-notebook.txt"
     )
 
 
 @pytest.mark.parametrize("package", private_names.CHECKED_WITH)
 def test_no_newer_version_is_installed_than_was_checked(package: str) -> None:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    files = [ROOT / "requirements-app.txt", ROOT / "requirements-notebook.txt"]
+    lines = [line for file in files for line in file.read_text().splitlines()]
     (found,) = [Requirement(line) for line in lines if re.match(rf"{package}\b", line)]
     upper = [end.version for end in found.specifier if end.operator == "<="]
     assert upper == [private_names.CHECKED_WITH[package]]

@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from snapvit.artifacts import Topology
-from snapvit.ui.maps.structure_maps import block_means, cluster_order, depth_order, robust_range, strongest_pairs
+from snapvit.method.structure_maps import block_means, cluster_order, depth_order, robust_range, strongest_pairs
 
 TOPOLOGY = Topology(blocks=3, heads=2, hidden=8, width=4, head_width=2, tokens=5)
 

@@ -24,7 +24,7 @@ from snapvit.data.decoding import Pixels
 from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
 from snapvit.data.image_source import ImageSource, equal_notes, pixel_digests
 from snapvit.errors import InputError
-from snapvit.paths import absolute
+from snapvit.paths import absolute, user_cache
 
 NETWORK_SECONDS = 6.0  # that a server may be silent, at each step
 
@@ -73,8 +73,7 @@ def _folded(name: str) -> str:
 
 def data_root() -> Path:
     """Where downloaded sets lie: SNAPVIT_DATA, or a folder in the user's cache."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return absolute(os.environ.get("SNAPVIT_DATA") or caches / "snapvit" / "data")
+    return absolute(os.environ.get("SNAPVIT_DATA") or user_cache() / "data")
 
 
 def open_set(set_name: str, name: str, cache: Path | None = None, check: Check = go_on) -> ImageFiles | ImageArray:

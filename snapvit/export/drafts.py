@@ -20,6 +20,7 @@ from snapvit.elastic.structure import structure_diff
 from snapvit.elastic.vit import ElasticViT
 from snapvit.export.card import Measured, cut_card, elastic_card
 from snapvit.export.cut import CORRECTION
+from snapvit.export.load import build
 from snapvit.export.proof import Proof, Sample
 from snapvit.export.shown import Blueprint, Shown, blueprint_of, data_config, outputs, shown_params, shown_tensors
 from snapvit.machine import this_machine
@@ -71,6 +72,14 @@ def draft_cut(elastic: ElasticViT, cut: Cut, origin: Origin, images: Tensor, mea
     shown = shown_tensors(elastic.model)
     config = _config(origin, shown, {"mlp": cut.mlp, "heads": cut.heads})
     return _draft_shown(elastic.model, shown, config, cut, origin, images, measured)
+
+
+def small_model(elastic: ElasticViT, cut: Cut, loaded: LoadedModel) -> nn.Module:
+    """What `elastic` shows after `keep(cut)` as a module of its own, as the export of that cut is built."""
+    elastic.keep(cut)
+    shown = shown_tensors(elastic.model)
+    kept = {"kept_heads": shown.kept_heads, "kept_neurons": shown.kept_neurons}
+    return build({"model": blueprint_of(loaded).plain(), **kept}, shown.tensors)
 
 
 def draft_tuned(

@@ -69,6 +69,13 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(ranked[0] @ ranked[1]) if ranked.any(axis=1).all() else float("nan")
 
 
+def percentiles(values: np.ndarray) -> Doubles:
+    """(P,) the share of values (P,) below each, in percent; ties share their mean."""
+    from scipy.stats import rankdata
+
+    return 100 * (rankdata(values) - 0.5) / len(values)
+
+
 def _standard_ranks(values: np.ndarray) -> Doubles:
     """Ranks along each row of (K, P), centred and of length 1, so that a product of two rows is their correlation."""
     from scipy.stats import rankdata

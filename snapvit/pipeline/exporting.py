@@ -8,14 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from snapvit.artifacts import Cut
 from snapvit.data.pixels import pixel_table
 from snapvit.elastic.correction import ElasticCorrection
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
 from snapvit.export.card import Measured
-from snapvit.export.drafts import Draft, Origin, draft_cut, draft_elastic
+from snapvit.export.drafts import Draft, Origin, draft_cut, draft_elastic, small_model
 from snapvit.export.hand_over import Exported, check_formats, hand_over, steps_of
 from snapvit.export.target import check_target
 from snapvit.formats import amount, milliseconds, percent
@@ -112,10 +113,30 @@ def origin_of(workspace: Workspace, correct: bool = False) -> Origin:
     return Origin.of(workspace.loaded, provenance)
 
 
-def held_out(workspace: Workspace) -> Tensor:
-    """(N, 3, h, w) normalised: the run's first queries."""
-    table = pixel_table(workspace.source, workspace.ids["queries"][:HELD_OUT], workspace.loaded.preprocess)
-    return workspace.normalised(next(table.batches(HELD_OUT))).cpu()
+def held_out(workspace: Workspace, count: int = HELD_OUT) -> Tensor:
+    """(N, 3, h, w) normalised: the run's first queries, `count` or as many as there are."""
+    table = pixel_table(workspace.source, workspace.ids["queries"][:count], workspace.loaded.preprocess)
+    return workspace.normalised(next(table.batches(count))).cpu()
+
+
+def cut_model(
+    store: Store,
+    run: str,
+    mlp: float,
+    heads: float,
+    correct: bool,
+    reporter: Reporter,
+    workspace: Workspace,
+) -> tuple[nn.Module, Cut]:
+    """timm's own module of one cut, really smaller, as the export of that cut builds it; on the CPU and trainable.
+
+    Raises InputError for a run without a ranking, or a ratio outside [0, 1).
+    """
+    ranking = StoredRun.open(store, run).need(RANKING)
+    cut = cut_at(ranking, mlp, heads)
+    correction = correction_of(workspace, store, ranking, reporter) if correct else None
+    with workspace.elastic(ranking, correction) as elastic:
+        return small_model(elastic, cut, workspace.loaded), cut
 
 
 def exported_dict(exported: Exported) -> dict[str, Any]:

@@ -33,6 +33,8 @@ def make_request(
     Raises InputError naming the first thing that cannot be meant.
     """
     spec = settled(model or ModelSpec())
+    if preset not in PRESETS:
+        raise InputError(f"There is no preset {preset!r}; there are {', '.join(PRESETS)}.")
     config = PRESETS[preset]
     if scores is not None:
         if method is not None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from snapvit.artifacts import CkaMap, Curvature, Ranking, RunFacts, Scores, SearchHistory
+import numpy as np
+
+from snapvit.artifacts import CkaMap, Curvature, Doubles, Ranking, RunFacts, Scores, SearchHistory
 from snapvit.errors import InputError
 from snapvit.machine import this_machine
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
@@ -197,6 +199,19 @@ class RunResults:
     def importance(self) -> Scores | Curvature | None:
         """The best that is known of what matters: final scores, before them the local curvature."""
         return self.final_scores if self.ranked else self.curvature
+
+    @property
+    def head_measures(self) -> dict[str, Doubles]:
+        """(L, H) of every measure of a head's importance that there is, in the order of the method: the local
+        curvature times the search's factor is the score."""
+        found, topology = {}, self.facts.topology
+        if self.curvature is not None and (self.searches or not self.ranked):
+            found["local"] = self.curvature.head.astype(np.float64)
+        if self.search is not None:
+            found["factor"] = self.search.factors[topology.blocks :].reshape(topology.blocks, topology.heads)
+        if self.ranked:
+            found["score"] = self.final_scores.head
+        return found
 
     @property
     def timed_here(self) -> bool:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 
 from snapvit import figures
 from snapvit.elastic.ranking import cut_at
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.paired import answers_of, compare, describe
+from snapvit.evaluation.standings import MEASURES
 from snapvit.formats import amount, decimal, duration, p_value, percent, ratio
 from snapvit.machine import this_machine
 from snapvit.outputs import write_output
@@ -25,7 +27,7 @@ from snapvit.report.contestants import AREA, gaps_to, label_of, line_of, points_
 from snapvit.report.page import Page, versions
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
-from snapvit.tables import Measurement
+from snapvit.tables import Comparison, Measurement
 
 CARD = "README.md"  # of an export
 HEADLINES = (0.0, 0.35, 0.5, 0.65, 0.8, 0.95)
@@ -118,17 +120,11 @@ def _made_by(results: RunResults) -> str:
 
 def _path(page: Page, results: RunResults, sparsity: float) -> None:
     page.heading("What each cut costs")
-    lines, quality = [], results.facts.accuracy_missing is None
-    for i, (table, title) in enumerate(((results.as_cut, "As cut"), (results.corrected, "Weights corrected"))):
-        rows = [] if table is None else [table.row(j) for j in range(len(table))]
-        on_path = sorted((m for m in rows if path_pair(m.cut.mlp)[1] == m.cut.heads), key=lambda m: m.cut.mlp)
-        if on_path:
-            lines.append(_line(title, i, on_path, quality))
-    if not lines:
+    quality = results.facts.accuracy_missing is None
+    figure = path_figure(results, sparsity)
+    if figure is None:
         page.text("No cut of this run is measured.")
         return
-    measure = "k-NN top-1" if quality else "Cosine to the full model"
-    figure = figures.contender_curves(lines, "sparsity", measure, quality, "Along the path", True, sparsity)
     page.figure(
         figure,
         "Heads lag 15 points behind neurons, as in the paper's pairs."
@@ -141,6 +137,23 @@ def _path(page: Page, results: RunResults, sparsity: float) -> None:
         ("Neurons, heads removed", "Parameters", "MACs", "k-NN top-1 (95 %)", "Cosine"),
         [_row(s, m) for s, m in found if m is not None],
     )
+
+
+def path_figure(results: RunResults, selected: float | None = None) -> go.Figure | None:
+    """What the measured cuts of the path cost, as cut and with corrected weights; None where none is measured.
+
+    selected: sparsity that is marked.
+    """
+    lines, quality = [], results.facts.accuracy_missing is None
+    for i, (table, title) in enumerate(((results.as_cut, "As cut"), (results.corrected, "Weights corrected"))):
+        rows = [] if table is None else [table.row(j) for j in range(len(table))]
+        on_path = sorted((m for m in rows if path_pair(m.cut.mlp)[1] == m.cut.heads), key=lambda m: m.cut.mlp)
+        if on_path:
+            lines.append(_line(title, i, on_path, quality))
+    measure = "k-NN top-1" if quality else "Cosine to the full model"
+    if not lines:
+        return None
+    return figures.contender_curves(lines, "sparsity", measure, quality, "Along the path", True, selected)
 
 
 def _row(sparsity: float, m: Measurement) -> tuple[str, ...]:
@@ -180,13 +193,8 @@ def _rivals(page: Page, results: RunResults) -> None:
     page.heading("Against other rankings")
     reference = "snapvit" if "snapvit" in found.contenders else found.contenders[0]
     quality = results.facts.accuracy_missing is None
-    measure = "top1" if quality else "cosine"
-    lines = [line_of(results, found, name, results.correct, measure) for name in found.contenders]
-    shown = [line for line in lines if line is not None]
-    words = "k-NN top-1" if quality else "Cosine to the full model"
-    title = "Rankings" + (", corrected" if results.correct else ", as cut")
     page.figure(
-        figures.contender_curves(shown, "macs", words, quality, title, True, None),
+        rivals_figure(results, found),
         "Mean over seeds, with the range of the seeds; all on the same gallery and queries.",
     )
     if not quality:
@@ -202,6 +210,16 @@ def _rivals(page: Page, results: RunResults) -> None:
     page.text(f"Points of top-1 more than {label_of(reference)}, with 95 % intervals over queries and seeds:")
     heads = ["Ranking", *(f"at {ratio(float(place))}" for place in places[:-1]), "area"]
     page.table(heads, [[name, *(row.get(place, "") for place in places)] for name, row in rows.items()])
+
+
+def rivals_figure(results: RunResults, found: Comparison) -> go.Figure:
+    """Every contender's curve against MACs, as the cuts are to be looked at."""
+    quality = results.facts.accuracy_missing is None
+    measure = "top1" if quality else "cosine"
+    lines = [line_of(results, found, name, results.correct, measure) for name in found.contenders]
+    shown = [line for line in lines if line is not None]
+    title = "Rankings" + (", corrected" if results.correct else ", as cut")
+    return figures.contender_curves(shown, "macs", MEASURES[measure], quality, title, True, None)
 
 
 def _interactions(page: Page, results: RunResults) -> None:

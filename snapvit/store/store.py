@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.paths import absolute, unquoted
+from snapvit.paths import absolute, unquoted, user_cache
 from snapvit.store.files import (
     STALE_SECONDS,
     StoreError,
@@ -44,8 +44,10 @@ A = TypeVar("A")
 
 
 def default_root() -> Path:
-    """SNAPVIT_CACHE, or `cache` beside the package, where the bundled run lies; absolute."""
-    return absolute(os.environ.get("SNAPVIT_CACHE") or Path(__file__).parents[2] / "cache")
+    """SNAPVIT_CACHE; else a checkout's own `cache`, and of an installed package a folder in the user's cache."""
+    beside = Path(__file__).parents[2]
+    usual = beside / "cache" if (beside / "pyproject.toml").is_file() else user_cache() / "runs"
+    return absolute(os.environ.get("SNAPVIT_CACHE") or usual)
 
 
 class Store:

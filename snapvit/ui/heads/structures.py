@@ -17,22 +17,12 @@ from snapvit.ui.selection import Structure
 
 def measures(results: RunResults) -> list[str]:
     """Names of the `figures.MEASURES` that this run has, in the order of the method: curvature x factor = score."""
-    has = {
-        "local": results.curvature is not None and (results.searches or not results.ranked),
-        "factor": results.search is not None,
-        "score": results.ranked,
-    }
-    return [name for name, there in has.items() if there]
+    return list(results.head_measures)
 
 
 def head_values(results: RunResults, measure: str) -> Doubles:
     """(L, H) of one of `figures.MEASURES`."""
-    topology = results.facts.topology
-    if measure == "local":
-        return results.curvature.head.astype(np.float64)
-    if measure == "factor":
-        return results.search.factors[topology.blocks :].reshape(topology.blocks, topology.heads)
-    return results.final_scores.head
+    return results.head_measures[measure]
 
 
 def neuron_values(results: RunResults) -> Doubles | None:

@@ -15,6 +15,7 @@ from snapvit.elastic.ranking import cut_at
 from snapvit.figures import StructureOrder
 from snapvit.formats import ratio
 from snapvit.jobs.tasks import StageTask
+from snapvit.method.structure_maps import block_means, robust_range
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
@@ -24,7 +25,6 @@ from snapvit.ui.components.matrix_stack import Numbers, Packed, matrix_stack
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.maps.structure_controls import matrix_frame, select_pair, structure_order
-from snapvit.ui.maps.structure_maps import block_means, robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, setting, setting_key

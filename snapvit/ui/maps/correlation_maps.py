@@ -12,6 +12,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Doubles, Floats, NullSearch, SearchHistory
 from snapvit.figures import StructureOrder
+from snapvit.method.structure_maps import robust_range, strongest_pairs
 from snapvit.pipeline.agreements import MAPS
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.search import NULL_SEARCH
@@ -20,7 +21,6 @@ from snapvit.ui.controlled import controlled
 from snapvit.ui.figure import Drawn, kept_figure, show_figure
 from snapvit.ui.maps.interaction_choice import Compared, rho_curve, verdict
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair
-from snapvit.ui.maps.structure_maps import robust_range, strongest_pairs
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, put_setting, setting, setting_key, visit
 

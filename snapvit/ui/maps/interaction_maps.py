@@ -13,7 +13,8 @@ from snapvit.artifacts import Ints
 from snapvit.figures import PairCloud, StructureOrder
 from snapvit.formats import decimal, duration, score
 from snapvit.jobs.tasks import StageTask
-from snapvit.method.agreement import known_pairs, spearman
+from snapvit.method.agreement import known_pairs, percentiles, spearman
+from snapvit.method.structure_maps import robust_range
 from snapvit.pipeline.agreements import MAPS, Repeat, repeats, wants_of
 from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import PROBE_COST, pass_share, removal_passes, sample_passes
@@ -26,7 +27,6 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.maps.correlation_maps import pair_table
 from snapvit.ui.maps.interaction_choice import Compared, measured_of, the_map, verdict
 from snapvit.ui.maps.structure_controls import chosen_pair, matrix_frame, select_pair
-from snapvit.ui.maps.structure_maps import robust_range
 from snapvit.ui.offer import offer
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
@@ -106,7 +106,7 @@ class _Held:
 
     def cloud(self, by_rank: bool) -> PairCloud:
         """As the scatter shows them."""
-        return PairCloud(self.first, self.second, *(_shares(v) if by_rank else v for v in self.values))
+        return PairCloud(self.first, self.second, *(percentiles(v) if by_rank else v for v in self.values))
 
 
 @st.cache_resource(show_spinner=False, max_entries=60)
@@ -167,12 +167,6 @@ def _select(place: list[int]) -> None:
     """Select the pair of a dot: block and head of both structures, as people count them, 0 for an MLP."""
     one, other = (Structure(block - 1, None if head == 0 else head - 1) for block, head in (place[:2], place[2:]))
     change(structure=one, other=other)
-
-
-def _shares(values: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return 100 * (rankdata(values) - 0.5) / len(values)
 
 
 def _frame(results: RunResults, held: _Held, labels: tuple[str, ...]) -> pd.DataFrame:

@@ -9,9 +9,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from snapvit.artifacts import Floats, Ints
 from snapvit.figures import StructureOrder
+from snapvit.method.structure_maps import cluster_order, depth_order, strongest_pairs
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.controlled import controlled
-from snapvit.ui.maps.structure_maps import cluster_order, depth_order, strongest_pairs
 from snapvit.ui.run_key import RunKey, run_key
 from snapvit.ui.selection import Selection, Structure, change, setting, setting_key
 

@@ -8,9 +8,9 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.formats import decimal
+from snapvit.method.structure_maps import block_means
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
-from snapvit.ui.maps.structure_maps import block_means
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.run_key import run_key
