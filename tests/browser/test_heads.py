@@ -22,6 +22,7 @@ def click_in(page: Page, chart: str, across: float, down: float, number: int = 0
     """Click at shares of the plot's width and height."""
     plot = page.locator(f".st-key-{chart} .nsewdrag").nth(number)
     plot.wait_for(timeout=WAIT)
+    settle(page)  # a page that has just got a result is drawn again
     plot.scroll_into_view_if_needed()
     settle(page)
     box = plot.bounding_box()
