@@ -18,11 +18,19 @@ from snapvit.formats import percent, ratio
 from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.pipeline.results import RunResults, StoredRun, list_runs, load_results
 from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 from snapvit.ui.method.first_wrong import first_lost
 from snapvit.ui.method.questions import staying_block
+
+
+@pytest.fixture
+def shipped(shipped: Store) -> Store:
+    """The shipped run before anybody asked these questions."""
+    shipped.forget(list_runs(shipped)[0].run, [PIXEL_KNN.name, COMPARISON.name])
+    return shipped
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from class_samples import put_pixels, put_random
 
 from scripts.bundled_run import REQUEST
 from snapvit.pipeline.results import load_results
+from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.store.store import Store
 from snapvit.ui.method.steps import STEPS
 
@@ -181,7 +182,9 @@ def test_an_image_that_is_not_there_says_so(url: str, open_page: Callable[..., P
     assert_calm(page)
 
 
-def test_the_pixels_are_looked_at_on_request(url: str, open_page: Callable[..., Page]) -> None:
+def test_the_pixels_are_looked_at_on_request(url: str, shipped: Path, open_page: Callable[..., Page]) -> None:
+    store = Store(shipped)
+    store.forget(store.manifests()[0].run, [PIXEL_KNN.name])
     page = open_page(f"{url}/method?step=wrong")
     page.get_by_role("button", name="Compute").click()
     board = page.get_by_role("list", name="Queries that are lost first")

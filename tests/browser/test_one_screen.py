@@ -176,3 +176,11 @@ def test_the_axis_zooms_to_the_curve_and_the_address_keeps_it(url: str, open_pag
     page.wait_for_url(lambda address: "axis=curve" not in address)
     assert ends() == (0, 100)
     assert_calm(page)
+
+
+def test_the_verdict_on_rivals_above_their_curves_and_differences(opened: OpenAt) -> None:
+    page = opened("/compare")
+    verdict = in_view(page, page.get_by_text("By the area under the curve of accuracy against MACs"))
+    curves, gaps = (in_view(page, plot(page, f"contender_{name}")) for name in ("curves", "gaps"))
+    assert in_one_row([curves, gaps])
+    assert verdict["y"] + verdict["height"] <= curves["y"]
