@@ -314,8 +314,8 @@ PRESETS: dict[str, RunConfig] = {
         correction=CorrectionConfig(images=64),
         evaluation=EvaluationConfig(gallery=200, queries=100, points=7),
     ),
-    # No search: Gauss-Newton orders all structures, and the weights are corrected. Some minutes for a ViT-S/16 on two
-    # cores; why these numbers is told in docs/evidence.md.
+    # No search: Gauss-Newton orders all structures, and the weights are corrected. Ranking and statistics of a ViT-S/16
+    # take about two minutes on two cores (`python -m benchmarks direct-vit-s`).
     "direct": RunConfig(
         ranking=RankingConfig("gauss-newton"),
         cka=CkaConfig(images=128),
