@@ -97,7 +97,10 @@ DEPENDENTS = {
     "interactions.images=9": {"displacement", "gauss-newton"},
     "interactions.probes=3": {"gauss-newton"},
     "interactions.seed=1": {"gauss-newton"},
+    "ranking.method=lamp": {"ranking"} | EVALUATIONS,
+    "ranking.seed=1": set(),  # of a ranking that is not drawn
     "split_seed=1": set(KEYED),
+    "calibration_seed=1": set(KEYED),
 }
 
 
@@ -112,7 +115,7 @@ def differing(a: dict[str, str], b: dict[str, str]) -> set[str]:
 @pytest.mark.parametrize("setting", DEPENDENTS)
 def test_a_setting_changes_the_keys_of_the_stages_that_depend_on_it(opened, setting):
     request = changed(opened.request, setting)
-    split = split_source(opened.source, request.config.split_seed)
+    split = split_source(opened.source, request.config.split_seed).with_calibration(request.config.calibration_seed)
     assert differing(keys(replace(opened, request=request, split=split)), keys(opened)) == DEPENDENTS[setting]
 
 

@@ -73,8 +73,7 @@ def build(config: dict, tensors: dict[str, Tensor]) -> nn.Module:
 
 
 def load(folder: str | Path = ".") -> nn.Module:
-    """The model in `folder`."""
+    """The model in `folder`, without what cut.py reads of an elastic export."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     tensors = load_file(Path(folder) / "model.safetensors")
-    # An elastic export, which cut.py reads, holds its ranking there too.
     return build(config, {name: tensor for name, tensor in tensors.items() if not name.startswith("elastic.")})

@@ -122,7 +122,7 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
         )
     elif results.scores is not None:
         missing = what_scores_lack(results)
-    elif not results.searches:
+    elif results.method is not None and not results.searches:
         missing = (
             f"This run ranks by {results.method.label} ({results.method.what}), so what this page shows is no part of "
             "it; a run with the method SnapViT has it."
