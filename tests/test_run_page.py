@@ -77,6 +77,35 @@ def test_a_start_is_announced_and_its_job_is_seen_on_every_page(form: AppTest) -
     assert "is finished, after" not in words(form)
 
 
+def test_a_finished_run_is_shown_on_the_run_page_once(form: AppTest, small_request: RunRequest) -> None:
+    """Another run was shown when it was started."""
+    form.query_params["run"] = small_request.run
+    form.number_input(key="seed").set_value(5).run()
+    form.button(key="start").click().run()
+    job = jobs().last_run()
+    assert job.task.run != small_request.run
+    assert ended(jobs(), job.id).state is JobState.FINISHED
+    form.run()
+    assert form.query_params["run"] == job.task.run
+    assert "is finished and shown now" in toasts(form)
+    box = next(box for box in form.sidebar.selectbox if box.label == "Run shown")
+    box.set_value(small_request.run).run()
+    form.run()
+    assert form.query_params["run"] == small_request.run, "the person's choice stays"
+
+
+def test_a_finished_run_is_told_on_other_pages_and_leaves_them_alone(form: AppTest, small_request: RunRequest) -> None:
+    form.number_input(key="seed").set_value(6).run()
+    form.button(key="start").click().run()
+    job = jobs().last_run()
+    form.switch_page("pages/heads.py")
+    form.query_params["run"] = small_request.run
+    assert ended(jobs(), job.id).state is JobState.FINISHED
+    form.run()
+    assert "is finished; choose it at the left" in toasts(form)
+    assert form.query_params["run"] == small_request.run
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_progress_is_in_the_sidebar_of_every_page(page: str, shown: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JobManager, "_run", lambda *_: wait_for(lambda: done) and JobState.FINISHED)

@@ -98,9 +98,6 @@ def _draw_panel(job_id: int, was_active: bool, shown: str | None, stamp: int | N
     if st.session_state.get(WAVED_AWAY) == job_id:
         st.rerun(scope="app")
     ended = was_active and not job.state.active
-    if ended and job.state is JobState.FINISHED and st.session_state.get(STARTED) == job_id:
-        announce(f"Run {job.task.run} is finished and shown now.")
-        change(run=job.task.run)
     if ended or (was_active and shown is not None and run_stamp(shown) != stamp):
         st.rerun(scope="app")
     with st.container(border=True, key="job_panel"):
@@ -195,6 +192,21 @@ def start(task: RunTask) -> None:
     st.session_state[STARTED] = jobs().submit(task)
     what = as_markdown(task.request.model.label)
     announce(f"Started: {what}. Its progress is beside the form and at the left of every page.")
+
+
+def tell_finished(show: bool) -> None:
+    """Announce, once, that the run which this tab started is finished; with `show`, select it.
+
+    To be called before a page reads the selection: whatever draws a page after the job's end comes through here.
+    """
+    started = st.session_state.get(STARTED)
+    job = None if started is None else jobs().snapshot(started)
+    if job is None or job.state is not JobState.FINISHED:
+        return
+    del st.session_state[STARTED]
+    if show:
+        change(run=job.task.run)
+    announce(f"Run {job.task.run} is finished" + (" and shown now." if show else "; choose it at the left."))
 
 
 def announce(sentence: str) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from snapvit.pipeline.results import FINISHED, FORMER, IMPORTED, RunResults, RunSummary, list_runs
 from snapvit.ui.controlled import controlled
-from snapvit.ui.job_panel import announced, failed_run, job_chip, wave_away
+from snapvit.ui.job_panel import announced, failed_run, job_chip, tell_finished, wave_away
 from snapvit.ui.names import as_markdown, shortened
 from snapvit.ui.page_style import page_style
 from snapvit.ui.presenting import page_tools, presenting_tools
@@ -54,6 +54,7 @@ def open_page(title: str, follow: bool = True) -> Selection:
     """
     st.set_page_config(page_title=f"{title} · SnapViT explorer", page_icon=str(ICON), layout="wide")
     summaries = [summary for summary in list_runs(store()) if summary.state != FORMER]
+    tell_finished(show=not follow)
     selection = current(default_run(summaries), title)
     found = selection.run is None or any(summary.run == selection.run for summary in summaries)
     with st.sidebar:

@@ -46,6 +46,8 @@ STYLE = f"""
 /* What does its work unseen takes no room, to the side neither. */
 [class*="st-key-unseen_"] {{ position: absolute; width: 1px !important; overflow: hidden; }}
 {BUTTON_GROUP} {{ flex-wrap: wrap; }}
+/* The job goes along with the form's button, however long the form is. */
+.st-key-form_and_job {STACK} > :has(.st-key-job_panel) {{ position: sticky; top: 3.75rem; }}
 @media (max-width: 640px) {{
   /* A title and all of a figure's buttons have no room side by side; pictures and the full screen stay. */
   {PLOT_BUTTONS}:not(:first-child, :last-child) {{ display: none; }}

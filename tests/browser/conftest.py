@@ -99,6 +99,14 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(100)
 
 
+def open_box(page: Page, name: str) -> None:
+    """Open a box of choices. It closes when the page scrolls, so that comes first."""
+    box = page.get_by_role("combobox", name=name, exact=True)
+    box.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    box.click()
+
+
 def _is_ours(message: Any) -> bool:
     """An error in the console, but for the two addresses that Streamlit itself tries under every page's own first."""
     probes = ("/_stcore/health", "/_stcore/host-config")

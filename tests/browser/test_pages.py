@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import ROOT, assert_calm, settle
+from .conftest import ROOT, assert_calm, open_box, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -209,8 +209,7 @@ def test_a_run_is_cancelled_and_goes_on(empty_url: str, open_page: Callable[...,
 
 def test_a_failed_run_says_why_and_the_app_stays_usable(empty_url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(empty_url)
-    settle(page)  # a box closes when the page is drawn again
-    page.get_by_role("combobox", name="Model").click()
+    open_box(page, "Model")
     page.get_by_role("option", name="A timm model").click()
     settle(page)
     box = page.get_by_role("combobox", name="Architecture (timm name)")

@@ -12,8 +12,9 @@ from snapvit import figures
 from snapvit.pipeline.results import RunResults
 from snapvit.published.accuracies import published_table
 from snapvit.ui.axis import is_zoomed
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.path import measured_on_path, no_accuracy
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import setting, setting_key
 
 
@@ -24,7 +25,7 @@ def papers_models(results: RunResults) -> None:
     st.header("Beside the paper's models")
     chosen = setting("published", sets, "ImageNet-1k")
     st.selectbox("Published on", sets, sets.index(chosen), key=setting_key("published"))
-    lines = []
+    lines, zoomed = [], is_zoomed()
     for model in dict.fromkeys(row.model for row in table):
         rows = sorted((row.mlp, row.top1) for row in table if row.model == model and row.dataset == chosen)
         lines.append(_relative(model, len(lines) + 2, *zip(*rows, strict=True)))
@@ -35,8 +36,11 @@ def papers_models(results: RunResults) -> None:
                 title = "This run" + (", corrected" if correct else "")
                 lines.append(_relative(title, i, [m.cut.mlp for m in measured], [m.top1 for m in measured]))
     show_figure(
-        figures.contender_curves(
-            lines, "sparsity", "Top-1, share of the uncut model's", True, f"What is left on {chosen}", is_zoomed(), None
+        kept_figure(
+            *("papers_models", run_key(results), chosen, zoomed),
+            make=lambda: figures.contender_curves(
+                lines, "sparsity", "Top-1, share of the uncut model's", True, f"What is left on {chosen}", zoomed, None
+            ),
         ),
         key="papers_models",
         reading=f"Published, not measured here: the authors' k-NN top-1 on {chosen} (SnapViT repository, "

@@ -14,9 +14,10 @@ from snapvit.report.contestants import AREA, AS_CUT, label_of, line_of, points_o
 from snapvit.tables import Comparison
 from snapvit.ui.axis import axis_switch
 from snapvit.ui.compare.contestants import gaps_to
-from snapvit.ui.figure import show_figure
+from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.path import no_accuracy
+from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Selection, setting, setting_key
 from snapvit.ui.tables import table_to_keep
 
@@ -93,7 +94,10 @@ def _curves(
     ]
     names = ["Ranking", "MLP sparsity", "MACs, share", MEASURES[measure], "Lowest seed", "Highest seed", "Seeds"]
     show_figure(
-        figures.contender_curves(lines, axis, y, shares, title, zoomed, selected),
+        kept_figure(
+            *("contender_curves", run_key(results), measure, axis, title, zoomed, selected),
+            make=lambda: figures.contender_curves(lines, axis, y, shares, title, zoomed, selected),
+        ),
         key="contender_curves",
         reading="Each line is the mean over a ranking's seeds (other images, crops, draws); its band reaches from the "
         "lowest to the highest seed. All were measured on the same gallery and queries.",
@@ -117,7 +121,10 @@ def _gaps(results: RunResults, found: Comparison, measure: Measure, where: str, 
         return
     name = _reference_label(reference)
     show_figure(
-        figures.contender_gaps(gaps, name, "Paired differences"),
+        kept_figure(
+            *("contender_gaps", run_key(results), results.correct, measure, where, reference),
+            make=lambda: figures.contender_gaps(gaps, name, "Paired differences"),
+        ),
         key="contender_gaps",
         reading=f"Of {_place(where)}: mean over seeds with a 95 % interval by a bootstrap over queries and seeds. A "
         "filled mark is told apart from 0, an open one is not.",

@@ -98,7 +98,7 @@ def run_form() -> None:
         "method",
         [OWN, *METHODS],
         OWN,
-        format_func=lambda name: f"{METHODS[own].label} (the preset's)" if name == OWN else METHODS[name].label,
+        format_func=lambda name: "The preset's own" if name == OWN else METHODS[name].label,
         help="What decides which structures go first. SnapViT searches; all others take one pass, or look at the "
         "weights alone. Compare holds them against one another.",
     )
@@ -167,7 +167,8 @@ def _start_real_model() -> None:
 def _preset_note(preset: str, request: RunRequest | None) -> str:
     """What the settings are, and how long they take by the estimate for these very model and images."""
     config = PRESETS.get(preset, PRESETS[CUSTOM_FROM]) if request is None else request.config
-    what = f"{_how(config)}, {config.evaluation.points} cuts measured."
+    label = METHODS[config.ranking.method].label
+    what = f"Ranked by {label}: {_how(config)}, {config.evaluation.points} cuts measured."
     if request is None:
         return what
     estimate = estimate_of(request)
@@ -187,7 +188,7 @@ def _how(config: RunConfig) -> str:
         "curvature": f"{looked} of {views} views, no search",
         "snip": f"{looked} of {views} views, no search",
         "variance": f"{looked}, no search",
-    }.get(method, "No image is looked at, no search")
+    }.get(method, "no image is looked at, no search")
 
 
 def in_words(seconds: float) -> str:
