@@ -28,4 +28,4 @@ if results.imported:
 pair = chosen_cut(results, selection)
 hand_over(results, pair)
 structure(results, pair)
-report(results, selection.sparsity)
+report(results, pair)

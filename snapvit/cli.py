@@ -155,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", commands.report, "write what a run found as one offline HTML page, to attach to a decision")
     report.add_argument("run", metavar="RUN", help=RUN_HELP)
     report.add_argument("--out", type=absolute, required=True, metavar="FILE", help="the file to write: report.html")
-    report.add_argument("--sparsity", type=_share, metavar="R", help="of the cut that it is about, on the path (0.5)")
+    for name, what in (("mlp", "neurons"), ("heads", "heads")):
+        report.add_argument(f"--{name}", type=_share, metavar="R", help=f"share of {what} that its cut removes")
     report.add_argument("--correct", action="store_true", help="of cuts with corrected weights")
     report.add_argument("--export", type=absolute, metavar="DIR", help="folder that `export` wrote, for its card")
     report.add_argument("--force", action="store_true", help="replace the file where it exists")

@@ -288,10 +288,12 @@ def finetune(args: argparse.Namespace, store: Store) -> Answer:
 def report(args: argparse.Namespace, store: Store) -> Answer:
     """Write what a run found as one offline page."""
     needed("plotly", "A report")  # the other commands can do without
-    from snapvit.report.report import write_report
+    from snapvit.report.report import PAIR, write_report
 
-    sparsity = 0.5 if args.sparsity is None else args.sparsity
-    path = write_report(store, args.run, args.out, sparsity, args.correct, args.export, args.force)
+    if (args.mlp is None) != (args.heads is None):
+        raise InputError("A cut is named by two shares; give --mlp and --heads together, or neither.")
+    pair = PAIR if args.mlp is None else (args.mlp, args.heads)
+    path = write_report(store, args.run, args.out, pair, args.correct, args.export, args.force)
     size_written = path.stat().st_size
     content = {"run": args.run, "file": str(path), "bytes": size_written}
     return content, f"{path} holds the report of run {args.run} ({size(size_written)}); it opens without network."

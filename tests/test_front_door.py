@@ -348,7 +348,7 @@ def test_interactions_are_measured_and_held_against_every_estimate(run, command:
 
 
 def test_a_report_is_written(run, tmp_path):
-    path = run.report(tmp_path / "report.html", sparsity=0.95)
+    path = run.report(tmp_path / "report.html", 0.95, 0.8)
     assert path == tmp_path / "report.html" and run.name in path.read_text()
     with pytest.raises(InputError, match=r"report\.html"):
         run.report(path)

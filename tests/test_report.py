@@ -52,7 +52,7 @@ class Words(HTMLParser):
 def test_it_says_what_was_measured(finished, small_request):
     results = load_results(finished, small_request.run)
     for correct, table in ((False, results.as_cut), (True, results.corrected)):
-        read = Words(report_of(replace(results, correct=correct), 0.95))
+        read = Words(report_of(replace(results, correct=correct), (0.95, 0.8)))
         m = table.find(0.95, 0.8)
         low, high = wilson_interval(m.hits, m.queries)
         assert f"k-NN top-1 is {percent(m.top1)} (95 % interval {percent(low)} to {percent(high)})" in read.text
@@ -64,17 +64,23 @@ def test_it_says_what_was_measured(finished, small_request):
 
 
 def test_it_needs_nothing_from_elsewhere(finished, small_request):
-    content = report_of(load_results(finished, small_request.run), 0.5)
+    content = report_of(load_results(finished, small_request.run), (0.5, 0.35))
     assert not Words(content).links
     assert content.count("Plotly.newPlot") >= 3 and "plotly.js v" in content, "the library is inside"
     assert len(re.findall(r"plotly\.js v\d", content)) <= 2, "and only once"
     assert "is not measured" in Words(content).text, "three points were measured, and 50 % is none of them"
 
 
+def test_a_cut_beside_the_path_is_said_to_be_none_of_it(finished, small_request):
+    read = Words(report_of(load_results(finished, small_request.run), (0.8, 0.2)))
+    assert "without 80 % of its neurons and 20 % of its heads" in read.text
+    assert "The cut of this report is not on it." in read.text
+
+
 def test_rivals_are_in_it_with_their_intervals(finished, small_request):
     contenders = [Contender("snapvit"), Contender("random")]
     compare_rankings(finished, small_request.run, contenders, 1, Reporter())
-    read = Words(report_of(load_results(finished, small_request.run), 0.95))
+    read = Words(report_of(load_results(finished, small_request.run), (0.95, 0.8)))
     assert "Against other rankings" in read.headings
     assert re.search(r"By the area under the curve of accuracy against MACs, SnapViT is .*Random", read.text)
     assert re.search(r"Random ?[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", read.text)
@@ -97,11 +103,12 @@ def test_the_command_writes_it_and_refuses_what_cannot_be(command: Cli, small_re
     card = tmp_path / "export"
     card.mkdir()
     (card / "README.md").write_text("# The card of <b>this</b> model")
-    found, _ = command.json("report", run, "--out", str(out), "--sparsity", "95%", "--export", str(card))
+    found, _ = command.json("report", run, "--out", str(out), "--mlp", "95%", "--heads", "0.8", "--export", str(card))
     assert out.stat().st_size == found["bytes"] > 1_000_000
     read = Words(out.read_text(encoding="utf-8"))
     assert "The exported model" in read.headings and "# The card of <b>this</b> model" in read.text
     for words, told in (
+        (["--out", str(tmp_path / "r.html"), "--mlp", "0.5"], "give --mlp and --heads together"),
         (["--out", str(out)], "exists; name another file, or replace it with --force"),
         (["--out", str(tmp_path / "no" / "r.html")], "cannot be written"),
         (["--out", str(tmp_path / "r.html"), "--export", str(tmp_path)], "so it is no export"),

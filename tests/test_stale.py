@@ -226,6 +226,9 @@ def test_one_file_is_one_run_however_it_is_written(tmp_path, written):
 # Settings
 
 
+PURPOSES = ("curvature", "cka", "search", "correction", "interactions", "gallery", "queries")
+
+
 def test_a_setting_at_its_default_names_and_renames_nothing():
     """A new setting's default must give the keys and names from before it: only what differs may enter them."""
     nodes = {"model": "m"} | {f"images.{n}": n for n in ("curvature", "cka", "search", "gallery", "queries")}
@@ -246,7 +249,7 @@ def test_a_setting_at_its_default_names_and_renames_nothing():
     ],
 )
 def test_a_setting_changes_the_keys_of_what_reads_it_and_of_what_comes_after(setting, changed):
-    nodes = {"model": "m"} | {f"images.{n}": n for n in ("curvature", "cka", "search", "gallery", "queries")}
+    nodes = {"model": "m"} | {f"images.{n}": n for n in PURPOSES}
     before = keys(RunRequest(config=RunConfig()), nodes)
     after = keys(RunRequest(config=with_settings(RunConfig(), [setting])), nodes)
     found = {name for name in before if before[name] != after[name]}

@@ -268,12 +268,13 @@ class Run:
     def report(
         self,
         path: str | os.PathLike[str],
-        sparsity: float = 0.5,
+        mlp: float = 0.5,
+        heads: float = 0.35,
         correct: bool = False,
         export: str | os.PathLike[str] | None = None,
         force: bool = False,
     ) -> Path:
-        """Write what the run found as one offline HTML page, about the cut at this sparsity of the path.
+        """Write what the run found as one offline HTML page, about the cut without these shares.
 
         export: folder that `export` wrote, whose card is taken in. Raises InputError where the file exists, unless
         `force`.
@@ -282,7 +283,7 @@ class Run:
         from snapvit.report.report import write_report
 
         card = None if export is None else absolute(export)
-        return write_report(self._store, self.name, absolute(path), sparsity, correct, card, force)
+        return write_report(self._store, self.name, absolute(path), (mlp, heads), correct, card, force)
 
     def _opened(self) -> Workspace:
         """Model and images, loaded once."""

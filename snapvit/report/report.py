@@ -30,6 +30,7 @@ from snapvit.store.store import Store
 from snapvit.tables import Comparison, Measurement
 
 CARD = "README.md"  # of an export
+PAIR = path_pair(0.5)  # of the cut that a report is about where nobody names one
 HEADLINES = (0.0, 0.35, 0.5, 0.65, 0.8, 0.95)
 
 
@@ -37,31 +38,31 @@ def write_report(
     store: Store,
     run: str,
     path: Path,
-    sparsity: float = 0.5,
+    pair: tuple[float, float] = PAIR,
     correct: bool = False,
     export: Path | None = None,
     force: bool = False,
 ) -> Path:
     """Write the report of a run and return where it lies.
 
-    sparsity: of the cut that it is about, along the path. correct: with corrected weights. export: folder that `export`
+    pair: (mlp, heads) of the cut that it is about. correct: with corrected weights. export: folder that `export`
     wrote, whose card is taken in. Raises InputError for a run without a ranking, a folder that is no export, and as
     `write_output` does.
     """
     results = replace(load_results(store, run), correct=correct)
     if results.ranking is None:
         raise InputError(f"Run {run} has no ranking yet, so there is nothing to report; finish it first.")
-    content = report_of(results, sparsity, None if export is None else _card(export))
+    content = report_of(results, pair, None if export is None else _card(export))
     return write_output(path, lambda part: part.write_text(content, encoding="utf-8"), "the report", force)
 
 
-def report_of(results: RunResults, sparsity: float, card: str | None = None) -> str:
+def report_of(results: RunResults, pair: tuple[float, float], card: str | None = None) -> str:
     """The report's HTML, of a run that has a ranking; its cuts are looked at as `results` says."""
-    correct = results.correct
-    page = Page(f"{results.facts.model} at {ratio(sparsity)} sparsity" + (", weights corrected" if correct else ""))
-    _cut(page, results, sparsity)
-    _path(page, results, sparsity)
-    _kept(page, results, sparsity)
+    gone = f"{ratio(pair[0])} of its neurons and {ratio(pair[1])} of its heads"
+    page = Page(f"{results.facts.model} without {gone}" + (", weights corrected" if results.correct else ""))
+    _cut(page, results, pair)
+    _path(page, results, pair)
+    _kept(page, results, pair)
     _rivals(page, results)
     _interactions(page, results)
     if card is not None:
@@ -80,9 +81,9 @@ def _card(folder: Path) -> str:
         ) from error
 
 
-def _cut(page: Page, results: RunResults, sparsity: float) -> None:
+def _cut(page: Page, results: RunResults, pair: tuple[float, float]) -> None:
     """The headline: what is left, and what that is worth."""
-    facts, pair = results.facts, path_pair(sparsity)
+    facts = results.facts
     page.text(f"Run {results.summary.run}, on {facts.data}; {_made_by(results)}.", "quiet")
     measured = None if results.measurements is None else results.measurements.find(*pair)
     whole = None if results.measurements is None else results.measurements.find(0.0, 0.0)
@@ -118,10 +119,11 @@ def _made_by(results: RunResults) -> str:
     return f"ranked by {results.method.label} ({results.method.what})"
 
 
-def _path(page: Page, results: RunResults, sparsity: float) -> None:
+def _path(page: Page, results: RunResults, pair: tuple[float, float]) -> None:
     page.heading("What each cut costs")
     quality = results.facts.accuracy_missing is None
-    figure = path_figure(results, sparsity)
+    on_path = path_pair(pair[0]) == pair
+    figure = path_figure(results, pair[0] if on_path else None)
     if figure is None:
         page.text("No cut of this run is measured.")
         return
@@ -129,7 +131,7 @@ def _path(page: Page, results: RunResults, sparsity: float) -> None:
         figure,
         "Heads lag 15 points behind neurons, as in the paper's pairs."
         + (" Bands are 95 % Wilson intervals." if quality else "")
-        + " The vertical line is the cut of this report.",
+        + (" The vertical line is the cut of this report." if on_path else " The cut of this report is not on it."),
     )
     table = results.measurements
     found = [] if table is None else [(s, table.find(*path_pair(s))) for s in HEADLINES]
@@ -173,8 +175,8 @@ def _line(title: str, look: int, rows: list[Measurement], quality: bool) -> figu
     return figures.Line(title, look, sparsity, macs / macs.max(), values, ends[:, 0], ends[:, 1], band)
 
 
-def _kept(page: Page, results: RunResults, sparsity: float) -> None:
-    topology, cut = results.facts.topology, cut_at(results.ranking, *path_pair(sparsity))
+def _kept(page: Page, results: RunResults, pair: tuple[float, float]) -> None:
+    topology, cut = results.facts.topology, cut_at(results.ranking, *pair)
     page.heading("What stays")
     for kept, full, name in (
         (cut.kept_neurons, topology.hidden, "neurons"),

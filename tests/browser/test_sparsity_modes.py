@@ -66,6 +66,15 @@ def test_a_budget_typed_is_answered_and_goes_to_the_slider(url: str, open_page: 
     assert_calm(page)
 
 
+def test_the_best_cut_for_a_budget_is_the_one_that_is_exported(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{url}/sparsity?mode=budget&max_params=1.3")
+    title = page.get_by_role("heading", name=re.compile("The best measured cut: ")).inner_text()
+    mlp, heads = re.findall(r"([\d.]+ %)", title)
+    page.get_by_role("link", name="Export this cut").click()
+    page.get_by_role("heading", name=f"The cut at {mlp} of neurons and {heads} of heads").wait_for()
+    assert_calm(page)
+
+
 def test_a_first_answer_comes_before_the_final_one(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{url}/sparsity?s=0.33")
     page.get_by_role("button", name="Measure this cut").click()

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from snapvit.artifacts import Topology
 from snapvit.pipeline.effort import Units
+from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.stage import Context, Stage
 from snapvit.tables import Comparison
+
+_RANKED_FROM = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.stages))
 
 
 def _compute(_: Context[Comparison]) -> Iterator[Comparison]:
@@ -26,10 +29,10 @@ COMPARISON = Stage(
     name="comparison",
     kind=Comparison,
     title="Comparison of rankings",
-    parents=("model", "images.gallery", "images.queries"),
-    # whatever a contender without settings of its own takes from the run
-    settings=("curvature", "cka", "search", "interactions", "floors", "correction", "calibration_seed", "evaluation.k"),
-    schema=1,  # to be raised with that of any stage that a ranking is made from
+    # Whatever a contender without settings of its own is made from in this run, so that its key is theirs too; searches
+    # may start from two more.
+    parents=("model", "images.gallery", "images.queries", "correction", "cka", "displacement", *_RANKED_FROM),
+    settings=("floors", "correction.form", "correction.damping", "correction.share", "evaluation.k"),
     compute=_compute,
     units=lambda effort, args, beginning: Units(),
     fits=_fits,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
@@ -10,6 +12,7 @@ from snapvit.formats import amount, milliseconds, ratio
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
+from snapvit.ui.page import onward
 from snapvit.ui.path import measured_on_path, measured_rows
 from snapvit.ui.resources import chosen_live_data
 from snapvit.ui.selection import Selection, limit_setting, put_setting, setting_key
@@ -39,7 +42,7 @@ def budget_mode(results: RunResults, selection: Selection) -> None:
     if answer.best is None and answer.on_path is None:
         _cannot(results, answer, budget)
     if answer.best is not None:
-        _best(results, answer.best, budget)
+        _best(results, answer.best, budget, selection)
     if answer.on_path is not None:
         _on_path(results, answer, selection)
 
@@ -61,7 +64,7 @@ def _boxes(params: int, macs: int, unit: float) -> Budget:
     return Budget(*values)
 
 
-def _best(results: RunResults, best: Best, budget: Budget) -> None:
+def _best(results: RunResults, best: Best, budget: Budget, selection: Selection) -> None:
     """The best measured cut, how far below the limits it lies, and whether it is told apart from the next one."""
     mlp, heads = best.choice.mlp, best.choice.heads
     st.header(f"The best measured cut: {ratio(mlp)} of neurons, {ratio(heads)} of heads removed")
@@ -71,16 +74,25 @@ def _best(results: RunResults, best: Best, budget: Budget) -> None:
         st.button(
             "Take this cut", icon=":material/check:", key="take_best", type="primary", on_click=_take, args=(mlp, heads)
         )
-        st.caption("It becomes the cut that all pages show. Picked as the best of many, its number flatters a little.")
+        taken = replace(selection, sparsity=round(mlp, 4), untouched=False)
+        onward("pages/export.py", "Export this cut", taken, mode="ratios", heads=f"{100 * heads:g}")
+    shown = "It becomes the cut that all pages show."
+    if not _on_path_pair(mlp, heads):
+        shown = "It is shown with both ratios apart; pages other than this and Export go on along the path."
+    st.caption(f"{shown} Picked as the best of many, its number flatters a little.")
 
 
 def _take(mlp: float, heads: float) -> None:
     """Select a cut; one beside the path is shown where both ratios are set apart."""
-    if path_pair(mlp)[1] == heads and mlp <= PATH_END:
+    if _on_path_pair(mlp, heads):
         put_setting("mode", "path", sparsity=round(mlp, 4))
     else:
         put_setting(HEADS, round(100 * heads, 2))
         put_setting("mode", "ratios", sparsity=round(mlp, 4))
+
+
+def _on_path_pair(mlp: float, heads: float) -> bool:
+    return path_pair(mlp)[1] == heads and mlp <= PATH_END
 
 
 def _on_path(results: RunResults, answer: Answer, selection: Selection) -> None:
