@@ -26,7 +26,7 @@ def first_wrong_lesson(lesson: Lesson) -> None:
         missing = no_accuracy(lesson.results)
         st.info("No accuracy is measured yet." if missing is None else f"{missing}, so no answer can be wrong.")
         return
-    found = pixel_answers(lesson)
+    found = pixel_answers(lesson, "Which image and class each query is of has not been looked up yet.")
     if found is None:
         return
     answers = np.stack([answers_of(m) for m in measured])

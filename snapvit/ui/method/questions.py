@@ -36,14 +36,16 @@ from snapvit.ui.words import head_name
 RANDOM, SEEDS = "random", 3
 
 
-def pixel_answers(lesson: Lesson) -> PixelAnswers | None:
-    """The queries and what k-NN makes of their pixels; where that is not there, a button that computes it."""
+def pixel_answers(lesson: Lesson, missing: str) -> PixelAnswers | None:
+    """The queries and what k-NN makes of their pixels; where that is not there, a button that computes it.
+
+    missing: what the step lacks without it.
+    """
     found = lesson.results.stored.load(PIXEL_KNN)
     if found is None:
         lesson.offer(
             StageTask(lesson.results.summary.run, (Want(PIXEL_KNN),)),
-            "What k-NN makes of the images by their pixels alone, without any model, is not computed yet. That takes "
-            "about as long as reading the images once.",
+            f"{missing} That takes about as long as reading the images once.",
             "Compute",
             key="compute_pixels",
         )
@@ -66,7 +68,8 @@ def easy_lesson(lesson: Lesson) -> None:
         st.info("No accuracy is measured yet." if missing is None else f"{missing}, so there is no accuracy to ask of.")
         return
     whole, cut = both
-    pixels = pixel_answers(lesson)
+    missing = "What k-NN makes of the images by their pixels alone, without any model, is not computed yet."
+    pixels = pixel_answers(lesson, missing)
     numbers = [Number("Chance", percent(chance(lesson.results)))]
     series = [("whole model", answers_of(whole))]
     if pixels is not None:
