@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snapvit.errors import Cancelled
 from snapvit.method import curvature as curvature_module
-from snapvit.method.curvature import estimate_curvature
+from snapvit.method.curvature import estimate_curvature, label_curvature
 from snapvit.method.loss import teacher_targets, view_agreement
 from snapvit.models.anatomy import describe
 
@@ -80,6 +80,25 @@ def weight_gradients(model: nn.Module, views: Tensor) -> Iterator[list[tuple[Ten
 def row_means(squares: Tensor, groups: int) -> Tensor:
     """Mean over the weights of each of `groups` equal bands of rows."""
     return torch.stack([band.mean() for band in squares.chunk(groups)])
+
+
+def test_curvature_of_labels_is_that_of_the_cross_entropy(make_vit, views):
+    model, images, labels = make_vit().double(), views[0], torch.tensor([0, 2, 1, 2])
+    classifier = nn.Linear(model.embed_dim, 3, dtype=torch.float64)
+    copy = deepcopy(model)
+    parts = [part for block in copy.blocks for part in watched(block)]
+    weights = [weight.requires_grad_() for weight, _ in parts]
+    want = [torch.zeros(count, dtype=torch.float64) for _ in copy.blocks for count in (96, 3)]
+    for image, label in zip(images, labels, strict=True):
+        loss = -classifier(embedding(copy, image)).log_softmax(0)[label]
+        for total, grad, (_, rows) in zip(want, torch.autograd.grad(loss, weights), parts, strict=True):
+            total += row_means(grad[rows] ** 2, len(total)) / len(images)
+
+    found = label_curvature(model, describe(model), classifier, zip(images.split(3), labels.split(3), strict=True))
+
+    np.testing.assert_allclose(found.mlp, torch.stack(want[::2]), rtol=1e-6)
+    np.testing.assert_allclose(found.head, torch.stack(want[1::2]), rtol=1e-6)
+    assert found.images == 4 and hooks_of(model) == 0
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

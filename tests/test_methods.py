@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from command_line import Cli, settings_of
+from image_samples import write_images
 
 from snapvit.errors import InputError
+from snapvit.method.curvature import label_curvature
 from snapvit.method.rivals import (
     lamp_scores,
     magnitude_scores,
@@ -18,6 +21,7 @@ from snapvit.method.rivals import (
     variance_scores,
 )
 from snapvit.pipeline.config import RunConfig, seeded
+from snapvit.pipeline.contenders import Contender, all_methods
 from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.request import make_request
@@ -50,10 +54,12 @@ def by_hand(method: str, workspace: Workspace, results: RunResults) -> tuple[np.
         shares = unexplained_shares(statistics, anatomy.topology.heads, config.correction.share)
         return slopes.mlp * shares.mlp, slopes.head * shares.head
     images = [workspace.normalised(workspace.table("curvature").pixels)]
+    labels = torch.from_numpy(workspace.source.labels[workspace.ids["curvature"]]).long()
     views = view_batches_of(workspace, workspace.ids["curvature"])
     found = {
         "variance": lambda: variance_scores(model, anatomy, images),
         "snip": lambda: snip_scores(model, anatomy, views, config.curvature.global_views),
+        "cross-entropy": lambda: label_curvature(model, anatomy, model.get_classifier(), [(images[0], labels)]),
         "lamp": lambda: lamp_scores(anatomy),
         "magnitude": lambda: magnitude_scores(anatomy),
         "random": lambda: random_scores(anatomy.topology, config.ranking.seed),
@@ -75,6 +81,14 @@ def test_a_run_is_ranked_by_its_method(method, finished, small_settings, naive_k
         (results.final_scores.head, floors.heads, measured.heads, measured.kept_heads),
     ):
         assert kept == tuple(map(len, naive_kept(table, floor, ratio)))
+
+
+def test_cross_entropy_needs_a_head_for_the_very_classes(command: Cli, tmp_path, small_settings):
+    words = ("run", "--data", f"folder:{write_images(tmp_path / 'pictures', 40)}", "--method", "cross-entropy")
+    code, _, err = command(*words, *settings_of(small_settings))
+    assert code == 2 and "the head needs one output for each class" in err
+    assert "has 10 and the images have no labels" in err and "Choose another method" in err
+    assert METHODS["cross-entropy"].labelled and Contender("cross-entropy") not in all_methods()
 
 
 def test_only_what_a_method_needs_is_computed(small_request):

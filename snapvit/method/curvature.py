@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snapvit.artifacts import Criterion, Curvature, Doubles, Floats
@@ -48,6 +49,10 @@ def estimate_curvature(
     images = 0
     for views in batches:
         images += len(_backward(model, anatomy, views, global_views, views_at_once, gathered.collect))
+    return _curvature(gathered, anatomy, images)
+
+
+def _curvature(gathered: _Fisher | _Accumulated, anatomy: Anatomy, images: int) -> Curvature:
     if not images:
         raise ValueError("no images to estimate curvature from")
     layers = gathered.row_means(images)
@@ -89,6 +94,21 @@ def head_gradients(
         by_image.float().cpu().numpy(),
         total.float().cpu().numpy(),
     )
+
+
+def label_curvature(
+    model: nn.Module, anatomy: Anatomy, classifier: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
+) -> Curvature:
+    """As `fisher`, of the cross-entropy that the model's own head has with labels, which SnapViT does without.
+
+    classifier: embeddings (n, D) to logits (n, classes); batches: normalised images (n, 3, h, w) and classes (n,).
+    """
+    gathered, images = _Fisher(*_layers(model, anatomy)), 0
+    for pixels, labels in batches:
+        with torch.enable_grad(), _gradient_taps(anatomy, len(pixels), partial(gathered.collect, last=True)):
+            F.cross_entropy(classifier(embed(model, pixels)), labels, reduction="sum").backward()
+        images += len(pixels)
+    return _curvature(gathered, anatomy, images)
 
 
 def mean_gradients(

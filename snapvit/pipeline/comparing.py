@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import nn
 
 from snapvit.artifacts import LayerStatistics, Ranking
 from snapvit.elastic.correction import collect_statistics
@@ -59,15 +58,6 @@ def compare_rankings(
     return work.known()
 
 
-def own_head(workspace: Workspace) -> nn.Linear | None:
-    """The model's classifier, where it has as many outputs as the images have classes, which are then taken to be in
-    its order, as folders named after the classes of its training are; and where it reads the embedding."""
-    classifier, classes = workspace.loaded.model.get_classifier(), len(workspace.source.class_names)
-    fits = isinstance(classifier, nn.Linear) and classifier.out_features == classes > 1
-    own_pool = workspace.request.model.pool == "model"
-    return classifier if fits and own_pool and workspace.accuracy_missing is None else None
-
-
 class _Work:
     """What contenders are measured with: the run's own workspace, and one of each seed's calibration images."""
 
@@ -81,7 +71,7 @@ class _Work:
         return found or self._empty()
 
     def _empty(self) -> Comparison:
-        return Comparison.empty(empty_table(self._workspace), headed=own_head(self._workspace) is not None)
+        return Comparison.empty(empty_table(self._workspace), headed=self._workspace.own_head is not None)
 
     def missing(self, one: Contender, seed: int, points: Sequence[float]) -> list[tuple[bool, float, float]]:
         """Cuts that were not measured: whether corrected, and their ratios."""
@@ -153,7 +143,7 @@ class _Work:
         if gallery is not None and any(abs(mlp - point) < 1e-6 for point in PROBED):
             named = probe_predictions(gallery.numpy(), labels[ids["gallery"]], queries.numpy())
             probe = pack_answers(named == labels[ids["queries"]]).tobytes()
-        if (classifier := own_head(workspace)) is not None:
+        if (classifier := workspace.own_head) is not None:
             with torch.inference_mode():
                 named = classifier(queries.to(workspace.device)).argmax(dim=1).cpu().numpy()
             head = pack_answers(named == labels[ids["queries"]]).tobytes()

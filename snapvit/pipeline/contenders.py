@@ -74,8 +74,8 @@ def in_words(setting: str) -> str:
 
 
 def all_methods() -> tuple[Contender, ...]:
-    """Every method with the run's own settings."""
-    return tuple(map(Contender, METHODS))
+    """Every method that can rank any model on any images, with the run's own settings."""
+    return tuple(Contender(name) for name, method in METHODS.items() if not method.labelled)
 
 
 def entries(contenders: Sequence[Contender], seeds: int) -> list[tuple[int, Contender]]:

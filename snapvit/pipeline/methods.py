@@ -21,6 +21,7 @@ class Method:
     source: str  # where it was published; empty where it is textbook knowledge
     stages: tuple[str, ...]  # of the table, that its scores are made from
     seed: str | None  # setting that seeds what it draws; None where it draws nothing
+    labelled: bool = False  # needs labels, and a head of the model's own that tells these classes apart
 
 
 METHODS: dict[str, Method] = {
@@ -51,6 +52,14 @@ METHODS: dict[str, Method] = {
         source="arXiv 2510.17700",
         stages=("curvature",),
         seed="curvature.seed",
+    ),
+    "cross-entropy": Method(
+        label="Cross-entropy",
+        what="curvature of the cross-entropy of the model's own head, which needs labels",
+        source="",
+        stages=("cross-entropy",),
+        seed=None,
+        labelled=True,
     ),
     "variance": Method(
         label="Activation variance",

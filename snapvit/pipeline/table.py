@@ -19,7 +19,7 @@ from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.stages.lessons import HEAD_GRADIENTS, IMAGE_LESSON
 from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.pipeline.stages.ranking import RANKING, SCORES
-from snapvit.pipeline.stages.rivals import LAMP, MAGNITUDE, RANDOM, SNIP, UNEXPLAINED, VARIANCE
+from snapvit.pipeline.stages.rivals import CROSS_ENTROPY, LAMP, MAGNITUDE, RANDOM, SNIP, UNEXPLAINED, VARIANCE
 from snapvit.pipeline.stages.search import NULL_SEARCH, SEARCH
 from snapvit.store.keys import stage_key
 from snapvit.store.manifest import Manifest
@@ -44,6 +44,7 @@ TABLE: dict[str, Stage[Any]] = {
         UNEXPLAINED,
         VARIANCE,
         SNIP,
+        CROSS_ENTROPY,
         LAMP,
         MAGNITUDE,
         RANDOM,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snapvit.artifacts import CostModel, Ints, LayerStatistics, Ranking, RunFacts, Topology
 from snapvit.data.image_source import ImageSource
@@ -29,6 +29,7 @@ from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
 from snapvit.pipeline.effort import Effort, forward_batch
+from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.progress import Reporter
 from snapvit.published.scores import PublishedScores
@@ -76,6 +77,14 @@ class Workspace:
 
     def __post_init__(self) -> None:
         self.costs = cost_model(self.loaded.model, self.loaded.anatomy)  # of the model before anything is cut
+        method = METHODS[self.request.config.ranking.method]
+        if method.labelled and self.request.scores is None and self.own_head is None:
+            classes = "no labels" if self.source.labels is None else f"{len(self.source.class_names)} classes"
+            raise InputError(
+                f"{method.label} ranks by what the model's own head gets wrong, so the head needs one output for each "
+                f"class; that of {self.request.model.label} has {self.loaded.model.num_classes} and the images have "
+                f"{classes}. Choose another method."
+            )
 
     @classmethod
     def open(cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None) -> Workspace:
@@ -116,6 +125,15 @@ class Workspace:
     def topology(self) -> Topology:
         """Counts of the model."""
         return self.loaded.anatomy.topology
+
+    @cached_property
+    def own_head(self) -> nn.Linear | None:
+        """The model's classifier, where it has as many outputs as the images have classes, which are then taken to be
+        in its order, as folders named after the classes of its training are; and where it reads the embedding."""
+        classifier, classes = self.loaded.model.get_classifier(), len(self.source.class_names)
+        fits = isinstance(classifier, nn.Linear) and classifier.out_features == classes > 1
+        own_pool = self.request.model.pool == "model"
+        return classifier if fits and own_pool and self.accuracy_missing is None else None
 
     @property
     def views(self) -> ViewSpec:
@@ -196,6 +214,10 @@ class Workspace:
         """Normalised batches (B, 3, h, w) on the device."""
         for pixels in table.batches(forward_batch(self.topology)):
             yield self.normalised(pixels)
+
+    def labels(self, ids: Ints) -> Tensor:
+        """(N,) classes of labelled images, on the device."""
+        return torch.from_numpy(self.source.labels[ids]).long().to(self.device)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(..., 3, h, w) uint8 to the model's own scale, on the device."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from snapvit.artifacts import Scores, Topology
-from snapvit.pipeline.effort import Effort, Units
+from snapvit.pipeline.effort import FORWARD_BATCH, Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 from snapvit.pipeline.stages.curvature import VIEWS, counted_views, view_units
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGES = "curvature"  # whose images all methods that look at images take
 
@@ -46,11 +52,32 @@ def _variance(context: Context[Scores]) -> Iterator[Scores]:
     yield variance_scores(workspace.loaded.model, workspace.loaded.anatomy, batches)
 
 
+def _cross_entropy(context: Context[Scores]) -> Iterator[Scores]:
+    from snapvit.method.curvature import label_curvature
+
+    workspace, loaded, reporter = context.workspace, context.workspace.loaded, context.reporter
+    size = min(workspace.effort.images_at_once, FORWARD_BATCH)
+
+    def labelled() -> Iterator[tuple[Tensor, Tensor]]:
+        first = 0
+        for pixels in reporter.counting(workspace.table(IMAGES).batches(size), view_units(1, 1).total):
+            ids = workspace.ids[IMAGES][first : first + len(pixels)]
+            first += len(pixels)
+            yield workspace.normalised(pixels), workspace.labels(ids)
+
+    found = label_curvature(loaded.model, loaded.anatomy, workspace.own_head, labelled())
+    yield Scores(found.mlp.astype(np.float64), found.head.astype(np.float64))
+
+
 def _unexplained(context: Context[Scores]) -> Iterator[Scores]:
     from snapvit.method.rivals import unexplained_shares
 
     heads, share = context.workspace.topology.heads, context.request.config.correction.share
     yield unexplained_shares(context.parent("correction"), heads, share)
+
+
+def _cross_entropy_units(effort: Effort, _: Mapping[str, Arg], __: Scores | None) -> Units:
+    return view_units(1, effort.curvature_images)
 
 
 def _no_units(_: Effort, __: Mapping[str, Arg], ___: Scores | None) -> Units:
@@ -70,6 +97,15 @@ def _fits(found: Scores, topology: Topology) -> bool:
     return found.mlp.shape == (blocks, topology.hidden) and found.head.shape == (blocks, topology.heads)
 
 
+CROSS_ENTROPY = Stage(
+    "cross-entropy",
+    Scores,
+    "Curvature of the cross-entropy",
+    ("model", f"images.{IMAGES}"),
+    _cross_entropy,
+    _cross_entropy_units,
+    fits=_fits,
+)
 UNEXPLAINED = Stage(
     "unexplained",
     Scores,

@@ -22,10 +22,11 @@ LENGTHS = tuple(Contender("snapvit", (f"search.generations={count}",)) for count
 
 def ask_for_more(results: RunResults) -> None:
     """A choice of contenders and seeds, how long that takes, and a button."""
-    options = {one.name: one for one in (*all_methods(), *STARTS, *LENGTHS)}
+    options = {one.name: one for one in (*map(Contender, METHODS), *STARTS, *LENGTHS)}
+    usual = [one.name for one in all_methods()]
     columns = flowing_columns([4, 1], 150, key="compare_more", align="bottom")
     names = columns[0].multiselect(
-        "Rankings", list(options), list(METHODS), format_func=lambda name: options[name].label, key="contenders"
+        "Rankings", list(options), usual, format_func=lambda name: options[name].label, key="contenders"
     )
     seeds = columns[1].number_input("Seeds", 1, 20, 3, key="seeds", help="Other calibration images, crops and draws")
     if not names:

@@ -188,6 +188,7 @@ def _how(config: RunConfig) -> str:
         "curvature": f"{looked} of {views} views, no search",
         "snip": f"{looked} of {views} views, no search",
         "variance": f"{looked}, no search",
+        "cross-entropy": f"{looked} and their labels, no search",
     }.get(method, "no image is looked at, no search")
 
 
