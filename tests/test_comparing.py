@@ -90,6 +90,19 @@ def test_the_runs_own_ranking_is_not_made_again(compared, small_request, monkeyp
     assert len(again) == len(found) and len(asked) == 1, "all of it is there already"
 
 
+def test_what_the_run_knows_is_taken_from_it(finished, small_request, monkeypatch):
+    """A shorter search is the beginning of the run's own, and its curvature is the run's."""
+    work = ("snapvit.method.fitness.Fitness", "snapvit.method.curvature.estimate_curvature")
+    for name in work:
+        monkeypatch.setattr(name, lambda *_, name=name, **__: pytest.fail(f"{name} was asked for"))
+    shorter = [Contender("snapvit", ("search.generations=2",)), Contender("curvature")]
+    before = finished.manifest(small_request.run)
+    found = compare_rankings(finished, small_request.run, shorter, 1, Reporter(), points=POINTS)
+    assert [found.seeds(one.name) for one in shorter] == [[0], [0]]
+    after = finished.manifest(small_request.run)
+    assert {n: e for n, e in after.entries.items() if n != COMPARISON.name} == before.entries
+
+
 def test_a_stop_loses_no_cut_and_the_rest_follows(finished, small_request, compared):
     measured: list[int] = []
 

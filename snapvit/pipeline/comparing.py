@@ -1,7 +1,8 @@
 """Measuring rival rankings beside a run's own, on the same images, each cut kept at once.
 
 Each contender's ranking is made as a run of its own would make it, in a cache beside the runs (`compared`), so that
-nothing is lost by a stop; that cache is emptied once the comparison is whole.
+nothing is lost by a stop; that cache is emptied once the comparison is whole. What the runs know already is taken from
+them: a search that is shorter than one of theirs costs nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def compare_rankings(
     """
     workspace = workspace or open_workspace(store, run)
     check_unchanged(store, run, workspace)
-    work = _Work(store, Store(store.root / FOLDER), workspace, reporter)
+    work = _Work(store, Store(store.root / FOLDER, lender=store), workspace, reporter)
     waiting = [(seed, one) for seed, one in entries(contenders, seeds) if work.missing(one, seed, points)]
     reporter.plan(sum(work.units(one, seed, points) for seed, one in waiting))
     for seed, one in waiting:

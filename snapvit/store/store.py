@@ -53,8 +53,10 @@ def default_root() -> Path:
 class Store:
     """Runs under one folder. Reading never writes; every write is whole or not at all. Any thread may use it."""
 
-    def __init__(self, root: Path | str | None = None) -> None:
+    def __init__(self, root: Path | str | None = None, lender: Store | None = None) -> None:
+        """lender: whose runs can be borrowed from and gone on with too; nothing is written there."""
         self.root = default_root() if root is None else absolute(root)
+        self._lender = lender
         self._problems = Problems()
         self._manifests = Manifests(self.root, self._problems)
 
@@ -229,12 +231,11 @@ class Store:
 
     def borrow(self, run: str, name: str, key: str) -> bool:
         """Copy a complete artifact with this key from another run. False where there is none."""
-        for other in self.manifests():
-            entry = other.entries.get(name)
-            if other.run == run or entry is None or entry.key != key or not entry.complete:
+        for store, other, entry in self._elsewhere(run, name):
+            if entry.key != key or not entry.complete:
                 continue
             try:
-                raw = self._read(other.run, entry)
+                raw = store._read(other, entry)
             except (OSError, DamagedError):  # deleted meanwhile, or no use
                 continue
             with self._changing(run):
@@ -252,15 +253,18 @@ class Store:
             found = self.load(run, name, kind)
             if found is not None:
                 return found
-        others = [
-            (entry.seconds, manifest.run, entry)
-            for manifest in self.manifests()
-            if manifest.run != run and (entry := manifest.entries.get(name)) is not None and entry.root == root
-        ]
-        for _, other, entry in sorted(others, key=lambda found: -found[0]):
+        others = [found for found in self._elsewhere(run, name) if found[2].root == root]
+        for store, other, entry in sorted(others, key=lambda found: -found[2].seconds):
             with contextlib.suppress(OSError, DamagedError):
-                return self._open(other, entry, kind)
+                return store._open(other, entry, kind)
         return None
+
+    def _elsewhere(self, run: str, name: str) -> Iterator[tuple[Store, str, Entry]]:
+        """The artifact of this name in each other run, the lender's too: where it lies, the run, what is said of it."""
+        for store in (self, self._lender) if self._lender is not None else (self,):
+            for manifest in store.manifests():
+                if (store is not self or manifest.run != run) and (entry := manifest.entries.get(name)) is not None:
+                    yield store, manifest.run, entry
 
     def forget(self, run: str, names: Iterable[str]) -> None:
         """Remove artifacts that no longer belong to the run, and their files, so that nobody reads them."""
