@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+WORKERS ?= 2
 # Waiting OpenMP threads that spin would starve the tests' browser and server (see snapvit/environment.py).
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -11,8 +12,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 app: $(VENV)/.app
 	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
 
+# Two processes; a file's tests stay together, with their server. WORKERS=0 runs all of them in this one.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # oxlint (.oxlintrc.json) is one program without node or npm, so it comes from the registry of everything else.
 lint: $(VENV)/.dev
