@@ -405,6 +405,7 @@ class RunFacts:
     classes: tuple[str, ...]  # empty where the images have no labels
     accuracy_missing: str | None = None  # why k-NN says nothing about them, as the beginning of a sentence
     notes: tuple[str, ...] = ()  # sentences on the images that a reader of their accuracy should know
+    device: str = ""  # that computed it last, for people; empty where only scores are known
 
 
 @dataclass(frozen=True)

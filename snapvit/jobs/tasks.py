@@ -72,6 +72,7 @@ class RunTask:
 
     request: RunRequest
     name: str = field(default="", compare=False)  # that a person gives the run
+    device: str | None = field(default=None, compare=False)  # one of the request's kind; None: the usual one
 
     @property
     def run(self) -> str:
@@ -94,7 +95,7 @@ class RunTask:
 
         bench.clear()
         named = {"name": self.name} if self.name else {}
-        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **named))
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter, device=self.device, **named))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class Meter:
     """Measures cuts of the workspace's model on its gallery and queries."""
 
     def __init__(self, workspace: Workspace, elastic: ElasticViT, reporter: Reporter) -> None:
+        workspace.check_computing()
         self._workspace, self._elastic, self._reporter = workspace, elastic, reporter
         self._costs = workspace.costs
         self._units = 0.0  # that each embedded image counts

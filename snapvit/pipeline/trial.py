@@ -14,6 +14,7 @@ import torch
 
 from snapvit.data.pixels import HELD_BYTES, pixel_table
 from snapvit.data.views import view_batches
+from snapvit.devices import device_for
 from snapvit.evaluation.features import embeddings
 from snapvit.method.curvature import estimate_curvature
 from snapvit.pipeline.config import RunRequest
@@ -27,13 +28,16 @@ TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take
 SINGLE_PASSES = 3
 
 
-def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = None) -> Estimate:
+def estimate_run(
+    request: RunRequest, reporter: Reporter, cache: Path | None = None, device: str | None = None
+) -> Estimate:
     """Load the request's model, time some of its batches, and derive seconds by stage and the peak of memory.
 
     The seconds are those of a run that finds nothing in the cache. Raises InputError as the run itself would, and
     Cancelled between two batches.
     """
-    workspace = Workspace.open(request, reporter, cache)
+    workspace = Workspace.open(request, reporter, cache, device or device_for(request.device))
+    workspace.check_computing()
     effort, loaded = workspace.effort, workspace.loaded
     resident = resident_bytes()  # libraries, weights, the images as they are stored
     reporter.plan(4)
@@ -125,9 +129,7 @@ def _single_seconds(workspace: Workspace, reporter: Reporter) -> float:
 
 def _timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    work()  # what it returns lies on the CPU, so a device has done it
     return time.perf_counter() - start
 
 

@@ -132,6 +132,7 @@ SEARCH = Stage(
         "search.start",
         "search.seed",
         "floors",
+        "precision",
     ),
     extent=("search.generations",),
     schema=2,  # 2: a floor above 0 protects at least one structure of each block
