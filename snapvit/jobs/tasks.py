@@ -94,8 +94,9 @@ class RunTask:
         from snapvit.pipeline.running import run_pipeline
 
         bench.clear()
-        named = {"name": self.name} if self.name else {}
-        bench.put(run_pipeline(self.request, bench.store, bench.reporter, device=self.device, **named))
+        given = {"name": self.name, "device": self.device}
+        more = {name: value for name, value in given.items() if value}
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **more))
 
 
 @dataclass(frozen=True)

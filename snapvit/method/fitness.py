@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from snapvit.artifacts import Curvature, Doubles, Floors, Pairs
+from snapvit.devices import in_doubles
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.embedding import embed_batch
@@ -32,12 +33,9 @@ class PcaProjection:
 def fit_projection(embeddings: Tensor, components: int) -> PcaProjection:
     """PCA of embeddings (N, D) with min(components, D, N - 1) components: N centred points span no more."""
     count = min(components, embeddings.shape[1], len(embeddings) - 1)
-    pca = PCA(count, svd_solver="full").fit(embeddings.double().cpu().numpy())
-    dtype, device = embeddings.dtype, embeddings.device
-    return PcaProjection(
-        torch.as_tensor(pca.mean_, dtype=dtype, device=device),
-        torch.as_tensor(pca.components_, dtype=dtype, device=device),
-    )
+    pca = PCA(count, svd_solver="full").fit(embeddings.cpu().double().numpy())
+    found = (torch.from_numpy(numbers).to(embeddings.dtype) for numbers in (pca.mean_, pca.components_))
+    return PcaProjection(*(numbers.to(embeddings.device) for numbers in found))
 
 
 class Fitness:
@@ -81,6 +79,6 @@ class Fitness:
         for images in self._batches():
             projected = self.projection(embed_batch(self._elastic.model, images))
             target = self._target[row : row + len(images)]
-            total += float((1 - F.cosine_similarity(projected, target, dim=1)).sum(dtype=torch.float64))
+            total += float(in_doubles(1 - F.cosine_similarity(projected, target, dim=1)).sum())
             row += len(images)
         return total / row

@@ -17,8 +17,7 @@ LEAST_SHARE = 4  # images a core; with fewer, handing them out costs more than i
 def normalise_pixels(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     """(..., 3, h, w) uint8, or float in [0, 1], to the model's own mean and standard deviation, float32."""
     scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
-    mean = torch.tensor(preprocess.mean, device=pixels.device).view(3, 1, 1)
-    std = torch.tensor(preprocess.std, device=pixels.device).view(3, 1, 1)
+    mean, std = (torch.tensor(by).view(3, 1, 1).to(pixels.device) for by in (preprocess.mean, preprocess.std))
     return (pixels.float() / scale - mean) / std
 
 

@@ -94,7 +94,7 @@ class Meter:
         """Which of these, the first of all queries, the first of the gallery name right."""
         workspace = self._workspace
         labels, k = workspace.source.labels, workspace.request.config.evaluation.k
-        knn = Knn(gallery.numpy(), labels[workspace.ids["gallery"][: len(gallery)]], k)
+        knn = Knn(gallery.numpy(), labels[workspace.ids["gallery"][: len(gallery)]], k, workspace.device)
         return knn.predict(queries.numpy()) == labels[workspace.ids["queries"][: len(queries)]]
 
     def _full_queries(self) -> Tensor:
