@@ -82,7 +82,7 @@ def test_a_stored_run_is_opened_on_its_kind_else_on_the_cpu(box):
 
 
 def test_pages_learn_without_torch_that_there_is_only_the_cpu():
-    code = "import sys\nfrom snapvit import devices\ndevices.DRIVERS = ()\nprint(devices.devices(), 'torch' in sys.modules)"
+    code = "import sys; from snapvit import devices as d; d.DRIVERS = (); print(d.devices(), 'torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ("('cpu',) False" if sys.platform == "linux" else answer.stdout.strip())
     assert device_label("cpu") == "CPU"
