@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from snapvit.artifacts import Doubles, NullSearch, SearchHistory
 from snapvit.method.cka import nearest_correlation
@@ -41,6 +42,13 @@ def null_search(
 
     seed: of the search. The ranks come from a generator of their own, seeded by it too, so the result is reproducible.
     """
+    with threadpool_limits(1):  # on matrices of some hundred rows more threads only wait for one another
+        return _replayed(history, seed, replays, done, check)
+
+
+def _replayed(
+    history: SearchHistory, seed: int, replays: int, done: Callable[[int], None], check: Callable[[], None]
+) -> NullSearch:
     strategies = [replay(history, seed) for _ in range(replays)]
     ranks = np.random.default_rng([seed, replays])
     start = _correlation(strategies[0])

@@ -17,7 +17,8 @@ from snapvit.elastic.vit import ElasticViT
 from snapvit.evaluation.features import embeddings, mean_cosine
 from snapvit.evaluation.knn import Knn
 from snapvit.evaluation.paired import pack_answers
-from snapvit.pipeline.effort import forward_batch, pass_share
+from snapvit.pipeline.effort import pass_share
+from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.workspace import Workspace
 from snapvit.tables import Measurement, Measurements
@@ -25,6 +26,7 @@ from snapvit.tables import Measurement, Measurements
 # Images of the early answer: a tenth of the bundled run's, so it comes in a tenth of the time, with an interval three
 # times as wide.
 EARLY_QUERIES, EARLY_GALLERY = 256, 512
+MEASURING = "the measurement of a cut"
 
 
 class Meter:
@@ -43,6 +45,9 @@ class Meter:
     def measure_with_embeddings(self, cut: Cut) -> tuple[Measurement, Tensor, Tensor | None]:
         """The same, with the cut model's embeddings (Q, D) of the queries and (G, D) of the gallery; None of a gallery
         without labels."""
+        return within_memory(self._workspace, self._reporter, MEASURING, lambda: self._measured(cut))
+
+    def _measured(self, cut: Cut) -> tuple[Measurement, Tensor, Tensor | None]:
         full = self._full_queries()
         self._show(cut)
         queries = self._embed(self._workspace.table("queries"))
@@ -51,14 +56,17 @@ class Meter:
 
     def measure_soon(self, cut: Cut) -> Measurement:
         """The same numbers, with an event `early` on the way: the accuracy among the first images alone."""
+        return within_memory(self._workspace, self._reporter, MEASURING, lambda: self._measured_soon(cut))
+
+    def _measured_soon(self, cut: Cut) -> Measurement:
         workspace, model = self._workspace, self._elastic.model
-        batch = forward_batch(workspace.loaded.anatomy.topology)
+        batch = workspace.effort.forward_batch
         few_queries, few_gallery = ceil(EARLY_QUERIES / batch), ceil(EARLY_GALLERY / batch)  # batches
         queries, gallery = len(workspace.ids["queries"]), len(workspace.ids["gallery"])
         enough = queries > few_queries * batch and gallery > few_gallery * batch
         k = workspace.request.config.evaluation.k
         if workspace.accuracy_missing is not None or not enough or k > EARLY_GALLERY:
-            return self.measure(cut)
+            return self._measured(cut)[0]
         self._show(cut)
         # Whole batches first and then the rest of the same pass: every image is embedded once, and in the very batch
         # that it would be in without the early answer, so the final numbers are the same.

@@ -16,6 +16,7 @@ from snapvit.elastic.correction import Correction
 from snapvit.elastic.ranking import check_ratio
 from snapvit.errors import InputError
 from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.overflow import check_overflow, not_finite
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
@@ -175,28 +176,33 @@ def keep_piece(
 
 def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want, beginning: Any | None) -> None:
     workspace.check_computing()
-    stage, started = want.stage, time.monotonic()
+    stage, started, kept = want.stage, time.monotonic(), False
 
     def keep(piece: Any, complete: bool) -> None:
-        nonlocal started
+        nonlocal started, kept
         now = time.monotonic()
         keep_piece(store, workspace, want, piece, complete, now - started)
-        started = now
+        started, kept = now, True
 
-    context = Context(
-        workspace=workspace,
-        reporter=reporter,
-        args=stage.given(want.args),
-        beginning=beginning,
-        parent=lambda name: _parent(workspace, store, want, name),
-        others=lambda: _others(workspace, store, want),
-        correct=stage.correct,
-    )
-    last = None
-    for piece in stage.compute(context):
-        last = piece
-        check_overflow(stage.name, stage.within(want.args), workspace.loaded.label, piece)
-        keep(piece, not stage.grows)
+    def compute() -> Any | None:
+        """The last piece; each is kept at once, and when it is called again it goes on from them."""
+        context = Context(
+            workspace=workspace,
+            reporter=reporter,
+            args=stage.given(want.args),
+            beginning=_beginning(workspace, store, want) if kept else beginning,
+            parent=lambda name: _parent(workspace, store, want, name),
+            others=lambda: _others(workspace, store, want),
+            correct=stage.correct,
+        )
+        last = None
+        for piece in stage.compute(context):
+            last = piece
+            check_overflow(stage.name, stage.within(want.args), workspace.loaded.label, piece)
+            keep(piece, not stage.grows)
+        return last
+
+    last = within_memory(workspace, reporter, stage.within(want.args), compute)
     if stage.grows and last is not None:
         keep(last, True)
 

@@ -18,7 +18,7 @@ from snapvit.devices import device_for
 from snapvit.evaluation.features import embeddings
 from snapvit.method.curvature import estimate_curvature
 from snapvit.pipeline.config import RunRequest
-from snapvit.pipeline.effort import Estimate, forward_batch
+from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import main_stages
@@ -66,7 +66,7 @@ def estimate_run(
 def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, float]:
     """Seconds to decode an image, and for its forward pass in a batch of the run's own size."""
     ids, loaded = workspace.split.calibration, workspace.loaded
-    full = forward_batch(loaded.anatomy.topology)
+    full = workspace.effort.forward_batch
 
     def decode(count: int) -> torch.Tensor:
         return pixel_table(workspace.source, ids[:count], loaded.preprocess).pixels

@@ -30,7 +30,7 @@ from snapvit.formats import size
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
-from snapvit.pipeline.effort import Effort, forward_batch
+from snapvit.pipeline.effort import Effort
 from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.progress import Reporter
 from snapvit.published.scores import PublishedScores
@@ -67,6 +67,7 @@ class Workspace:
     device: torch.device
     costs: CostModel = field(init=False)
     published: PublishedScores | None = None  # of a request whose ranking comes from a file
+    halvings: int = 0  # of every batch (`memory.within_memory`)
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
     _correction: tuple[str, Correction] | None = None  # the last one made, and what it was made of
     _tables: dict[str, PixelTable] = field(default_factory=dict)
@@ -198,7 +199,7 @@ class Workspace:
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
         """Normalised batches (B, 3, h, w) on the device."""
-        for pixels in table.batches(forward_batch(self.topology)):
+        for pixels in table.batches(self.effort.forward_batch):
             yield self.normalised(pixels)
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -249,7 +250,15 @@ class Workspace:
             examples=counts["examples"],
             interaction_images=counts["interactions"],
             calibration_images=len(self.split.calibration),
+            halvings=self.halvings,
         )
+
+    def halve_batches(self) -> bool:
+        """Have all batches from now on be half as large; False where they are single images already."""
+        if self.effort.smallest:
+            return False
+        self.halvings += 1
+        return True
 
     @property
     def facts(self) -> RunFacts:
