@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from snapvit.artifacts import Curvature, Doubles, Floors, Pairs
-from snapvit.devices import in_doubles
+from snapvit.devices import Precision, in_doubles
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.embedding import embed_batch
@@ -54,12 +54,17 @@ class Fitness:
         pairs: Pairs,
         batches: Callable[[], Iterable[Tensor]],
         components: int,
+        precision: Precision = "float32",
     ) -> None:
-        """`batches()` starts over the normalised search images (B, 3, h, w); `elastic` shows the whole model."""
+        """`batches()` starts over the normalised search images (B, 3, h, w); `elastic` shows the whole model.
+
+        precision: of the forward passes.
+        """
+        self._precision: Precision = precision
         self._elastic, self._curvature, self._floors = elastic, curvature, floors
         self._pairs, self._batches = pairs, batches
         with torch.inference_mode():
-            full = torch.cat([embed_batch(elastic.model, images) for images in batches()])
+            full = torch.cat([embed_batch(elastic.model, images, precision) for images in batches()])
             self.projection = fit_projection(full, components)
             self._target = F.normalize(self.projection(full), dim=1)  # (N, C)
 
@@ -77,7 +82,7 @@ class Fitness:
     def _distance(self) -> float:
         total, row = 0.0, 0
         for images in self._batches():
-            projected = self.projection(embed_batch(self._elastic.model, images))
+            projected = self.projection(embed_batch(self._elastic.model, images, self._precision))
             target = self._target[row : row + len(images)]
             total += float(in_doubles(1 - F.cosine_similarity(projected, target, dim=1)).sum())
             row += len(images)

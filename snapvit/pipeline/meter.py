@@ -60,7 +60,7 @@ class Meter:
 
     def _measured_soon(self, cut: Cut) -> Measurement:
         workspace, model = self._workspace, self._elastic.model
-        batch = workspace.effort.forward_batch
+        batch, precision = workspace.effort.forward_batch, workspace.request.config.precision
         few_queries, few_gallery = ceil(EARLY_QUERIES / batch), ceil(EARLY_GALLERY / batch)  # batches
         queries, gallery = len(workspace.ids["queries"]), len(workspace.ids["gallery"])
         enough = queries > few_queries * batch and gallery > few_gallery * batch
@@ -71,16 +71,16 @@ class Meter:
         # Whole batches first and then the rest of the same pass: every image is embedded once, and in the very batch
         # that it would be in without the early answer, so the final numbers are the same.
         queries, gallery = self._checked(workspace.table("queries")), self._checked(workspace.table("gallery"))
-        first_queries = embeddings(model, islice(queries, few_queries))
-        first_gallery = embeddings(model, islice(gallery, few_gallery))
+        first_queries = embeddings(model, islice(queries, few_queries), precision)
+        first_gallery = embeddings(model, islice(gallery, few_gallery), precision)
         seen = {
             "hits": int(self._right(first_queries, first_gallery).sum()),
             "queries": len(first_queries),
             "gallery": len(first_gallery),
         }
         self._reporter.event("early", "accuracy among the first images", mlp=cut.mlp, heads=cut.heads, k=k, **seen)
-        all_queries = torch.cat([first_queries, embeddings(model, queries)])
-        all_gallery = torch.cat([first_gallery, embeddings(model, gallery)])
+        all_queries = torch.cat([first_queries, embeddings(model, queries, precision)])
+        all_gallery = torch.cat([first_gallery, embeddings(model, gallery, precision)])
         full = self._full_queries()
         self._show(cut)
         return self._measurement(cut, full, all_queries, all_gallery)
@@ -117,7 +117,7 @@ class Meter:
         self._elastic.keep(cut)
 
     def _embed(self, table: PixelTable) -> Tensor:
-        return embeddings(self._elastic.model, self._checked(table))
+        return embeddings(self._elastic.model, self._checked(table), self._workspace.request.config.precision)
 
     def _checked(self, table: PixelTable) -> Iterator[Tensor]:
         for batch in self._workspace.batches(table):

@@ -72,7 +72,8 @@ def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, f
         return pixel_table(workspace.source, ids[:count], loaded.preprocess).pixels
 
     def run(pixels: torch.Tensor) -> float:
-        return _timed(lambda: embeddings(loaded.model, [workspace.normalised(pixels)]))
+        precision = workspace.request.config.precision
+        return _timed(lambda: embeddings(loaded.model, [workspace.normalised(pixels)], precision))
 
     few = decode(2)
     run(few)  # the first pass sets up what later ones reuse

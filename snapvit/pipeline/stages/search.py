@@ -76,6 +76,7 @@ def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
             config.search.pairs,
             lambda: context.reporter.heeding(workspace.batches(workspace.table("search"))),
             config.search.components,
+            config.precision,
         )
         units = workspace.effort.candidate_units
 
