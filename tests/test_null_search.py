@@ -115,6 +115,19 @@ def test_a_real_dependence_stands_out_and_noise_does_not():
     assert {int(i) for i in np.unravel_index(change.argmax(), change.shape)} == {0, 1}
 
 
+def test_a_request_to_stop_takes_effect_between_two_replays():
+    asked = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        null_search(searched(noise, 3), SEED, 2, check=check)
+    assert len(asked) == 5
+
+
 def test_every_generation_is_reported():
     seen = []
     null_search(searched(noise, 3), SEED, 2, seen.append)
