@@ -28,6 +28,7 @@ from benchmarks import (
     listing,
     memory,
     pages,
+    precision,
     rerun,
     slicing,
     slider,
@@ -62,6 +63,8 @@ LINES: dict[str, Callable[[], Line]] = {
     "slider-uncached": slider.uncached,
     "memory-bundled": memory.bundled_run,
     "memory-vit-b": memory.vit_b_run,
+    "memory-vit-l": memory.vit_l_run,
+    "precision": precision.bundled_model,
 }
 PACKAGES = ("torch", "timm", "faiss-cpu", "streamlit", "numpy")
 

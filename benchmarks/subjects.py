@@ -15,7 +15,7 @@ from snapvit.models.anatomy import describe
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.models.spec import ModelSpec
 
-VIT_S, VIT_B = "vit_small_patch16_224", "vit_base_patch16_224"
+VIT_S, VIT_B, VIT_L = "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch14_dinov2"
 FLOORS = Floors()
 
 

@@ -56,6 +56,8 @@ def run(
     image_size: int | None = None,
     pool: Pool = "model",
     scores: str | PathLike[str] | None = None,
+    device: str | None = None,
+    precision: str = "auto",
     name: str = "",
     cache: str | PathLike[str] | None = None,
     progress: bool = True,
@@ -71,6 +73,9 @@ def run(
     - preset: `look` (the shortest), `quick`, `direct` (no search), `paper`; method: of the ranking, where it is not
       the preset's; settings: such as `["search.generations=20"]`; seed: of what the method draws.
     - scores: a file of published scores that take the place of curvature and search.
+    - device: `auto` (the first CUDA device where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`; None:
+      SNAPVIT_DEVICE, else `auto`. precision: of the forward passes of search and evaluation, `float32` (`auto`) or
+      `bfloat16`. Runs of another kind of device, or another precision, are runs of their own.
     - name: for people. cache: as for `open`. progress: show a bar.
 
     Raises InputError, in one sentence, for what cannot be meant or had.
@@ -91,6 +96,8 @@ def run(
         image_size,
         pool,
         scores,
+        device,
+        precision,
         name,
         cache,
         progress,

@@ -7,7 +7,7 @@ L + b*H + h is head h of block b.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -158,14 +158,17 @@ class GaussNewton:
 class SearchHistory:
     """The evolution strategy's path. Entry 0 of means and covariances is the start, before any evaluation.
 
-    G generations, p individuals each, P sparsity pairs.
+    G generations, p individuals each, P sparsity pairs. A generation changes the covariance by D' W D, D (p, S) being
+    its individuals less the mean before it: p^2 numbers for S^2. K is 0, but where an earlier version of this program
+    kept its first K generations' covariances whole.
     """
 
     factors: Doubles  # (S,) absolute factors of the best individual seen
     means: Doubles  # (G+1, S)
-    covariances: Floats  # (G+1, S, S) A A' of the search distribution
+    covariances: Floats  # (K+1, S, S) A A' of the search distribution; `covariance` knows all G+1
     individuals: Floats  # (G, p, S) as evaluated, before the absolute value
     fitness: Doubles  # (G, p, P) mean 1 - cos at each sparsity pair; lower is better, non-finite as measured
+    mixings: Doubles = field(default_factory=lambda: np.empty((0, 0, 0)))  # (G-K, p, p) W of the later generations
 
     @property
     def generations(self) -> int:
@@ -182,9 +185,18 @@ class SearchHistory:
         """How many individuals had no finite fitness; they rank last."""
         return int((~np.isfinite(self.individual_fitness)).sum())
 
+    def covariance(self, generation: int) -> Doubles:
+        """(S, S) of the search distribution after `generation` generations; 0 is the start."""
+        kept = len(self.covariances) - 1
+        found = self.covariances[min(generation, kept)].astype(np.float64)
+        for g in range(kept, generation):
+            moves = self.individuals[g] - self.means[g]
+            found += moves.T @ self.mixings[g - kept] @ moves
+        return found
+
     def correlation(self, generation: int) -> Floats:
         """(S, S) the Hessian correlation estimate after `generation` generations."""
-        covariance = self.covariances[generation].astype(np.float64)
+        covariance = self.covariance(generation)
         scale = np.sqrt(np.diag(covariance))
         return (covariance / np.outer(scale, scale)).astype(np.float32)
 
@@ -405,6 +417,7 @@ class RunFacts:
     classes: tuple[str, ...]  # empty where the images have no labels
     accuracy_missing: str | None = None  # why k-NN says nothing about them, as the beginning of a sentence
     notes: tuple[str, ...] = ()  # sentences on the images that a reader of their accuracy should know
+    device: str = ""  # that computed it last, for people; empty where only scores are known
 
 
 @dataclass(frozen=True)

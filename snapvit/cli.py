@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from snapvit import commands
 from snapvit.commands import Answer
 from snapvit.data.torchvision_sets import SETS
+from snapvit.devices import AUTO, PRECISIONS
 from snapvit.errors import Cancelled, InputError
 from snapvit.models.spec import POOLS
 from snapvit.paths import absolute, share
@@ -107,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help=f"change a setting: {', '.join(setting_names())}",
+    )
+    _add_device(run)
+    run.add_argument(
+        "--precision",
+        choices=[AUTO, *PRECISIONS],
+        default=AUTO,
+        help="of the forward passes of search and evaluation; auto is float32, and gradients and statistics always are",
     )
     run.add_argument("--seed", type=int, metavar="N", help="of what the method draws: the search, probes, crops")
     run.add_argument(
@@ -208,7 +216,16 @@ def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     tune.add_argument("--epochs", type=int, default=1, metavar="N", help="passes over the images (default: 1)")
     tune.add_argument("--rate", type=float, default=1e-4, metavar="X", help="learning rate at first (default: 1e-4)")
     tune.add_argument("--batch", type=int, default=64, metavar="N", help="images a step (default: 64)")
+    _add_device(tune)
     tune.add_argument("--out", type=absolute, required=True, metavar="DIR", help="folder, new or empty")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:N or mps (default: SNAPVIT_DEVICE, else auto: a CUDA device where there is one)",
+    )
 
 
 def _count(text: str) -> int:

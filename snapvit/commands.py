@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from snapvit.artifacts import RunFacts, SearchHistory
+from snapvit.devices import chosen, timing_machine
 from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
@@ -17,7 +18,6 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at
 from snapvit.extras import needed
 from snapvit.formats import amount, milliseconds, percent, ratio, size
-from snapvit.machine import this_machine
 from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
@@ -46,9 +46,11 @@ def run(args: argparse.Namespace, store: Store) -> Answer:
     published = None if args.scores is None else read_scores(args.scores)
     spec = ModelSpec(args.model, args.checkpoint, args.image_size, args.pool)
     images = (args.data, args.gallery, args.queries)
-    request = make_request(spec, *images, args.preset, args.method, args.set, args.seed, published)
+    device = chosen(args.device)
+    how = (args.preset, args.method, args.set, args.seed)
+    request = make_request(spec, *images, *how, published, device, args.precision)
     reporter = Reporter(ProgressLine())
-    run_pipeline(request, store, reporter, published)
+    run_pipeline(request, store, reporter, published, device=device)
     results = load_results(store, request.run)
     tables = {"measured": results.as_cut, "corrected": results.corrected}
     if published is not None:
@@ -124,7 +126,7 @@ def evaluate(args: argparse.Namespace, store: Store) -> Answer:
 
     measured = measure_cut(store, args.run, args.mlp, args.heads, Reporter(), correct=args.correct)
     stored = StoredRun.open(store, args.run)
-    table = stored.load(LATENCY, this_machine().id)
+    table = stored.load(LATENCY, timing_machine(stored.request.device).id)
     timed = None if table is None else table.find(args.mlp, args.heads)
     took = "" if timed is None else f" {_took(timed)}."
     times = {"latency": None if timed is None else asdict(timed)}
@@ -136,8 +138,8 @@ def latency(args: argparse.Namespace, store: Store) -> Answer:
     """Time the cuts of the path here."""
     from snapvit.pipeline.running import machine_latency, open_workspace, run_wants
 
-    want = machine_latency()
     workspace = open_workspace(store, args.run)
+    want = machine_latency(workspace.request)
     run_wants(workspace, store, Reporter(ProgressLine()), [want])
     table = StoredRun.open(store, args.run).need(want.stage, *want.args)
     rows = sorted(table.rows(), key=lambda row: (row.mlp, row.heads))
@@ -280,7 +282,8 @@ def finetune(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.finetuning import Tuning, finetune
 
     tuning = Tuning(args.epochs, args.rate, args.batch)
-    tuned, exported = finetune(store, args.export, args.data, args.out, tuning, Reporter(ProgressLine()))
+    device = chosen(args.device)
+    tuned, exported = finetune(store, args.export, args.data, args.out, tuning, Reporter(ProgressLine()), device)
     went = f"Cosine to the whole model on {tuned['held_out']} images held out: {tuned['cosine_before']:.4f} before, "
     return tuned | exported_dict(exported), f"{went}{tuned['cosine_after']:.4f} after. {exported_sentence(exported)}"
 

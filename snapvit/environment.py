@@ -13,6 +13,16 @@ def prepare() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
+def exact_products() -> None:
+    """Have torch multiply float32 numbers as such on every device: TF32, which cuDNN's convolutions take unless told,
+    keeps 10 bits of each. Half precision is asked for by name (`--precision`), never by a default of a library."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def settle() -> None:
     """Take everything that is loaded by now out of the garbage collector's sight, for good.
 

@@ -21,21 +21,24 @@ class Machine:
     threads: int  # that were used
     torch: str  # its version
     system: str  # such as `Linux x86_64`
+    device: str = ""  # name of the GPU that computed; empty: the processor did
 
     @property
     def label(self) -> str:
         """For people: `Intel Xeon Platinum 8370C, 1 thread, torch 2.14.1`."""
-        return f"{self.processor}, {self.threads} thread{'' if self.threads == 1 else 's'}, torch {self.torch}"
+        processor = f"{self.processor}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{f'{self.device} beside ' if self.device else ''}{processor}, torch {self.torch}"
 
     @property
     def id(self) -> str:
         """Eight hexadecimal digits, the same on the same machine."""
-        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:8]
+        named = astuple(self) if self.device else astuple(self)[:-1]  # as it was before there were devices
+        return hashlib.sha256(repr(named).encode()).hexdigest()[:8]
 
 
-def this_machine(threads: int = 1) -> Machine:
-    """The machine that this process runs on, of which `threads` are used. It loads no torch."""
-    return Machine(_processor(), threads, version("torch"), f"{platform.system()} {platform.machine()}".strip())
+def this_machine(threads: int = 1, device: str = "") -> Machine:
+    """The machine that this process runs on, of which `threads` are used, and this GPU. It loads no torch."""
+    return Machine(_processor(), threads, version("torch"), f"{platform.system()} {platform.machine()}".strip(), device)
 
 
 def _processor() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from snapvit.pipeline.running import run_pipeline
 from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.store.store import Store
 
+# The CPU, also where there is a GPU, and in the processes that tests start.
+os.environ["SNAPVIT_DEVICE"] = "cpu"
 # Times are no matter of most tests, so one round of them is enough; test_latency sets its own.
 latency.LEAST_ROUNDS = latency.MOST_ROUNDS = 1
 # The models here are so small that more threads only wait for one another: ten times slower beside another program.

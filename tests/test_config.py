@@ -53,6 +53,7 @@ SETTINGS = {
     "ranking.seed": ("7", 7),
     "split_seed": ("3", 3),
     "calibration_seed": ("4", 4),
+    "precision": ("bfloat16", "bfloat16"),
 }
 LEAST = {
     "curvature.images": 1,
@@ -126,8 +127,8 @@ def test_presets_know_their_names_whatever_the_search_seed():
         assert with_settings(config, ["search.seed=41"]).preset == name
         for setting, (text, _) in SETTINGS.items():
             changed = with_settings(config, [f"{setting}={text}"])
-            seed = setting.endswith("seed") and setting != "split_seed"
-            assert changed.preset == (name if seed else "custom"), setting
+            same = (setting.endswith("seed") and setting != "split_seed") or setting == "precision"
+            assert changed.preset == (name if same else "custom"), setting
 
 
 def test_every_setting_has_a_name_and_can_be_set():

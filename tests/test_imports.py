@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Low to high; a room may import lower rooms and itself. Rooms of one floor do not see each other.
 FLOORS = (
     ("errors", "environment", "formats", "machine", "paths", "pickle_bounds"),
-    ("extras", "outputs", "streams", "torch_files"),
+    ("devices", "extras", "outputs", "streams", "torch_files"),
     ("artifacts",),
     ("tables",),
     ("models", "published"),

@@ -41,7 +41,7 @@ def test_a_replay_under_the_searchs_own_ranks_is_the_search(start):
         individuals = strategy.ask()
         np.testing.assert_allclose(individuals, history.individuals[generation], rtol=1e-5, atol=1e-5)
         strategy.tell(individuals, history.individual_fitness[generation])
-    np.testing.assert_allclose(strategy.covariance, history.covariances[-1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(strategy.covariance, history.covariance(6), rtol=1e-5, atol=1e-5)
 
 
 def test_a_start_that_single_precision_made_singular_can_be_replayed():
@@ -113,6 +113,19 @@ def test_a_real_dependence_stands_out_and_noise_does_not():
     change = np.abs(strong.correlation(60))
     np.fill_diagonal(change, 0)
     assert {int(i) for i in np.unravel_index(change.argmax(), change.shape)} == {0, 1}
+
+
+def test_a_request_to_stop_takes_effect_between_two_replays():
+    asked = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        null_search(searched(noise, 3), SEED, 2, check=check)
+    assert len(asked) == 5
 
 
 def test_every_generation_is_reported():

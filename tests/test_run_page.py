@@ -10,6 +10,7 @@ from page_checks import PAGES, as_read, opened, words
 from streamlit.testing.v1 import AppTest
 from waiting import ended, wait_for
 
+from snapvit import devices
 from snapvit.errors import InputError
 from snapvit.jobs.manager import JobManager, JobState
 from snapvit.jobs.tasks import RunTask
@@ -19,6 +20,7 @@ from snapvit.pipeline.results import RunSummary, list_runs, load_results
 from snapvit.store.store import Store
 from snapvit.ui.job_panel import fitness_so_far
 from snapvit.ui.resources import jobs
+from snapvit.ui.run import device_choice, run_form
 from snapvit.ui.run_titles import run_titles
 
 
@@ -206,3 +208,23 @@ def test_a_run_is_named_from_the_list(shown: Store, small_request: RunRequest) -
     app.button(key=f"keep_{small_request.run}").click().run()
     assert "my *run*" in words(app)
     assert app.sidebar.selectbox[0].options == ["my *run*"]
+
+
+def test_the_device_is_asked_for_where_there_is_more_than_one(form: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [box for box in form.selectbox if box.label == "Computed on"]
+    assert "computed on CPU in float32" in words(form)
+    for module in (devices, device_choice):
+        monkeypatch.setattr(module, "devices", lambda: ("cpu", "cuda:0", "cuda:1"))
+    monkeypatch.setattr(devices, "device_name", lambda device: "A GPU" if device != "cpu" else "CPU")
+    asked: list[RunTask] = []
+    monkeypatch.setattr(run_form, "start", asked.append)
+    box = form.run().selectbox(key="device")
+    assert (box.value, box.options) == ("cpu", ["CPU", "A GPU (cuda:0)", "A GPU (cuda:1)"])
+    box.set_value("cuda:1").run()
+    form.button(key="start").click().run()
+    assert not form.exception
+    (task,) = asked
+    assert (task.device, task.request.device) == ("cuda:1", "cuda")
+    monkeypatch.setenv("SNAPVIT_DEVICE", "gpu")
+    assert "The device 'gpu' was asked for by SNAPVIT_DEVICE" in words(form.run())
+    assert form.button(key="start").disabled

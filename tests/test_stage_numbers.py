@@ -71,7 +71,7 @@ def test_shapes_and_counts_are_those_asked_for(finished, small_request):
     assert (results.curvature.images, results.cka.images) == (4, 16)
     assert results.cka.values.shape == (84, 84)
     assert results.search.fitness.shape == (3, 4, 2)
-    assert results.search.covariances.shape == (4, 84, 84)
+    assert (results.search.covariances.shape, results.search.mixings.shape) == ((1, 84, 84), (3, 4, 4))
     assert sorted(results.ranking.mlp.tolist()) == list(range(12 * 576))
     table = results.measurements
     assert (table.k, table.gallery, table.queries) == (5, 60, 20)

@@ -273,7 +273,7 @@ def test_more_generations_go_on_from_those_that_are_there_to_the_same_result(tmp
     assert "search goes on after generation 2" in said
     assert sum(text.startswith("generation ") for text in said) == 3
     grown, whole = (StoredRun.open(s, long.run) for s in (store, finished(fresh, long).store))
-    for field in ("factors", "means", "covariances", "individuals", "fitness"):
+    for field in ("factors", "means", "covariances", "individuals", "fitness", "mixings"):
         np.testing.assert_array_equal(*(getattr(run.load(SEARCH).history, field) for run in (grown, whole)))
     np.testing.assert_array_equal(grown.load(RANKING).mlp, whole.load(RANKING).mlp)
     # and back: fewer are the beginning of more, without an evaluation

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Damping, Floats, Ints, LayerStatistics
+from snapvit.devices import in_doubles
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
 
@@ -119,12 +120,13 @@ class Factor:
         self.count = len(mean)  # n
         self.mean = mean
         self.full_bias = weight @ mean + (0 if layer.bias is None else layer.bias.detach())
-        damped = covariance.double()
+        damped = in_doubles(covariance)
         noise = NOISE * float((covariance.diagonal() + mean.square()).mean())
         damped.diagonal().add_(ridge_of(covariance, damping, share) + noise or 1.0)
         lower = torch.linalg.cholesky(damped).float()
-        self.product = weight @ lower  # W L
-        self.inverse = torch.linalg.solve_triangular(lower, torch.eye(self.count, device=lower.device), upper=False)
+        inverse = torch.linalg.solve_triangular(lower, torch.eye(self.count, device=lower.device), upper=False)
+        self.product = weight @ lower.to(weight.device)  # W L
+        self.inverse = inverse.to(weight.device)
 
     def solve(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (D, k) and bias (D,) that give the full layer's output back best from the first k inputs.
@@ -143,7 +145,7 @@ class Factor:
 
 def ridge_of(covariance: Tensor, damping: Damping, share: float) -> float:
     """What is added to the diagonal: a share of its mean, 95th percentile or maximum."""
-    diagonal = covariance.diagonal().double()
+    diagonal = in_doubles(covariance.diagonal())
     of = {"mean": diagonal.mean, "max": diagonal.max, "p95": lambda: torch.quantile(diagonal, 0.95)}[damping]()
     return share * float(of)
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from snapvit.artifacts import Cut, Preprocess
+from snapvit.devices import synchronise
 from snapvit.elastic.vit import ElasticViT
 from snapvit.tables import Latency
 
@@ -82,8 +83,7 @@ def _visitor(
         check()
         start = clock()
         elastic.model(image)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
         return clock() - start
 
     def visit(cut: Cut | None) -> float:

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snapvit.devices import Precision
 from snapvit.models.embedding import embed_batch
 
 
-def embeddings(model: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+def embeddings(model: nn.Module, batches: Iterable[Tensor], precision: Precision = "float32") -> Tensor:
     """(N, D) float32 on the CPU, one row an image, of normalised batches (B, 3, h, w)."""
-    return torch.cat([embed_batch(model, images).float().cpu() for images in batches])
+    return torch.cat([embed_batch(model, images, precision).float().cpu() for images in batches])
 
 
 def mean_cosine(a: Tensor, b: Tensor) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snapvit import __version__
 from snapvit.artifacts import CostModel, Cut, Pairs, Preprocess, Ranking, StructureDiff, Topology
+from snapvit.devices import kind_of, timing_machine
 from snapvit.elastic.correction import packed
 from snapvit.elastic.cost import cost_model
 from snapvit.elastic.ranking import cut_at
@@ -23,7 +24,6 @@ from snapvit.export.cut import CORRECTION
 from snapvit.export.load import build
 from snapvit.export.proof import Proof, Sample
 from snapvit.export.shown import Blueprint, Shown, blueprint_of, data_config, outputs, shown_params, shown_tensors
-from snapvit.machine import this_machine
 from snapvit.models.loading import LoadedModel
 
 FORMAT, VERSION = "snapvit-export", 1
@@ -122,12 +122,12 @@ def draft_elastic(elastic: ElasticViT, ranking: Ranking, origin: Origin, images:
         "corrected": bool(factors),
     }
     order = {"mlp": torch.from_numpy(ranking.mlp.copy()), "heads": torch.from_numpy(ranking.head.copy())}
+    device = _place(elastic.model)
 
     def card(proofs: Sequence[Proof]) -> str:
-        return elastic_card(origin.label, config, proofs, ELASTIC_PAIRS, this_machine().label)
+        return elastic_card(origin.label, config, proofs, ELASTIC_PAIRS, timing_machine(kind_of(device)).label)
 
-    scripts, device = ("load.py", "cut.py"), str(next(elastic.model.parameters()).device)
-    return Draft(config, shown.tensors, tuple(samples), card, scripts, None, order | factors, device)
+    return Draft(config, shown.tensors, tuple(samples), card, ("load.py", "cut.py"), None, order | factors, device)
 
 
 def _draft_shown(
@@ -139,13 +139,17 @@ def _draft_shown(
     images: Tensor,
     measured: Measured | None,
 ) -> Draft:
-    diff = structure_diff(origin.topology, origin.costs, cut, shown.params)
+    diff, device = structure_diff(origin.topology, origin.costs, cut, shown.params), _place(model)
     sample = Sample(images, *outputs(model, images), shown.params, (cut.mlp, cut.heads))
 
     def card(proofs: Sequence[Proof]) -> str:
-        return cut_card(origin.label, config, diff, proofs[0], this_machine().label, measured)
+        return cut_card(origin.label, config, diff, proofs[0], timing_machine(kind_of(device)).label, measured)
 
-    return Draft(config, shown.tensors, (sample,), card, diff=diff, device=str(next(model.parameters()).device))
+    return Draft(config, shown.tensors, (sample,), card, diff=diff, device=device)
+
+
+def _place(model: nn.Module) -> str:
+    return str(next(model.parameters()).device)
 
 
 def _config(origin: Origin, shown: Shown, cut: Mapping[str, Any]) -> dict[str, Any]:

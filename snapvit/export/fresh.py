@@ -72,8 +72,8 @@ def seconds_of(model: nn.Module, image: Tensor, passes: int) -> float:
     for _ in range(1 + passes):
         start = time.perf_counter()
         model(image)
-        if image.is_cuda:
-            torch.cuda.synchronize()
+        if image.device.type in ("cuda", "mps"):
+            getattr(torch, image.device.type).synchronize()
         found.append(time.perf_counter() - start)
     return min(found[1:])
 
@@ -103,6 +103,7 @@ def latency(job: dict[str, Any], model: nn.Module, images: Tensor) -> dict[str, 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
     """What is found out about one folder."""
     torch.set_num_threads(job["threads"])
+    torch.backends.cudnn.allow_tf32 = False  # as in the process that made the samples
     samples, model = load_file(job["samples"]), loaded(job)
     model, images = model.to(job["device"]), samples["images"].to(job["device"])
     found = outputs(model, images)

@@ -72,6 +72,7 @@ class RunTask:
 
     request: RunRequest
     name: str = field(default="", compare=False)  # that a person gives the run
+    device: str | None = field(default=None, compare=False)  # one of the request's kind; None: the usual one
 
     @property
     def run(self) -> str:
@@ -93,8 +94,9 @@ class RunTask:
         from snapvit.pipeline.running import run_pipeline
 
         bench.clear()
-        named = {"name": self.name} if self.name else {}
-        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **named))
+        given = {"name": self.name, "device": self.device}
+        more = {name: value for name, value in given.items() if value}
+        bench.put(run_pipeline(self.request, bench.store, bench.reporter, **more))
 
 
 @dataclass(frozen=True)

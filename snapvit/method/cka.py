@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import CkaMap, Cut, CutCkaMap, Doubles, MainDirections
+from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import Anatomy, BlockAnatomy
 from snapvit.models.embedding import embed
@@ -69,10 +70,10 @@ def main_directions(features: list[Tensor]) -> MainDirections:
 
 
 def _main_direction(features: Tensor) -> tuple[Tensor, float]:
-    centred = _centred(features).double()
+    centred = in_doubles(_centred(features))
     total = float(centred.square().sum())
     if total == 0:
-        return features.new_zeros(len(features), dtype=torch.float32), 0.0
+        return centred.new_zeros(len(features), dtype=torch.float32), 0.0
     rows, columns = centred.shape
     # the smaller of the two Gram matrices has the same leading eigenvalue
     if columns <= rows:
@@ -122,11 +123,11 @@ def linear_cka_map(features: list[Tensor]) -> Tensor:
     """
     count = len(features[0])
     centred = [_centred(f) for f in features]
-    hsic = torch.zeros(len(features), len(features), dtype=torch.float64, device=features[0].device)
+    hsic = torch.zeros(len(features), len(features), dtype=torch.float64, device=home_of_doubles(features[0].device))
     step = max(1, CHUNK_NUMBERS // (count * len(features)))
     for start in range(0, count, step):
         rows = torch.stack([(f[start : start + step] @ f.mT).flatten() for f in centred])  # (S, step*N)
-        hsic += (rows @ rows.mT).double()
+        hsic += in_doubles(rows @ rows.mT)
     scale = hsic.diagonal().clamp_min(0).sqrt()
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     cka = hsic / torch.outer(scale, scale)

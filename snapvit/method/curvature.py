@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snapvit.artifacts import Criterion, Curvature, Doubles, Floats
+from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.method.loss import teacher_targets, view_agreement
 from snapvit.models.anatomy import Anatomy, replace_forwards, restore_forwards
 from snapvit.models.embedding import embed
@@ -90,7 +91,7 @@ def head_gradients(
     by_image = torch.stack([torch.cat(heads[layer]) for layer in sorted(heads)], dim=1)
     total = _by_head(torch.stack(accumulated.row_means(sum(map(len, losses)))[1::2]), anatomy)
     return (
-        torch.cat(losses).double().cpu().numpy(),
+        torch.cat(losses).cpu().double().numpy(),
         by_image.float().cpu().numpy(),
         total.float().cpu().numpy(),
     )
@@ -197,7 +198,7 @@ class _Fisher:
     """Sums over images of squared per-image gradients, averaged over each row's weights."""
 
     def __init__(self, rows: list[int], width: int, like: Tensor) -> None:
-        self._sums = [torch.zeros(r, dtype=torch.float64, device=like.device) for r in rows]
+        self._sums = [torch.zeros(r, dtype=torch.float64, device=home_of_doubles(like.device)) for r in rows]
         self._width = width
         self._gradients = _ImageGradients()
 
@@ -233,7 +234,7 @@ class _ImageGradients:
             sums = grad[part] @ x[part] if held is None else held[part].baddbmm_(grad[part], x[part])
             # A norm reads the gradients once; squaring and summing them takes half as long as the product itself
             # where the layer is small.
-            rows.append(torch.linalg.vector_norm(sums, dim=2).double().square_())
+            rows.append(in_doubles(torch.linalg.vector_norm(sums, dim=2)).square_())
         return torch.cat(rows)
 
 
@@ -251,7 +252,7 @@ class _Accumulated:
         return [g / images for g in self._grads]
 
     def row_means(self, images: int) -> list[Tensor]:
-        return [g.square_().mean(dim=1, dtype=torch.float64) for g in self.means(images)]
+        return [in_doubles(g.square_()).mean(dim=1) for g in self.means(images)]
 
 
 def _by_image(tokens: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from snapvit.artifacts import Curvature, Doubles, Floors, Pairs
+from snapvit.devices import Precision, in_doubles
 from snapvit.elastic.ranking import cut_at, final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.embedding import embed_batch
@@ -32,12 +33,9 @@ class PcaProjection:
 def fit_projection(embeddings: Tensor, components: int) -> PcaProjection:
     """PCA of embeddings (N, D) with min(components, D, N - 1) components: N centred points span no more."""
     count = min(components, embeddings.shape[1], len(embeddings) - 1)
-    pca = PCA(count, svd_solver="full").fit(embeddings.double().cpu().numpy())
-    dtype, device = embeddings.dtype, embeddings.device
-    return PcaProjection(
-        torch.as_tensor(pca.mean_, dtype=dtype, device=device),
-        torch.as_tensor(pca.components_, dtype=dtype, device=device),
-    )
+    pca = PCA(count, svd_solver="full").fit(embeddings.cpu().double().numpy())
+    found = (torch.from_numpy(numbers).to(embeddings.dtype) for numbers in (pca.mean_, pca.components_))
+    return PcaProjection(*(numbers.to(embeddings.device) for numbers in found))
 
 
 class Fitness:
@@ -56,12 +54,17 @@ class Fitness:
         pairs: Pairs,
         batches: Callable[[], Iterable[Tensor]],
         components: int,
+        precision: Precision = "float32",
     ) -> None:
-        """`batches()` starts over the normalised search images (B, 3, h, w); `elastic` shows the whole model."""
+        """`batches()` starts over the normalised search images (B, 3, h, w); `elastic` shows the whole model.
+
+        precision: of the forward passes.
+        """
+        self._precision: Precision = precision
         self._elastic, self._curvature, self._floors = elastic, curvature, floors
         self._pairs, self._batches = pairs, batches
         with torch.inference_mode():
-            full = torch.cat([embed_batch(elastic.model, images) for images in batches()])
+            full = torch.cat([embed_batch(elastic.model, images, precision) for images in batches()])
             self.projection = fit_projection(full, components)
             self._target = F.normalize(self.projection(full), dim=1)  # (N, C)
 
@@ -79,8 +82,8 @@ class Fitness:
     def _distance(self) -> float:
         total, row = 0.0, 0
         for images in self._batches():
-            projected = self.projection(embed_batch(self._elastic.model, images))
+            projected = self.projection(embed_batch(self._elastic.model, images, self._precision))
             target = self._target[row : row + len(images)]
-            total += float((1 - F.cosine_similarity(projected, target, dim=1)).sum(dtype=torch.float64))
+            total += float(in_doubles(1 - F.cosine_similarity(projected, target, dim=1)).sum())
             row += len(images)
         return total / row

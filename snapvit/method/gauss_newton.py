@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snapvit.artifacts import GaussNewton
+from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.method.interactions import Batches, Directions, Done
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
@@ -48,7 +49,7 @@ def estimate_gauss_newton(
     images = 0
     for batch in (part for whole in batches() for part in whole.split(images_at_once or len(whole))):
         v = rng.standard_normal((len(batch), probes, directions.full.shape[1]))
-        v = torch.as_tensor(v, dtype=directions.full.dtype, device=directions.full.device)
+        v = torch.from_numpy(v).to(directions.full.dtype).to(directions.full.device)
         with torch.enable_grad(), _mask_taps(anatomy, totals.collect) as first:
             e = F.normalize(directions.projection(embed(model, batch)), dim=1)
             for probe in range(probes):
@@ -65,7 +66,7 @@ class _Totals:
     """Sums over images and probes."""
 
     def __init__(self, anatomy: Anatomy, directions: Tensor) -> None:
-        topology, double = anatomy.topology, {"dtype": torch.float64, "device": directions.device}
+        topology, double = anatomy.topology, {"dtype": torch.float64, "device": home_of_doubles(directions.device)}
         self._topology = topology
         self._mlp = torch.zeros(topology.blocks, topology.hidden, **double)
         self._products = torch.zeros(topology.structures, topology.structures, **double)
@@ -86,7 +87,7 @@ class _Totals:
             torch.sum(by_head, dim=2, out=self._slopes[:, start : start + topology.heads])
         else:
             torch.sum(slopes, dim=1, out=self._slopes[:, block])
-            self._mlp[block] += torch.linalg.vector_norm(slopes, dim=0).double().square_()
+            self._mlp[block] += in_doubles(torch.linalg.vector_norm(slopes, dim=0)).square_()
 
     def _token_sums(self, a: Tensor, b: Tensor) -> Tensor:
         """(B, C) sums over tokens of the products of a and b (B, T, C), a few images at a time in the same memory."""
@@ -102,7 +103,7 @@ class _Totals:
         return sums
 
     def end(self) -> None:
-        slopes = self._slopes.double()
+        slopes = in_doubles(self._slopes)
         self._products += slopes.mT @ slopes
 
     def result(self, images: int, probes: int) -> GaussNewton:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snapvit.artifacts import Displacement, Doubles, Ints, MeasuredInteractions, Topology
+from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.method.fitness import PcaProjection, fit_projection
 from snapvit.method.removal import Passage
 from snapvit.models.anatomy import Anatomy
@@ -55,7 +56,7 @@ def estimate_displacement(
     """
     size, blocks = anatomy.topology.structures, anatomy.topology.blocks
     passage, directions = Passage(model, anatomy), Directions(model, batches, components, done)
-    inner = torch.zeros(size, size, dtype=torch.float64, device=directions.full.device)
+    inner = torch.zeros(size, size, dtype=torch.float64, device=home_of_doubles(directions.full.device))
     losses, row = torch.zeros_like(inner[0]), 0
     for images in batches():
         full = directions.full[row : row + len(images)]
@@ -67,8 +68,8 @@ def estimate_displacement(
                     moved[structure] = directions.of(passage.leave(block, tokens)) - full
                 done(len(images) * pass_left(block, blocks))
             tokens = passage.step(block, tokens)
-        losses -= (moved * full).sum(dim=(1, 2), dtype=torch.float64)
-        inner += (moved.flatten(1) @ moved.flatten(1).mT).double()
+        losses -= in_doubles(moved * full).sum(dim=(1, 2))
+        inner += in_doubles(moved.flatten(1) @ moved.flatten(1).mT)
         row += len(images)
     return Displacement((inner / row).cpu().numpy(), (losses / row).cpu().numpy(), images=row)
 
@@ -121,7 +122,7 @@ def _row_losses(
     def branch(place: int, block: int, tokens: Tensor, out: list[int]) -> None:
         with passage.without(out):
             e = directions.of(passage.leave(block, tokens))
-        losses[place] = float((1 - (e * full).sum(dim=1)).sum(dtype=torch.float64))
+        losses[place] = float(in_doubles(1 - (e * full).sum(dim=1)).sum())
         done(len(images) * pass_left(block, blocks))
 
     tokens = passage.enter(images)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from snapvit.artifacts import Doubles, NullSearch, SearchHistory
 from snapvit.method.cka import nearest_correlation
@@ -28,26 +29,44 @@ def replay(history: SearchHistory, seed: int) -> XNES:
 
 
 def null_search(
-    history: SearchHistory, seed: int, replays: int, done: Callable[[int], None] = lambda generation: None
+    history: SearchHistory,
+    seed: int,
+    replays: int,
+    done: Callable[[int], None] = lambda generation: None,
+    check: Callable[[], None] = lambda: None,
 ) -> NullSearch:
-    """Replay the search `replays` times under random ranks. `done` is called after each generation of all of them.
+    """Replay the search `replays` times under random ranks. `done` is called after each generation of all of them,
+    `check` before each of one, and may raise to stop.
+
+    Held are the replays' factors (R, S, S) and one generation's changes (R, pairs), 1.5 R S^2 doubles.
 
     seed: of the search. The ranks come from a generator of their own, seeded by it too, so the result is reproducible.
     """
+    with threadpool_limits(1):  # on matrices of some hundred rows more threads only wait for one another
+        return _replayed(history, seed, replays, done, check)
+
+
+def _replayed(
+    history: SearchHistory, seed: int, replays: int, done: Callable[[int], None], check: Callable[[], None]
+) -> NullSearch:
     strategies = [replay(history, seed) for _ in range(replays)]
     ranks = np.random.default_rng([seed, replays])
     start = _correlation(strategies[0])
     pairs = np.triu_indices(len(start), 1)
     rows: list[tuple[np.ndarray, ...]] = []
+    changes = np.empty((replays, len(pairs[0])))
     for generation in range(history.generations + 1):
-        if generation:
-            for strategy in strategies:
+        eigenvalues, quantiles = [], []  # of each replay: (S,), (Q,)
+        for strategy, change in zip(strategies, changes, strict=True):
+            check()
+            if generation:
                 individuals = strategy.ask()
                 strategy.tell(individuals, ranks.permutation(strategy.population))
-        correlations = [_correlation(strategy) for strategy in strategies]
-        changes = np.abs(np.stack([c[pairs] for c in correlations]) - start[pairs])  # (R, pairs)
-        eigenvalues = np.linalg.eigvalsh(np.stack(correlations))[:, ::-1]  # (R, S)
-        own = np.quantile(changes, LEVELS, axis=1)  # (Q, R)
+            correlation = _correlation(strategy)
+            change[:] = np.abs(correlation[pairs] - start[pairs])
+            eigenvalues.append(np.linalg.eigvalsh(correlation)[::-1])
+            quantiles.append(np.quantile(change, LEVELS))
+        own = np.stack(quantiles, axis=1)  # (Q, R)
         p99 = np.quantile(changes, OUTLIERS)
         rows.append(
             (

@@ -94,8 +94,7 @@ def _nothing(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
 
 def _without_heads(gone: list[int], width: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        by_head = inputs[0].unflatten(-1, (-1, width)).clone()  # (B, T, H, d)
-        by_head[..., gone, :] = 0
-        return (by_head.flatten(-2),)
+        by_head = inputs[0].unflatten(-1, (-1, width))  # (B, T, H, d)
+        return (by_head.index_fill(-2, torch.tensor(gone).to(by_head.device), 0).flatten(-2),)
 
     return hook

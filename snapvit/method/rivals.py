@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Floats, LayerStatistics, Scores, Topology
+from snapvit.devices import in_doubles
 from snapvit.elastic.correction import unpacked
 from snapvit.method.curvature import mean_gradients
 from snapvit.models.anatomy import Anatomy
@@ -31,13 +32,13 @@ def random_scores(topology: Topology, seed: int) -> Scores:
 
 def magnitude_scores(anatomy: Anatomy) -> Scores:
     """Mean squared weight."""
-    return _by_unit(anatomy, [weight.double().square() for weight in _weights(anatomy)])
+    return _by_unit(anatomy, [in_doubles(weight).square() for weight in _weights(anatomy)])
 
 
 def lamp_scores(anatomy: Anatomy) -> Scores:
     """Layer-adaptive magnitude (Lee et al., 2021), each weight against those of its matrix that are not smaller, as the
     paper uses it: the mean over a unit's weights of |w| / sqrt(sum of squares of w and of all larger ones)."""
-    return _by_unit(anatomy, [_lamp(weight.double()) for weight in _weights(anatomy)])
+    return _by_unit(anatomy, [_lamp(in_doubles(weight)) for weight in _weights(anatomy)])
 
 
 def _lamp(weight: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def snip_scores(
     """
     gradients = mean_gradients(model, anatomy, views, global_views, views_at_once)
     saliency = [
-        (weight * gradient).abs().double() + ALPHA * weight.double().square()
+        in_doubles((weight * gradient).abs()) + ALPHA * in_doubles(weight).square()
         for weight, gradient in zip(_weights(anatomy), gradients, strict=True)
     ]
     saliency[1::2] = [s.square() for s in saliency[1::2]]
@@ -122,7 +123,7 @@ class _Spread:
         self._mean = self._squares = torch.zeros(())
 
     def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows = inputs[0].flatten(0, -2).double()
+        rows = in_doubles(inputs[0].flatten(0, -2))
         mean, count = rows.mean(dim=0), len(rows)
         total = self._count + count
         step = mean - self._mean

@@ -37,6 +37,7 @@ def start_search(
         covariances=strategy.covariance[None].astype(np.float32),
         individuals=np.empty((0, count, size), np.float32),
         fitness=np.empty((0, count, pairs)),
+        mixings=np.empty((0, count, count)),
     )
     return SearchState(history, strategy.state())
 
@@ -53,8 +54,8 @@ def search(state: SearchState, objective: Callable[[Doubles], Doubles], generati
     while strategy.generation < generations:
         individuals = strategy.ask()
         fitness = np.stack([objective(x) for x in individuals])
-        strategy.tell(individuals, fitness.mean(axis=1))
-        history = _recorded(history, strategy, individuals, fitness)
+        mixing = strategy.tell(individuals, fitness.mean(axis=1))
+        history = _recorded(history, strategy, individuals, fitness, mixing)
         yield SearchState(history, strategy.state())
 
 
@@ -67,12 +68,14 @@ def rewound(start: SearchState, longer: SearchState, generations: int) -> Search
     strategy, history = XNES.restored(start.strategy, start.history.individuals.shape[1]), start.history
     for fitness in longer.history.fitness[:generations]:
         individuals = strategy.ask()
-        strategy.tell(individuals, fitness.mean(axis=1))
-        history = _recorded(history, strategy, individuals, fitness)
+        mixing = strategy.tell(individuals, fitness.mean(axis=1))
+        history = _recorded(history, strategy, individuals, fitness, mixing)
     return SearchState(history, strategy.state())
 
 
-def _recorded(history: SearchHistory, strategy: XNES, individuals: Doubles, fitness: Doubles) -> SearchHistory:
+def _recorded(
+    history: SearchHistory, strategy: XNES, individuals: Doubles, fitness: Doubles, mixing: Doubles
+) -> SearchHistory:
     means = fitness.mean(axis=1)
     means = np.where(np.isfinite(means), means, np.inf)
     earlier = history.individual_fitness
@@ -82,7 +85,7 @@ def _recorded(history: SearchHistory, strategy: XNES, individuals: Doubles, fitn
         history,
         factors=np.abs(individuals[best]) if means[best] < best_before else history.factors,
         means=np.concatenate([history.means, strategy.mean[None]]),
-        covariances=np.concatenate([history.covariances, strategy.covariance[None].astype(np.float32)]),
         individuals=np.concatenate([history.individuals, individuals[None].astype(np.float32)]),
         fitness=np.concatenate([history.fitness, fitness[None]]),
+        mixings=np.concatenate([history.mixings.reshape(-1, *mixing.shape), mixing[None]]),
     )

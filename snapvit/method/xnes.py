@@ -65,22 +65,31 @@ class XNES:
         z = self._rng.standard_normal((self.population, len(self.mean)))
         return self.mean + z @ self.factor.T
 
-    def tell(self, individuals: Doubles, fitness: Doubles | list[float]) -> None:
-        """Learn from the fitness (p,) of `individuals` (p, S). Lower is better; ties keep the order asked."""
+    def tell(self, individuals: Doubles, fitness: Doubles | list[float]) -> Doubles:
+        """Learn from the fitness (p,) of `individuals` (p, S). Lower is better; ties keep the order asked.
+
+        Returns W (p, p), which says how: the covariance grows by D' W D, D (p, S) being how far the individuals lie
+        from the mean that they were drawn around.
+        """
         if np.shape(individuals) != (self.population, len(self.mean)) or len(fitness) != self.population:
             raise ValueError(
                 f"{self.population} individuals of {len(self.mean)} numbers were asked; got {np.shape(individuals)} "
                 f"and {len(fitness)} fitness values"
             )
-        z = np.linalg.solve(self.factor, (individuals - self.mean).T).T  # (p, S)
+        z = np.linalg.solve(self.factor, (individuals - self.mean).T)  # (S, p)
         order = np.argsort(np.where(np.isfinite(fitness), fitness, np.inf), kind="stable")
-        z = z[order]
-        gradient_mean = self._utilities @ z
-        # sum_k u_k (z_k z_k' - I); the utilities sum to 0, but not to the last bit
-        gradient_factor = (z.T * self._utilities) @ z - self._utilities.sum() * np.eye(len(self.mean))
-        self.mean = self.mean + self.factor @ gradient_mean
-        self.factor = self.factor @ _exp_symmetric(self._eta / 2 * gradient_factor)
+        weights = np.empty(self.population)
+        weights[order] = self._utilities
+        # sum_k u_k (z_k z_k' - I) is sum_k u_k z_k z_k', as the utilities sum to 0. So it acts within the p directions
+        # drawn, and its exponential is the identity everywhere else: eigenvalues of a (p, p) matrix are enough.
+        within, coordinates = np.linalg.qr(z)  # (S, m), (m, p), m = min(S, p)
+        values, vectors = np.linalg.eigh(self._eta * (coordinates * weights) @ coordinates.T)
+        stretched = within @ vectors
+        self.mean = self.mean + self.factor @ (z @ weights)
+        self.factor = self.factor + (self.factor @ stretched * np.expm1(values / 2)) @ stretched.T
         self.generation += 1
+        back = np.linalg.pinv(coordinates) @ vectors  # z @ back is `stretched`
+        return (back * np.expm1(values)) @ back.T
 
     def state(self) -> XnesState:
         """Snapshot; `restored` continues from it to the same numbers."""
@@ -102,8 +111,3 @@ def _symmetric_root(covariance: Doubles) -> Doubles:
     if values[0] <= 0:
         raise ValueError(f"the covariance is not positive definite: its smallest eigenvalue is {values[0]:.3g}")
     return (vectors * np.sqrt(values)) @ vectors.T
-
-
-def _exp_symmetric(matrix: Doubles) -> Doubles:
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * np.exp(values)) @ vectors.T

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Preprocess
+from snapvit.devices import Precision
 
 LEAST_SHARE = 4  # images a core; with fewer, handing them out costs more than it brings
 
@@ -17,8 +18,7 @@ LEAST_SHARE = 4  # images a core; with fewer, handing them out costs more than i
 def normalise_pixels(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     """(..., 3, h, w) uint8, or float in [0, 1], to the model's own mean and standard deviation, float32."""
     scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
-    mean = torch.tensor(preprocess.mean, device=pixels.device).view(3, 1, 1)
-    std = torch.tensor(preprocess.std, device=pixels.device).view(3, 1, 1)
+    mean, std = (torch.tensor(by).view(3, 1, 1).to(pixels.device) for by in (preprocess.mean, preprocess.std))
     return (pixels.float() / scale - mean) / std
 
 
@@ -27,9 +27,16 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
     return model.forward_head(model.forward_features(images), pre_logits=True)
 
 
-def embed_batch(model: nn.Module, images: Tensor) -> Tensor:
-    """The same without gradients, by every core of the CPU (`over_cores`)."""
-    return over_cores(lambda share: embed(model, share), images)
+def embed_batch(model: nn.Module, images: Tensor, precision: Precision = "float32") -> Tensor:
+    """The same without gradients, by every core of the CPU (`over_cores`); float32, whatever the layers multiply in."""
+
+    def work(share: Tensor) -> Tensor:  # on a thread of its own, which has to be told of the precision itself
+        if precision == "float32":
+            return embed(model, share)
+        with torch.autocast(share.device.type, getattr(torch, precision)):
+            return embed(model, share).float()
+
+    return over_cores(work, images)
 
 
 @torch.inference_mode()

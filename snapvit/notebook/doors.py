@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snapvit.devices import chosen
 from snapvit.models.spec import BUNDLED, ModelSpec, Pool
 from snapvit.notebook.frames import runs_frame
 from snapvit.notebook.run import Run
@@ -46,6 +47,8 @@ def start_run(
     image_size: int | None,
     pool: Pool,
     scores: Place | None,
+    device: str | None,
+    precision: str,
     name: str,
     cache: Place | None,
     progress: bool,
@@ -56,10 +59,11 @@ def start_run(
     published = None if scores is None else read_scores(Path(scores))
     spec = ModelSpec(model, None if checkpoint is None else os.fspath(checkpoint), image_size, pool)
     sources = [None if one is None else _source(one) for one in (images, gallery, queries)]
-    request = make_request(spec, *sources, preset, method, settings, seed, published)
+    place = chosen(device)
+    request = make_request(spec, *sources, preset, method, settings, seed, published, place, precision)
     store = open_store(cache)
     with watched(progress) as reporter:
-        workspace = run_pipeline(request, store, reporter, published, name)
+        workspace = run_pipeline(request, store, reporter, published, name, place)
     return Run(StoredRun.open(store, request.run), workspace)
 
 

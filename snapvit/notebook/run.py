@@ -29,7 +29,7 @@ from snapvit.paths import absolute
 from snapvit.pipeline.agreements import MAPS, Scale, agreements, map_of, wants_of
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.contenders import POINTS, Contender
-from snapvit.pipeline.results import RunResults, StoredRun, load_results
+from snapvit.pipeline.results import RunResults, StoredRun, computed_on, load_results
 from snapvit.pipeline.stage import Stage
 from snapvit.pipeline.stages.cka import CKA
 from snapvit.pipeline.stages.curvature import CURVATURE
@@ -305,12 +305,13 @@ class Run:
             ("model", f"{facts.model}: {t.blocks} blocks of {t.heads} heads and {t.hidden} neurons"),
             ("images", facts.data),
             ("settings", summary.preset if summary.seed is None else f"{summary.preset}, seed {summary.seed}"),
+            ("computed on", computed_on(stored)),
             ("state", summary.state),
             ("stages", ", ".join(summary.done)),
         ]
 
     def __repr__(self) -> str:
-        return "Run\n" + "\n".join(f"  {name:9} {value}" for name, value in self._lines())
+        return "Run\n" + "\n".join(f"  {name:11} {value}" for name, value in self._lines())
 
     def _repr_html_(self) -> str:
         return html_table(self._lines())

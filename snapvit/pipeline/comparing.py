@@ -18,6 +18,7 @@ from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.paired import pack_answers
 from snapvit.evaluation.probe import probe_predictions
 from snapvit.pipeline.contenders import POINTS, PROBED, Contender, entries, pairs
+from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.meter import Meter, empty_table
 from snapvit.pipeline.progress import Part, Reporter
 from snapvit.pipeline.results import StoredRun
@@ -131,8 +132,13 @@ class _Work:
         """The statistics of the correction, which all contenders of a seed share."""
         if self._statistics is None or self._statistics[0] != seed:
             self._statistics = None  # before the next are in memory
-            batches = reporter.heeding(workspace.batches(workspace.table("correction")))
-            self._statistics = seed, collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, batches)
+
+            def collect() -> LayerStatistics:
+                batches = reporter.heeding(workspace.batches(workspace.table("correction")))
+                return collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, batches)
+
+            what = "the statistics that correct weights"
+            self._statistics = seed, within_memory(workspace, reporter, what, collect)
         return self._statistics[1]
 
     def _measure_cut(

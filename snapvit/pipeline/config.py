@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from snapvit.artifacts import PAPER_PAIRS, Criterion, Damping, Floors, Pairs
+from snapvit.devices import CPU, PRECISIONS, Precision
 from snapvit.errors import InputError
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.methods import METHODS
@@ -103,6 +104,7 @@ class RunConfig:
     interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     split_seed: int = 0
     calibration_seed: int = 0  # of the order of the calibration images, the first of which each stage takes
+    precision: Precision = "float32"  # of the forward passes of search and evaluation; all else is float32
 
     def __post_init__(self) -> None:
         _check(self)
@@ -115,8 +117,9 @@ class RunConfig:
 
     @property
     def preset(self) -> str:
-        """Name of the preset that these settings are, whatever the seeds of the method; else `custom`."""
-        unseeded = seeded(self, 0)
+        """Name of the preset that these settings are, whatever the seeds of the method and the precision; else
+        `custom`."""
+        unseeded = replace(seeded(self, 0), precision=RunConfig.precision)
         return next((name for name, preset in PRESETS.items() if preset == unseeded), "custom")
 
     @property
@@ -144,6 +147,7 @@ class RunRequest:
     scores: str | None = None  # digest of a file of published scores that take the place of curvature and search
     gallery: str | None = None  # another source of the k-NN gallery; None: a part of `data`
     queries: str | None = None
+    device: str = CPU  # the kind that computes: `cpu`, `cuda`, `mps`
 
     @property
     def kind(self) -> str:
@@ -155,6 +159,7 @@ class RunRequest:
         """Name of the run: the same request has the same name on every machine, and a new setting renames none."""
         body = {"config": apart(self.config, RunConfig()), "model": apart(self.model, ModelSpec())}
         body |= {name: value for name in ("data", "scores", "gallery", "queries") if (value := getattr(self, name))}
+        body |= {} if self.device == CPU else {"device": self.device}
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         slug = re.sub(r"[^a-z0-9]+", "-", self.model.name.lower()).strip("-")[:40]
         return f"{slug}-{self.kind}-{digest[:8]}"
@@ -196,7 +201,7 @@ def with_settings(config: RunConfig, settings: list[str]) -> RunConfig:
         if not equals:
             raise InputError(f"The setting {setting!r} has no value; write it as {name or 'search.generations'}=VALUE.")
         stage = getattr(config, section, None) if section in {f.name for f in fields(config)} else None
-        if not dot and section in ("split_seed", "calibration_seed"):
+        if not dot and section in ("split_seed", "calibration_seed", "precision"):
             config = replace(config, **{section: _parse(name, text)})
         elif dataclasses.is_dataclass(stage) and key in {f.name for f in fields(stage)}:
             config = replace(config, **{section: replace(stage, **{key: _parse(name, text)})})
@@ -258,6 +263,7 @@ _CHOICES = {
     "search.start": ("identity", "cka", "displacement"),
     "correction.form": ("elastic", "sequential"),
     "correction.damping": ("mean", "p95", "max"),
+    "precision": PRECISIONS,
 }
 
 

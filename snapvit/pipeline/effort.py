@@ -58,6 +58,7 @@ class Effort:
     examples: int  # whose attention is shown
     interaction_images: int
     calibration_images: int  # all there are
+    halvings: int = 0  # of every batch, where the device has too little memory for the usual ones
 
     @property
     def candidate_units(self) -> float:
@@ -76,8 +77,22 @@ class Effort:
     @property
     def curvature_batch(self) -> int:
         """Images in one batch of the curvature."""
+        return _halved(self._usual_curvature_batch, self.halvings)[0]
+
+    @property
+    def _usual_curvature_batch(self) -> int:
         tokens = self.views * self.topology.tokens
         return max(1, min(VIEW_TOKENS // tokens, int(BACKWARD_BYTES // (tokens * backward_token_bytes(self.topology)))))
+
+    @property
+    def forward_batch(self) -> int:
+        """Images in one batch of a forward pass."""
+        return _halved(forward_batch(self.topology), self.halvings)[0]
+
+    @property
+    def smallest(self) -> bool:
+        """Whether no batch can be halved any more."""
+        return max(self.forward_batch, self.curvature_batch * self.views_at_once, self.images_at_once) == 1
 
     @property
     def views(self) -> int:
@@ -87,13 +102,16 @@ class Effort:
     @property
     def images_at_once(self) -> int:
         """Images whose activations are kept together for backward passes of one view each."""
-        return max(1, int(BACKWARD_BYTES // (self.topology.tokens * backward_token_bytes(self.topology))))
+        usual = max(1, int(BACKWARD_BYTES // (self.topology.tokens * backward_token_bytes(self.topology))))
+        return _halved(usual, self.halvings)[0]
 
     @property
     def views_at_once(self) -> int:
         """How many views of a curvature batch go through the model together: all where that fits."""
-        view_bytes = self.curvature_batch * self.topology.tokens * backward_token_bytes(self.topology)
-        return max(1, min(self.views, int(BACKWARD_BYTES // view_bytes)))
+        batch = self._usual_curvature_batch
+        view_bytes = batch * self.topology.tokens * backward_token_bytes(self.topology)
+        usual = max(1, min(self.views, int(BACKWARD_BYTES // view_bytes)))
+        return _halved(usual, _halved(batch, self.halvings)[1])[0]
 
     @property
     def correction_passes(self) -> float:
@@ -138,7 +156,7 @@ class Effort:
         held = 0 if together == self.views else self.curvature_batch * rows * topology.width * FLOAT
         gradients = tokens * 3 * topology.hidden * FLOAT + 2 * GRAM_BYTES + held
         structures = topology.blocks * (topology.hidden + topology.heads * topology.head_width)
-        forward = forward_batch(topology) * topology.tokens * forward_token_bytes(topology)
+        forward = self.forward_batch * topology.tokens * forward_token_bytes(topology)
         return max(
             tokens * backward_token_bytes(topology) + gradients,
             2 * self.cka_images * structures * FLOAT + 2 * GRAM_BYTES,
@@ -202,8 +220,14 @@ def sample_passes(topology: Topology, count: int) -> float:
     return alone + (row_passes(topology, every) - alone) * count / len(every)
 
 
+def _halved(count: int, times: int) -> tuple[int, int]:
+    """`count` halved so many times, but not below 1, and how many times are left."""
+    possible = min(times, count.bit_length() - 1)
+    return count >> possible, times - possible
+
+
 def forward_batch(topology: Topology) -> int:
-    """Images in one batch of a forward pass."""
+    """Images in one batch of a forward pass, where there is memory for it."""
     image_bytes = topology.tokens * forward_token_bytes(topology)
     return max(1, min(FORWARD_BATCH, int(FORWARD_BYTES // image_bytes)))
 

@@ -22,6 +22,8 @@ from snapvit.artifacts import Ints
 from snapvit.data.image_source import ImageSource
 from snapvit.data.pixels import PixelTable
 from snapvit.data.sources import open_source
+from snapvit.devices import CPU, device_label
+from snapvit.environment import exact_products
 from snapvit.errors import InputError
 from snapvit.export.distil import Distillation
 from snapvit.export.drafts import Origin, draft_tuned
@@ -33,7 +35,7 @@ from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.workspace import default_device, download_notes
+from snapvit.pipeline.workspace import download_notes
 from snapvit.store.files import write_whole
 from snapvit.store.store import Store
 
@@ -79,9 +81,9 @@ class _Images:
 
 
 def finetune(
-    store: Store, export: Path, data: str, target: Path, tuning: Tuning, reporter: Reporter
+    store: Store, export: Path, data: str, target: Path, tuning: Tuning, reporter: Reporter, device: str = CPU
 ) -> tuple[dict[str, Any], Exported]:
-    """Train the cut in `export` towards the embeddings of its run's whole model on the images of `data`.
+    """Train the cut in `export` on `device` towards the embeddings of its run's whole model on the images of `data`.
 
     Hands the trained model over as a new export in the folder `target`; and what the training came to. Beside the
     target lies a checkpoint from which the same call goes on after a stop, to the same result; it goes at the end.
@@ -92,22 +94,24 @@ def finetune(
     if "elastic" in config:
         raise InputError(f"{export} is elastic, so it has no one shape to train; export a cut and train that.")
     images = _Images.open(open_source(data, store.root, reporter.check), tuning.seed)
-    loaded = _whole_model(store, config["provenance"], reporter)
+    reporter.event("device", f"computing on {device_label(device)} in float32")
+    exact_products()
+    place = torch.device(device)
+    loaded = _whole_model(store, config["provenance"], place, reporter)
     origin = Origin.of(loaded)
-    device = default_device()
     steps = tuning.epochs * math.ceil(len(images.train) / tuning.batch)
-    work = Distillation(build(config, tensors).to(device), loaded.model, tuning.rate, steps)
+    work = Distillation(build(config, tensors).to(place), loaded.model, tuning.rate, steps)
     checkpoint = target.with_name(f"{target.name}.tuning.safetensors")
     identity = _identity(tensors, images, tuning)
 
     def held() -> Iterator[Tensor]:
-        return _batches(images.source, images.held, loaded, tuning.batch, device)
+        return _batches(images.source, images.held, loaded, tuning.batch, place)
 
     before = work.cosine(reporter.heeding(held()))
     _resume(work, checkpoint, identity, reporter)
     reporter.plan(len(images.train) * tuning.epochs)
     reporter.begin("fine-tuning", len(images.train) * tuning.epochs)
-    _train(work, images, loaded, tuning, device, reporter, lambda: _save(work, checkpoint, identity))
+    _train(work, images, loaded, tuning, place, reporter, lambda: _save(work, checkpoint, identity))
     after = work.cosine(reporter.heeding(held()))
     tuned = {
         **asdict(tuning),
@@ -124,10 +128,10 @@ def finetune(
     return tuned, exported
 
 
-def _whole_model(store: Store, provenance: Mapping[str, Any], reporter: Reporter) -> LoadedModel:
+def _whole_model(store: Store, provenance: Mapping[str, Any], device: torch.device, reporter: Reporter) -> LoadedModel:
     """The model that the export was cut from, found by its run."""
     request = StoredRun.open(store, provenance["run"]).request
-    loaded = load_model(request.model, default_device(), download_notes(reporter))
+    loaded = load_model(request.model, device, download_notes(reporter))
     if loaded.digest != provenance["weights"]:
         raise InputError(
             f"The weights of {loaded.label} changed since run {provenance['run']} was exported; fine-tuning needs "

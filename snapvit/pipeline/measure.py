@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snapvit.artifacts import Ranking
+from snapvit.devices import timing_machine
 from snapvit.elastic.latency import measure_latencies
 from snapvit.elastic.ranking import cut_at
 from snapvit.formats import ratio
-from snapvit.machine import this_machine
 from snapvit.pipeline.meter import Meter, empty_table
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import StoredRun
@@ -92,7 +92,7 @@ def _time(
     store: Store, workspace: Workspace, ranking: Ranking, pairs: Sequence[tuple[float, float]], reporter: Reporter
 ) -> None:
     """Time cuts too where the run's path was timed on this machine; where it was not, nobody asked for times here."""
-    stored, want = StoredRun.open(store, workspace.request.run), machine_latency()
+    stored, want = StoredRun.open(store, workspace.request.run), machine_latency(workspace.request)
     if not stored.is_whole(want.stage, *want.args):
         return
     known = stored.need(want.stage, *want.args)
@@ -102,7 +102,9 @@ def _time(
     with workspace.elastic(ranking) as elastic:
         patience = CUT_SECONDS * len(cuts)  # the worker has other things to do
         found = measure_latencies(elastic, cuts, workspace.loaded.preprocess, reporter.check, patience)
-    _keep_piece(store, workspace, want, Latencies.empty(this_machine()).with_rows(found), reporter)
+    _keep_piece(
+        store, workspace, want, Latencies.empty(timing_machine(workspace.request.device)).with_rows(found), reporter
+    )
 
 
 def _keep(store: Store, workspace: Workspace, measured: Measurement, reporter: Reporter, correct: bool) -> None:

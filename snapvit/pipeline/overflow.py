@@ -13,7 +13,7 @@ from snapvit.errors import InputError
 ALWAYS_FINITE = {
     "curvature": ("mlp", "head"),
     "cka": ("values",),
-    "search": ("history.factors", "history.means", "history.covariances"),
+    "search": ("history.factors", "history.means", "history.covariances", "history.mixings"),
 }
 
 

@@ -94,6 +94,14 @@ class Reporter:
         self.progress = replace(old, done=old.done + units, overall_done=old.overall_done + units, updated=now)
         self.check()
 
+    def mark(self) -> Progress:
+        """Where the work stands, to come back to."""
+        return self.progress
+
+    def back_to(self, mark: Progress) -> None:
+        """What was done since is to be done again."""
+        self.progress = replace(mark, updated=time.monotonic())
+
     def event(self, kind: str, text: str, **values: float) -> None:
         """Record an event and hand it on."""
         event = Event(kind, text, values)
@@ -167,6 +175,14 @@ class Part(Reporter):
         """Units of the whole's; never more than it planned."""
         left = self._whole.progress.overall_total - self._whole.progress.overall_done
         self._whole.advance(min(units, max(0.0, left)))
+
+    def mark(self) -> Progress:
+        """The whole's."""
+        return self._whole.mark()
+
+    def back_to(self, mark: Progress) -> None:
+        """The whole's."""
+        self._whole.back_to(mark)
 
     def event(self, kind: str, text: str, **values: float) -> None:
         """Handed on."""

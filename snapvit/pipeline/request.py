@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from snapvit.data.sources import canonical_name
+from snapvit.devices import AUTO, CPU, kind_of
 from snapvit.errors import InputError
 from snapvit.models.catalogue import settled
 from snapvit.models.spec import BUNDLED, ModelSpec
@@ -24,12 +25,15 @@ def make_request(
     settings: Sequence[str] = (),
     seed: int | None = None,
     scores: PublishedScores | None = None,
+    device: str = CPU,
+    precision: str = AUTO,
 ) -> RunRequest:
     """The run of these words: paths are made absolute, names take their one spelling, so the same words from anywhere
     mean the same run.
 
     method: of the ranking, where it is not the preset's. settings: such as `search.generations=20`, after the
     preset's. seed: of what the method draws. scores: published ones that take the place of curvature and search.
+    device: one of `devices()`, of which the kind belongs to the run. precision: `auto` is float32.
     Raises InputError naming the first thing that cannot be meant.
     """
     spec = settled(model or ModelSpec())
@@ -42,12 +46,15 @@ def make_request(
                 f"Scores and the method {method} were given, and a ranking is made of one of them; leave one out."
             )
         config = replace(config, floors=scores.floors)
+    if precision != AUTO:  # which is the settings' own, float32 unless they say so
+        settings = [*settings, f"precision={precision}"]
     settings = [*([] if method is None else [f"ranking.method={method}"]), *settings]
     config = with_settings(config, settings)
     if seed is not None:
         config = with_settings(config, [f"{_seed_setting(config)}={seed}"])
     sources = [None if name is None else canonical_name(name) for name in (gallery, queries)]
-    return RunRequest(spec, canonical_name(data), config, None if scores is None else scores.digest, *sources)
+    digest = None if scores is None else scores.digest
+    return RunRequest(spec, canonical_name(data), config, digest, *sources, device=kind_of(device))
 
 
 def _seed_setting(config: RunConfig) -> str:

@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from snapvit.artifacts import CkaMap, Curvature, Doubles, Ranking, RunFacts, Scores, SearchHistory
+from snapvit.devices import CPU, timing_machine
 from snapvit.errors import InputError
-from snapvit.machine import this_machine
-from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
 from snapvit.pipeline.methods import METHODS, Method, scores_of
 from snapvit.pipeline.overflow import not_finite
 from snapvit.pipeline.stage import Arg, Args, Stage, Want
@@ -114,6 +114,11 @@ class StoredRun:
             seconds=sum(self.seconds(stage) for stage in stages),
             done=done,
             name=manifest.name,
+            arithmetic=tuple(
+                said
+                for said, usual in ((request.device, CPU), (request.config.precision, RunConfig.precision))
+                if said != usual
+            ),
         )
 
 
@@ -131,6 +136,7 @@ class RunSummary:
     seconds: float  # spent on all stages so far
     done: tuple[str, ...]  # finished stages
     name: str = ""  # that a person gave it
+    arithmetic: tuple[str, ...] = ()  # the kind of device and the precision, where they are not `cpu` and `float32`
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,13 @@ class RunResults:
     @property
     def timed_here(self) -> bool:
         """Whether the latencies are this machine's."""
-        return self.latencies is not None and self.latencies.machine == this_machine()
+        return self.latencies is not None and self.latencies.machine == timing_machine(self.request.device)
+
+
+def computed_on(stored: StoredRun) -> str:
+    """For people: `NVIDIA H200 (cuda:0) in float32`."""
+    facts, request = stored.manifest.facts, stored.request
+    return f"{(facts.device if facts else '') or request.device.upper()} in {request.config.precision}"
 
 
 def list_runs(store: Store) -> list[RunSummary]:
@@ -281,7 +293,7 @@ def load_results(store: Store, run: str) -> RunResults:
 
 
 def _latencies(stored: StoredRun) -> Latencies | None:
-    own = stored.load(LATENCY, this_machine().id)
+    own = stored.load(LATENCY, timing_machine(stored.request.device).id)
     if own is not None:
         return own
     names = [args for entry in stored.manifest.entries if (args := LATENCY.asked_for(entry)) is not None]

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from snapvit.artifacts import Ranking
+from snapvit.devices import check_computing, device_for, device_label, timing_machine
 from snapvit.elastic.correction import Correction
 from snapvit.elastic.ranking import check_ratio
 from snapvit.errors import InputError
-from snapvit.machine import this_machine
 from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.overflow import check_overflow, not_finite
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.published_runs import cached_scores, differs_from
@@ -35,15 +36,24 @@ SKIPPED_NAMED = 20  # files that the log names one by one
 
 
 def run_pipeline(
-    request: RunRequest, store: Store, reporter: Reporter, scores: PublishedScores | None = None, name: str = ""
+    request: RunRequest,
+    store: Store,
+    reporter: Reporter,
+    scores: PublishedScores | None = None,
+    name: str = "",
+    device: str | None = None,
 ) -> Workspace:
     """Bring the request's run to its finished state and return the loaded workspace for further measurements.
 
     `scores` are what a request with published scores names; without them they are looked for in the cache. `name` is
-    what people call the run. How long cuts take on this machine is measured last. Raises InputError for what cannot be
-    done, Cancelled within one batch of a request to stop.
+    what people call the run, `device` one of the request's kind; None: the usual one. How long cuts take on this
+    machine is measured last. Raises InputError for what cannot be done, Cancelled within one batch of a request to
+    stop.
     """
-    workspace = Workspace.open(request, reporter, store.root)
+    place = device or device_for(request.device)
+    check_computing(place, request.device, request.run)  # before anything is downloaded
+    reporter.event("device", f"computing on {device_label(place)} in {request.config.precision}")
+    workspace = Workspace.open(request, reporter, store.root, place)
     report_images(workspace, reporter)
     if request.scores is not None:
         workspace.published = scores or cached_scores(store, request)
@@ -64,17 +74,18 @@ def complete_run(workspace: Workspace, store: Store, reporter: Reporter, name: s
         if name:
             store.rename(request.run, name)
         store.forget(request.run, list(stale_entries(store.manifest(request.run), request)))
-        run_wants(workspace, store, reporter, [*map(Want, main_stages(request)), machine_latency()])
+        run_wants(workspace, store, reporter, [*map(Want, main_stages(request)), machine_latency(request)])
 
 
-def machine_latency() -> Want:
+def machine_latency(request: RunRequest) -> Want:
     """How long the cuts of the path take on this machine."""
-    return Want(LATENCY, (this_machine().id,))
+    return Want(LATENCY, (timing_machine(request.device).id,))
 
 
 def open_workspace(store: Store, run: str) -> Workspace:
-    """Model and images of a stored run, loaded."""
-    return Workspace.open(StoredRun.open(store, run).request, cache=store.root)
+    """Model and images of a stored run, loaded onto a device of its kind (`devices.device_for`)."""
+    request = StoredRun.open(store, run).request
+    return Workspace.open(request, cache=store.root, device=device_for(request.device))
 
 
 def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:
@@ -164,28 +175,34 @@ def keep_piece(
 
 
 def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want, beginning: Any | None) -> None:
-    stage, started = want.stage, time.monotonic()
+    workspace.check_computing()
+    stage, started, kept = want.stage, time.monotonic(), False
 
     def keep(piece: Any, complete: bool) -> None:
-        nonlocal started
+        nonlocal started, kept
         now = time.monotonic()
         keep_piece(store, workspace, want, piece, complete, now - started)
-        started = now
+        started, kept = now, True
 
-    context = Context(
-        workspace=workspace,
-        reporter=reporter,
-        args=stage.given(want.args),
-        beginning=beginning,
-        parent=lambda name: _parent(workspace, store, want, name),
-        others=lambda: _others(workspace, store, want),
-        correct=stage.correct,
-    )
-    last = None
-    for piece in stage.compute(context):
-        last = piece
-        check_overflow(stage.name, stage.within(want.args), workspace.loaded.label, piece)
-        keep(piece, not stage.grows)
+    def compute() -> Any | None:
+        """The last piece; each is kept at once, and when it is called again it goes on from them."""
+        context = Context(
+            workspace=workspace,
+            reporter=reporter,
+            args=stage.given(want.args),
+            beginning=_beginning(workspace, store, want) if kept else beginning,
+            parent=lambda name: _parent(workspace, store, want, name),
+            others=lambda: _others(workspace, store, want),
+            correct=stage.correct,
+        )
+        last = None
+        for piece in stage.compute(context):
+            last = piece
+            check_overflow(stage.name, stage.within(want.args), workspace.loaded.label, piece)
+            keep(piece, not stage.grows)
+        return last
+
+    last = within_memory(workspace, reporter, stage.within(want.args), compute)
     if stage.grows and last is not None:
         keep(last, True)
 

@@ -14,10 +14,11 @@ import torch
 
 from snapvit.data.pixels import HELD_BYTES, pixel_table
 from snapvit.data.views import view_batches
+from snapvit.devices import device_for
 from snapvit.evaluation.features import embeddings
 from snapvit.method.curvature import estimate_curvature
 from snapvit.pipeline.config import RunRequest
-from snapvit.pipeline.effort import Estimate, forward_batch
+from snapvit.pipeline.effort import Estimate
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import main_stages
@@ -27,13 +28,16 @@ TRIAL_SECONDS = 3.0  # about as long as one timed forward batch may take
 SINGLE_PASSES = 3
 
 
-def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = None) -> Estimate:
+def estimate_run(
+    request: RunRequest, reporter: Reporter, cache: Path | None = None, device: str | None = None
+) -> Estimate:
     """Load the request's model, time some of its batches, and derive seconds by stage and the peak of memory.
 
     The seconds are those of a run that finds nothing in the cache. Raises InputError as the run itself would, and
     Cancelled between two batches.
     """
-    workspace = Workspace.open(request, reporter, cache)
+    workspace = Workspace.open(request, reporter, cache, device or device_for(request.device))
+    workspace.check_computing()
     effort, loaded = workspace.effort, workspace.loaded
     resident = resident_bytes()  # libraries, weights, the images as they are stored
     reporter.plan(4)
@@ -62,13 +66,14 @@ def estimate_run(request: RunRequest, reporter: Reporter, cache: Path | None = N
 def _forward_seconds(workspace: Workspace, reporter: Reporter) -> tuple[float, float]:
     """Seconds to decode an image, and for its forward pass in a batch of the run's own size."""
     ids, loaded = workspace.split.calibration, workspace.loaded
-    full = forward_batch(loaded.anatomy.topology)
+    full = workspace.effort.forward_batch
 
     def decode(count: int) -> torch.Tensor:
         return pixel_table(workspace.source, ids[:count], loaded.preprocess).pixels
 
     def run(pixels: torch.Tensor) -> float:
-        return _timed(lambda: embeddings(loaded.model, [workspace.normalised(pixels)]))
+        precision = workspace.request.config.precision
+        return _timed(lambda: embeddings(loaded.model, [workspace.normalised(pixels)], precision))
 
     few = decode(2)
     run(few)  # the first pass sets up what later ones reuse
@@ -125,9 +130,7 @@ def _single_seconds(workspace: Workspace, reporter: Reporter) -> float:
 
 def _timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    work()  # what it returns lies on the CPU, so a device has done it
     return time.perf_counter() - start
 
 

@@ -19,16 +19,18 @@ from snapvit.data.pixels import PixelTable, pixel_table
 from snapvit.data.sources import open_images
 from snapvit.data.splits import Split, split_source
 from snapvit.data.views import ViewSpec
+from snapvit.devices import CPU, check_computing, device_label
 from snapvit.elastic.correction import Correction, ElasticCorrection, SequentialCorrection
 from snapvit.elastic.cost import cost_model
 from snapvit.elastic.vit import ElasticViT
+from snapvit.environment import exact_products
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import KnnLimits, limits_sentence, reachable_top1, why_no_accuracy
 from snapvit.formats import size
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
 from snapvit.pipeline.config import NO_IMAGES, RunRequest
-from snapvit.pipeline.effort import Effort, forward_batch
+from snapvit.pipeline.effort import Effort
 from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.progress import Reporter
@@ -37,11 +39,6 @@ from snapvit.store.keys import node_key
 from snapvit.store.store import default_root
 
 EXAMPLES = 8  # images whose attention is shown, spread over the classes
-
-
-def default_device() -> torch.device:
-    """CUDA where there is one, else the CPU. Sums are kept in float64, which MPS does not have."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def download_notes(reporter: Reporter) -> Callable[[int, int], None]:
@@ -71,6 +68,7 @@ class Workspace:
     device: torch.device
     costs: CostModel = field(init=False)
     published: PublishedScores | None = None  # of a request whose ranking comes from a file
+    halvings: int = 0  # of every batch (`memory.within_memory`)
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
     _correction: tuple[str, Correction] | None = None  # the last one made, and what it was made of
     _tables: dict[str, PixelTable] = field(default_factory=dict)
@@ -87,31 +85,34 @@ class Workspace:
             )
 
     @classmethod
-    def open(cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None) -> Workspace:
-        """Load the model and the images' split; uploaded images lie in `cache`, the store's folder.
+    def open(
+        cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None, device: str = CPU
+    ) -> Workspace:
+        """Load the model and the images' split onto `device`; uploaded images lie in `cache`, the store's folder.
 
-        The reporter hears of downloads and of what loading had to adapt. Raises InputError naming what cannot be had,
-        Cancelled where the reporter was asked to stop.
+        A device of another kind than the request's is for looking, exporting and the like: nothing computed there
+        belongs to the run (`check_computing`). The reporter hears of downloads and of what loading had to adapt.
+        Raises InputError naming what cannot be had, Cancelled where the reporter was asked to stop.
         """
         if request.data == NO_IMAGES:
             raise InputError(
                 f"{request.run} holds published scores alone, so nothing can be measured on it; give the scores a "
                 "model and images with `python -m snapvit run --scores FILE --model NAME`."
             )
-        device = default_device()
+        exact_products()
         knn = request.config.evaluation
         if knn.gallery < knn.k:
             raise InputError(
                 f"k-NN with k = {knn.k} needs at least as many gallery images; evaluation.gallery is {knn.gallery}."
             )
         reporter = reporter or Reporter()
-        loaded = load_model(request.model, device, download_notes(reporter))
+        loaded = load_model(request.model, torch.device(device), download_notes(reporter))
         for note in loaded.notes:
             reporter.event("note", note)
         images = (request.data, request.gallery, request.queries)
         source = open_images(*images, cache=cache or default_root(), check=reporter.check)
         split = split_source(source, request.config.split_seed).with_calibration(request.config.calibration_seed)
-        return cls(request, loaded, source, split, device)
+        return cls(request, loaded, source, split, torch.device(device))
 
     def asking(self, request: RunRequest) -> Workspace:
         """The same model, gallery and queries for a request that differs in how it ranks."""
@@ -120,6 +121,10 @@ class Workspace:
             self.table(name)
         tables = {name: self._tables[name] for name in ("gallery", "queries")}
         return replace(self, request=request, split=split, _tables=tables, _correction=None)
+
+    def check_computing(self) -> None:
+        """Raise InputError where new numbers would not belong to the run: it is of another kind of device."""
+        check_computing(str(self.device), self.request.device, self.request.run)
 
     @property
     def topology(self) -> Topology:
@@ -212,7 +217,7 @@ class Workspace:
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
         """Normalised batches (B, 3, h, w) on the device."""
-        for pixels in table.batches(forward_batch(self.topology)):
+        for pixels in table.batches(self.effort.forward_batch):
             yield self.normalised(pixels)
 
     def labels(self, ids: Ints) -> Tensor:
@@ -267,7 +272,15 @@ class Workspace:
             examples=counts["examples"],
             interaction_images=counts["interactions"],
             calibration_images=len(self.split.calibration),
+            halvings=self.halvings,
         )
+
+    def halve_batches(self) -> bool:
+        """Have all batches from now on be half as large; False where they are single images already."""
+        if self.effort.smallest:
+            return False
+        self.halvings += 1
+        return True
 
     @property
     def facts(self) -> RunFacts:
@@ -280,20 +293,22 @@ class Workspace:
             classes=self.source.class_names if self.source.labels is not None else (),
             accuracy_missing=self.accuracy_missing,
             notes=self.notes,
+            device=device_label(str(self.device)),
         )
 
     @cached_property
     def nodes(self) -> dict[str, str]:
         """Keys of what stages begin with: the model, and the images of each purpose.
 
-        A model is its architecture with every argument that changes the function, its weights and its preprocessing;
-        images are the content and labels of the chosen files.
+        A model is its architecture with every argument that changes the function, its weights, its preprocessing, and
+        the kind of device that it computes on where that is not the CPU; images are the content and labels of the
+        chosen files.
         """
         model = {
             "architecture": self.loaded.architecture,
             "weights": self.loaded.digest,
             "preprocess": dataclasses.asdict(self.loaded.preprocess),
-        }
+        } | ({} if self.request.device == CPU else {"device": self.request.device})
         images = {f"images.{name}": self.source.digest_of(ids) for name, ids in self.ids.items()}
         return {"model": node_key(model)} | images | request_nodes(self.request)
 

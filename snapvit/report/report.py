@@ -20,7 +20,7 @@ from snapvit.outputs import write_output
 from snapvit.pipeline.agreements import MAPS, agreements, most_measured
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.contenders import PROBED
-from snapvit.pipeline.results import RunResults, load_results
+from snapvit.pipeline.results import RunResults, computed_on, load_results
 from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.table import want_of
 from snapvit.report.contestants import AREA, gaps_to, label_of, line_of, points_of, verdict
@@ -84,7 +84,8 @@ def _card(folder: Path) -> str:
 def _cut(page: Page, results: RunResults, pair: tuple[float, float]) -> None:
     """The headline: what is left, and what that is worth."""
     facts = results.facts
-    page.text(f"Run {results.summary.run}, on {facts.data}; {_made_by(results)}.", "quiet")
+    how = f"{_made_by(results)}, computed on {computed_on(results.stored)}"
+    page.text(f"Run {results.summary.run}, on {facts.data}; {how}.", "quiet")
     measured = None if results.measurements is None else results.measurements.find(*pair)
     whole = None if results.measurements is None else results.measurements.find(0.0, 0.0)
     if measured is None or whole is None:

@@ -53,7 +53,7 @@ def _parts(summary: RunSummary) -> list[str]:
     made = ["published scores" if summary.preset == "scores" else summary.preset]
     made += [] if summary.seed is None else [f"seed {summary.seed}"]
     images = [] if summary.data in (BUNDLED, NO_IMAGES) else [shortened(images_in_short(summary.data), ROOM)]
-    return [shortened(_short_model(summary.model), ROOM), *images, *made]
+    return [shortened(_short_model(summary.model), ROOM), *images, *made, *summary.arithmetic]
 
 
 def _short_model(model: str) -> str:

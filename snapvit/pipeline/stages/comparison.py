@@ -32,7 +32,7 @@ COMPARISON = Stage(
     # Whatever a contender without settings of its own is made from in this run, so that its key is theirs too; searches
     # may start from two more.
     parents=("model", "images.gallery", "images.queries", "correction", "cka", "displacement", *_RANKED_FROM),
-    settings=("floors", "correction.form", "correction.damping", "correction.share", "evaluation.k"),
+    settings=("floors", "correction.form", "correction.damping", "correction.share", "evaluation.k", "precision"),
     compute=_compute,
     units=lambda effort, args, beginning: Units(),
     fits=_fits,

@@ -68,7 +68,7 @@ def _neighbours(features: tuple[Floats, Floats], workspace: Workspace) -> tuple[
     from snapvit.evaluation.knn import Nearest
 
     gallery, queries = features
-    return Nearest(gallery, workspace.request.config.evaluation.k).of(queries)
+    return Nearest(gallery, workspace.request.config.evaluation.k, workspace.device).of(queries)
 
 
 def _full_side(workspace: Workspace, elastic: ElasticViT, reporter: Reporter) -> tuple[Floats, Ints, Floats]:

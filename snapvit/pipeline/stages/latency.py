@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
+from snapvit.devices import timing_machine
 from snapvit.elastic.ranking import cut_at
-from snapvit.machine import this_machine
 from snapvit.pipeline.config import path_pair, path_points
 from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
@@ -38,7 +38,7 @@ def _compute(context: Context[Latencies]) -> Iterator[Latencies]:
 
         found = measure_latencies(elastic, cuts, loaded.preprocess, tick, SECONDS)
     done(1.0)
-    yield Latencies.empty(this_machine()).with_rows(found)
+    yield Latencies.empty(timing_machine(context.request.device)).with_rows(found)
 
 
 def _units(effort: Effort, _: Mapping[str, Arg], beginning: Latencies | None) -> Units:

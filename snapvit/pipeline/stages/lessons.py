@@ -56,13 +56,14 @@ def image_lesson(workspace: Workspace, image: int) -> ImageLesson:
 
     from snapvit.data.pixels import as_tensor
     from snapvit.data.views import crop_seed, multi_crop, view_boxes
+    from snapvit.devices import in_doubles
     from snapvit.models.embedding import embed
 
     picture, spec = as_tensor(workspace.source.image(image)), workspace.views
     seed = crop_seed(workspace.request.config.curvature.seed, image)
     views = multi_crop(picture, spec, workspace.loaded.preprocess, seed)
     with torch.inference_mode():
-        unit = normalize(embed(workspace.loaded.model, workspace.normalised(views)).double(), dim=-1)  # (V, D)
+        unit = normalize(in_doubles(embed(workspace.loaded.model, workspace.normalised(views))), dim=-1)  # (V, D)
     log_shares = unit.log_softmax(dim=-1)
     shares = log_shares.exp()
     terms = -(shares[: spec.global_views] @ log_shares.mT)  # (K, V)

@@ -15,14 +15,13 @@ def _compute(context: Context[PixelAnswers]) -> Iterator[PixelAnswers]:
     from snapvit.evaluation.knn import Knn
     from snapvit.evaluation.paired import pack_answers
     from snapvit.evaluation.pixels import SIDE, pixel_features
-    from snapvit.pipeline.effort import forward_batch
 
     workspace, reporter = context.workspace, context.reporter
     ids, labels = workspace.ids, workspace.source.labels
     queries = np.full(len(ids["queries"]), -1) if labels is None else labels[ids["queries"]]
     answers = np.empty(0, np.uint8)
     if workspace.accuracy_missing is None:
-        size = forward_batch(workspace.topology)
+        size = workspace.effort.forward_batch
         gallery, asked = (
             pixel_features(reporter.heeding(workspace.table(name).batches(size))) for name in ("gallery", "queries")
         )

@@ -16,7 +16,8 @@ from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 
-REPLAYS = 200  # of the search under random ranks
+REPLAYS, LEAST_REPLAYS = 200, 40  # of the search under random ranks
+REPLAYED = 200  # structures, up to which there are that many; all replays are in memory together
 
 
 def _parents(request: RunRequest) -> tuple[str, ...]:
@@ -75,6 +76,7 @@ def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
             config.search.pairs,
             lambda: context.reporter.heeding(workspace.batches(workspace.table("search"))),
             config.search.components,
+            config.precision,
         )
         units = workspace.effort.candidate_units
 
@@ -115,8 +117,9 @@ def _units(effort: Effort, _: Mapping[str, Arg], beginning: SearchState | None) 
 
 def _fits(found: SearchState, topology: Topology) -> bool:
     history, size = found.history, topology.structures
-    generations = len(history.fitness)
-    return history.factors.shape == (size,) and history.covariances.shape == (generations + 1, size, size)
+    steps, population = len(history.mixings), history.individuals.shape[1]
+    whole = history.covariances.shape == (history.generations + 1 - steps, size, size)
+    return history.factors.shape == (size,) and whole and history.mixings.size == steps * population**2
 
 
 SEARCH = Stage(
@@ -132,6 +135,7 @@ SEARCH = Stage(
         "search.start",
         "search.seed",
         "floors",
+        "precision",
     ),
     extent=("search.generations",),
     schema=2,  # 2: a floor above 0 protects at least one structure of each block
@@ -147,7 +151,8 @@ def _compute_null(context: Context[NullSearch]) -> Iterator[NullSearch]:
 
     history, seed = context.parent("search").history, context.request.config.search.seed
     seen = replace(history, fitness=history.fitness[: int(context.args["generations"])])
-    yield null_search(seen, seed, REPLAYS, lambda _: context.reporter.advance(1.0))
+    replays = max(LEAST_REPLAYS, min(REPLAYS, REPLAYS * REPLAYED // len(seen.factors)))
+    yield null_search(seen, seed, replays, lambda _: context.reporter.advance(1.0), context.reporter.check)
 
 
 NULL_SEARCH = Stage(

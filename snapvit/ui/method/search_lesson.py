@@ -232,7 +232,7 @@ def _moves(lesson: Lesson, chosen: Chosen) -> None:
     results, g = lesson.results, chosen.generation
     history, index = results.search, Structure(*lesson.head).index(results.facts.topology)
     before, after = history.means[g], history.means[g + 1]
-    spread = np.sqrt([history.covariances[i][index, index] for i in (g, g + 1)])
+    spread = np.sqrt([history.covariance(i)[index, index] for i in (g, g + 1)])
     off = np.abs(np.triu(history.correlation(g + 1), 1))
     a, b = (int(i) for i in np.unravel_index(off.argmax(), off.shape))
     name = results.facts.topology.structure_name

@@ -10,7 +10,7 @@ from snapvit import figures
 from snapvit.artifacts import SearchHistory
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.formats import amount, percent, ratio, signed
-from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.results import RunResults, computed_on
 from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.image_names import images_in_words
@@ -35,7 +35,8 @@ def overview(results: RunResults, selection: Selection) -> None:
     topology = results.facts.topology
     about = (
         f"**The run shown:** {as_markdown(run_label(results.summary))}, a ViT of {topology.blocks} blocks, each with "
-        f"{topology.heads} heads and {topology.hidden} neurons, on {images_in_words(results.facts.data)}."
+        f"{topology.heads} heads and {topology.hidden} neurons, on {images_in_words(results.facts.data)}, "
+        f"computed on {computed_on(results.stored)}."
     )
     searched = results.search is not None and bool(results.search.generations)
     if results.ranking is None:

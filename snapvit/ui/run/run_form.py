@@ -19,6 +19,7 @@ from snapvit.ui.flow import flowing_columns
 from snapvit.ui.job_panel import announce, minutes, start
 from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs, store
+from snapvit.ui.run.device_choice import ask_device, device_chosen
 from snapvit.ui.run.estimate_panel import estimate_of, estimate_panel
 from snapvit.ui.run.fields import choice, number, text
 from snapvit.ui.run.image_picker import Images, pick_images
@@ -83,7 +84,8 @@ REAL = {
 def run_form() -> None:
     """Draw the form; its button submits the run to the worker."""
     running = any(isinstance(job.task, RunTask) for job in jobs().active())
-    _real_model(running)
+    device = device_chosen()
+    _real_model(running or device is None, device)
     spec = pick_model()
     images = pick_images(PRESETS[CUSTOM_FROM].evaluation.k)
     presets = [*PRESETS, CUSTOM]
@@ -113,10 +115,12 @@ def run_form() -> None:
         disabled=draws is None,
         help="Same seed, same run",
     )
+    if device is not None:
+        ask_device()
     name = text(st, "Name (optional)", "name", max_chars=LONGEST, placeholder="what this run is to be called")
     settings = _custom() if preset == CUSTOM else []
     how = (None if method == OWN else method, settings, None if draws is None else seed)
-    request = _request(spec, images, preset, *how) if spec and images else None
+    request = _request(spec, images, preset, *how, device) if spec and images and device else None
     note.caption(_preset_note(preset, request))
     if request is not None:
         estimate_panel(request, running)
@@ -126,11 +130,11 @@ def run_form() -> None:
     if running:
         st.caption("A run is under way; the next can start when it is finished or cancelled.")
     elif pressed and request is not None:
-        _start(request, name)
+        _start(request, name, device)
         st.rerun()
 
 
-def _start(request: RunRequest, name: str) -> None:
+def _start(request: RunRequest, name: str, device: str) -> None:
     """Submit the run; one that is finished is shown instead."""
     known = next((summary for summary in list_runs(store()) if summary.run == request.run), None)
     if known is not None and known.state == FINISHED:
@@ -139,16 +143,17 @@ def _start(request: RunRequest, name: str) -> None:
         announce(f"This run is finished already, after {minutes(known.seconds)} of work; it is shown now.")
         change(run=request.run)
     else:
-        start(RunTask(request, name))
+        start(RunTask(request, name, device))
 
 
-def _real_model(running: bool) -> None:
+def _real_model(disabled: bool, device: str | None) -> None:
     st.button(
         "Try a real model on real photographs",
         icon=":material/photo_camera:",
         key="real_model",
         on_click=_start_real_model,
-        disabled=running,
+        args=(device,),
+        disabled=disabled,
     )
     st.caption(
         f"{FIRST_NAME} (a ViT-S/16 by DINO) from the hub, 87 MB, on CIFAR-10's 10,000 test photographs, 170 MB; on two "
@@ -156,12 +161,12 @@ def _real_model(running: bool) -> None:
     )
 
 
-def _start_real_model() -> None:
+def _start_real_model(device: str) -> None:
     """Fill the form in and start it, in a callback."""
     for name, value in REAL.items():
         put_setting(name, value)
-    request = make_request(ModelSpec(FIRST_NAME), TORCHVISION + REAL["image_set"], preset=REAL["preset"])
-    _start(request, "")
+    request = make_request(ModelSpec(FIRST_NAME), TORCHVISION + REAL["image_set"], preset=REAL["preset"], device=device)
+    _start(request, "", device)
 
 
 def _preset_note(preset: str, request: RunRequest | None) -> str:
@@ -199,10 +204,17 @@ def in_words(seconds: float) -> str:
 
 
 def _request(
-    spec: ModelSpec, images: Images, preset: str, method: str | None, settings: list[str], seed: int | None
+    spec: ModelSpec,
+    images: Images,
+    preset: str,
+    method: str | None,
+    settings: list[str],
+    seed: int | None,
+    device: str,
 ) -> RunRequest | None:
     try:
-        return make_request(spec, *images, preset if preset in PRESETS else CUSTOM_FROM, method, settings, seed)
+        known = preset if preset in PRESETS else CUSTOM_FROM
+        return make_request(spec, *images, known, method, settings, seed, device=device)
     except InputError as error:
         st.error(as_markdown(str(error)))
         return None

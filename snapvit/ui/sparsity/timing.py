@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from snapvit.devices import is_here, timing_machine
 from snapvit.jobs.tasks import StageTask
-from snapvit.machine import this_machine
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.latency import LATENCY
@@ -12,8 +12,11 @@ from snapvit.ui.offer import offer
 
 def timing_offer(results: RunResults) -> None:
     """A button that times the path's cuts here; nothing where that is done, or where there are no weights."""
-    here = this_machine()
-    if results.imported or results.stored.is_whole(LATENCY, here.id):
+    kind = results.request.device
+    if results.imported or not is_here(kind):
+        return
+    here = timing_machine(kind)
+    if results.stored.is_whole(LATENCY, here.id):
         return
     there = results.latencies
     what = "No latency of this run is known yet."
