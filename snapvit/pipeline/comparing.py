@@ -130,7 +130,7 @@ class _Work:
                 own = workspace.ranks.share([cut for cut in cuts if cut[0] == correct])
                 for piece in everyones(workspace.ranks, Comparison, (measure(*cut) for cut in own)):
                     if workspace.ranks.first:
-                        keep_piece(self._store, workspace, Want(COMPARISON), piece)
+                        keep_piece(self._store, self._workspace, Want(COMPARISON), piece)
         reporter.advance(max(0.0, before + planned - reporter.progress.overall_done))
 
     def tidy(self, one: Contender, seed: int) -> None:
