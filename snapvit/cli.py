@@ -1,6 +1,7 @@
 """The command line: the same pipeline as the app, without a browser.
 
-Exit code 0, 2 for input that cannot be used (one sentence on standard error), 130 when cancelled.
+Exit code 0, 2 for input that cannot be used (one sentence on standard error), 130 when cancelled, 1 where one of
+several processes was lost. Of several, the first alone says anything.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from snapvit import commands
 from snapvit.commands import Answer
 from snapvit.data.torchvision_sets import SETS
 from snapvit.devices import AUTO, PRECISIONS
-from snapvit.errors import Cancelled, InputError
+from snapvit.errors import Cancelled, InputError, Lost
 from snapvit.models.spec import POOLS
 from snapvit.paths import absolute, share
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.methods import METHODS
+from snapvit.ranks.joining import LOST, Crew, joined
 from snapvit.store.store import Store
 from snapvit.streams import say, tell, widen
 
+SHARED = (commands.run, commands.interactions, commands.compare)  # what several processes can do together
 RUN_HELP = "name of a run, as listed by `runs`"
 
 
@@ -28,22 +31,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     widen()
     args = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace, Store], Answer] = args.command
-    store = Store(args.cache)
     try:
+        with joined() as crew:
+            return _performed(args, crew)
+    except Lost as error:  # while the processes were still looking for each other
+        tell(f"snapvit: {error}")
+        return LOST
+
+
+def _performed(args: argparse.Namespace, crew: Crew) -> int:
+    """Run the command, as one of the crew."""
+    command: Callable[[argparse.Namespace, Store], Answer] = args.command
+    store, args.ranks = Store(args.cache), crew.ranks
+    tells = tell if crew.ranks.first else _keep_quiet
+    try:
+        if crew.ranks.size > 1 and command not in SHARED:
+            raise InputError("Several processes can only share the commands run, interactions and compare.")
         if "run" in args:
             args.run = _run_meant(args.run, store)
         content, text = command(args, store)
-        _print_problems(store)
-        say(json.dumps(content) if args.json else text)
+        if crew.ranks.first:
+            _print_problems(store, tells)
+            say(json.dumps(content) if args.json else text)
     except InputError as error:
-        _print_problems(store)
-        tell(f"snapvit: {error}")
-        return 2
+        _print_problems(store, tells)
+        tells(f"snapvit: {error}")
+        return crew.leave(2, str(error))
+    except Lost as error:
+        tells(f"snapvit: {error}")
+        return crew.leave(LOST)
     except (KeyboardInterrupt, Cancelled):
-        tell("snapvit: cancelled; what was finished is kept, and the same command goes on from there.")
-        return 130
-    return 0
+        tells("snapvit: cancelled; what was finished is kept, and the same command goes on from there.")
+        return crew.leave(130)
+    return crew.leave(0)
+
+
+def _keep_quiet(text: str) -> None:
+    """The first process says it."""
 
 
 def _run_meant(text: str, store: Store) -> str:
@@ -59,9 +83,9 @@ def _share(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _print_problems(store: Store) -> None:
+def _print_problems(store: Store, tells: Callable[[str], None]) -> None:
     for problem in store.problems:
-        tell(f"snapvit: {problem}")
+        tells(f"snapvit: {problem}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,6 +37,7 @@ from snapvit.streams import tell
 from snapvit.tables import Comparison, Latency, Measurement, Measurements
 
 Answer = tuple[dict[str, Any], str]  # for --json, for people
+NOTHING: Answer = ({}, "")  # of a process that is not the first of several
 
 
 def run(args: argparse.Namespace, store: Store) -> Answer:
@@ -49,8 +50,9 @@ def run(args: argparse.Namespace, store: Store) -> Answer:
     device = chosen(args.device)
     how = (args.preset, args.method, args.set, args.seed)
     request = make_request(spec, *images, *how, published, device, args.precision)
-    reporter = Reporter(ProgressLine())
-    run_pipeline(request, store, reporter, published, device=device)
+    run_pipeline(request, store, _reporter(args), published, device=device, ranks=args.ranks)
+    if not args.ranks.first:
+        return NOTHING
     results = load_results(store, request.run)
     tables = {"measured": results.as_cut, "corrected": results.corrected}
     if published is not None:
@@ -150,12 +152,16 @@ def latency(args: argparse.Namespace, store: Store) -> Answer:
 
 def interactions(args: argparse.Namespace, store: Store) -> Answer:
     """Measure interactions, and hold every estimate against them."""
-    from snapvit.pipeline.running import check_unchanged, open_workspace, run_wants
+    from snapvit.pipeline.running import check_unchanged, open_workspace, run_wants, take_part
 
-    wants = wants_of(StoredRun.open(store, args.run), args.pairs, args.images)
-    workspace = open_workspace(store, args.run)
+    ranks = args.ranks
+    wants = wants_of(StoredRun.open(store, args.run), args.pairs, args.images) if ranks.first else []
+    workspace = open_workspace(store, args.run, ranks)
+    if not ranks.first:
+        take_part(workspace)
+        return NOTHING
     check_unchanged(store, args.run, workspace)
-    run_wants(workspace, store, Reporter(ProgressLine()), wants)
+    run_wants(workspace, store, _reporter(args), wants)
     stored = StoredRun.open(store, args.run)
     measured = stored.need(wants[-1].stage, *wants[-1].args)
     found = agreements(stored, measured)
@@ -174,8 +180,9 @@ def compare(args: argparse.Namespace, store: Store) -> Answer:
     from snapvit.pipeline.comparing import compare_rankings
 
     contenders = [Contender.parse(text) for text in args.contender] or list(all_methods())
-    reporter = Reporter(ProgressLine())
-    found = compare_rankings(store, args.run, contenders, args.seeds, reporter)
+    found = compare_rankings(store, args.run, contenders, args.seeds, _reporter(args), ranks=args.ranks)
+    if found is None:
+        return NOTHING
     results = load_results(store, args.run)
     uncut = None if results.as_cut is None else results.as_cut.find(0, 0)
     measure: Measure = "cosine" if results.facts.accuracy_missing else "top1"
@@ -358,6 +365,11 @@ def _sentence(m: Measurement, facts: RunFacts, correct: bool = False) -> str:
         f"cosine {m.cosine:.3f}, "
         f"{amount(m.params)} parameters, {amount(m.macs)} MACs."
     )
+
+
+def _reporter(args: argparse.Namespace) -> Reporter:
+    """Of several processes, the first one tells how it goes."""
+    return Reporter(ProgressLine() if args.ranks.first else None)
 
 
 class ProgressLine:

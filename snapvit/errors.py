@@ -15,6 +15,10 @@ class InputError(OneSentence, ValueError):
     """Something given from outside cannot be used. The message is one sentence a user can act on."""
 
 
+class Lost(OneSentence):
+    """One of several processes that make a run together is gone. Everything finished so far is kept."""
+
+
 class Cancelled(OneSentence):
     """The person who started the work asked for it to stop. Everything finished so far is kept."""
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("errors", "environment", "formats", "machine", "paths", "pickle_bounds"),
     ("devices", "extras", "outputs", "streams", "torch_files"),
+    ("ranks",),
     ("artifacts",),
     ("tables",),
     ("models", "published"),

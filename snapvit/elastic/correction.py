@@ -20,6 +20,7 @@ from snapvit.artifacts import Damping, Floats, Ints, LayerStatistics
 from snapvit.devices import in_doubles
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
+from snapvit.ranks.ranks import ALONE, Ranks, Sum
 
 NOISE = 1e-10  # a variance below this share of the squares is rounding of float32; nothing is to be learned from it
 
@@ -27,22 +28,41 @@ NOISE = 1e-10  # a variance below this share of the squares is rounding of float
 class Moments:
     """Mean and centred scatter of the tokens that a layer read so far; no token is kept."""
 
-    def __init__(self, width: int, device: torch.device) -> None:
-        self.count = 0
-        self.mean = torch.zeros(width, device=device)
-        self.scatter = torch.zeros(width, width, device=device)
+    def __init__(self, numbers: Tensor) -> None:
+        """numbers: (1 + width, width) zeros, which hold the mean and below it the scatter."""
+        self.numbers, self.count = numbers, 0
+
+    @property
+    def mean(self) -> Tensor:
+        """(width,) of all tokens so far."""
+        return self.numbers[0]
+
+    @property
+    def scatter(self) -> Tensor:
+        """(width, width) sum of products of what is left of each token without the mean."""
+        return self.numbers[1:]
 
     def add(self, tokens: Tensor) -> None:
         """Take in tokens (N, width), centred by their own mean first, so that a large mean costs no precision."""
         tokens = tokens.float()
         mean = tokens.mean(0)
         centred = tokens - mean
-        share = len(tokens) / (self.count + len(tokens))
+        self._merge(len(tokens), mean, centred.T @ centred)
+
+    def merge(self, count: int, numbers: Tensor) -> None:
+        """Take in so many tokens more, of which these are the mean and the scatter."""
+        self._merge(count, numbers[0], numbers[1:])
+
+    def fresh(self) -> Moments:
+        """Of no token yet."""
+        return Moments(torch.zeros_like(self.numbers))
+
+    def _merge(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        share = count / (self.count + count)
         step = mean - self.mean
-        self.scatter.addmm_(centred.T, centred)
-        self.scatter.addr_(step, step, alpha=self.count * share)
-        self.mean += share * step
-        self.count += len(tokens)
+        self.scatter.add_(scatter).addr_(step, step, alpha=self.count * share)
+        self.mean.add_(share * step)
+        self.count += count
 
     @property
     def covariance(self) -> Tensor:
@@ -56,7 +76,7 @@ def _reading(layers: Iterable[nn.Linear], device: torch.device) -> Iterator[list
     found, hooks = [], []
     try:
         for layer in layers:
-            moments = Moments(layer.in_features, device)
+            moments = Moments(torch.zeros(1 + layer.in_features, layer.in_features, device=device))
 
             def take(_: nn.Module, read: tuple[Tensor, ...], moments: Moments = moments) -> None:
                 moments.add(read[0].flatten(0, -2))
@@ -70,25 +90,32 @@ def _reading(layers: Iterable[nn.Linear], device: torch.device) -> Iterator[list
 
 
 @torch.inference_mode()
-def collect_statistics(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> LayerStatistics:
+def collect_statistics(
+    model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], ranks: Ranks = ALONE
+) -> LayerStatistics:
     """Statistics of what `attn.proj` and `mlp.fc2` of every block read in the full model.
 
     `batches` of images (B, 3, h, w), normalised, on the model's device. One batch's activations are held at a time,
-    and a matrix of F x F and one of H*d x H*d numbers a block.
+    and a matrix of F x F and one of H*d x H*d numbers a block. ranks: whose own the batches are.
     """
     device = next(model.parameters()).device
     blocks = anatomy.blocks
-    images = 0
-    with _reading([b.fc2 for b in blocks], device) as neurons, _reading([b.proj for b in blocks], device) as heads:
+    images = Sum(torch.empty(0, device=device))
+
+    def work() -> Iterator[None]:
         for batch in batches:
             embed(model, batch)
-            images += len(batch)
+            images.count += len(batch)
+            yield
+
+    with _reading([b.fc2 for b in blocks], device) as neurons, _reading([b.proj for b in blocks], device) as heads:
+        ranks.reduce(work(), [*neurons, *heads, images])
     return LayerStatistics(
         neuron_means=_stacked(m.mean for m in neurons),
         neuron_covariances=_stacked(packed(m.covariance) for m in neurons),
         head_means=_stacked(m.mean for m in heads),
         head_covariances=_stacked(packed(m.covariance) for m in heads),
-        images=images,
+        images=images.count,
         tokens=neurons[0].count,
     )
 

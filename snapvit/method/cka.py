@@ -14,35 +14,58 @@ from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.elastic.vit import ElasticViT
 from snapvit.models.anatomy import Anatomy, BlockAnatomy
 from snapvit.models.embedding import embed
+from snapvit.ranks.ranks import ALONE, Ranks, Sum
 
 # Bound on the rows of all Gram matrices held at once, in numbers: 64 MB of float32.
 CHUNK_NUMBERS = 16_000_000
 SMALLEST_EIGENVALUE = 1e-6
 
 
-def estimate_cka(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> CkaMap:
+def estimate_cka(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], ranks: Ranks = ALONE) -> CkaMap:
     """CKA map over batches (B, 3, h, w) of normalised images: each MLP by its fc1 output (a gated one by that of its
     gate projection), each head by its slice of proj's input, read at the tokens that the embedding reads: the class
-    token, or the mean of the patches where the model pools those."""
-    seen = collect_structures(model, anatomy, batches)
-    return CkaMap(linear_cka_map(seen).cpu().numpy(), images=len(seen[0]))
+    token, or the mean of the patches where the model pools those. ranks: whose own the batches are."""
+    seen = collect_structures(model, anatomy, batches, ranks)
+    return CkaMap(linear_cka_map(seen, ranks).cpu().numpy(), images=len(seen[0]))
 
 
-@torch.no_grad()
-def collect_structures(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> list[Tensor]:
+def collect_structures(
+    model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], ranks: Ranks = ALONE
+) -> list[Tensor]:
     """Features of the S structures, in structure order: L of (N, F), then L*H of (N, d).
 
     Of a cut model: L of (N, kept neurons), then each block's kept heads in the order in which the model has them.
+    ranks: whose own the batches are, of a whole model.
     """
-    topology = anatomy.topology
-    mlp: list[list[Tensor]] = [[] for _ in range(topology.blocks)]
-    head: list[list[Tensor]] = [[] for _ in range(topology.blocks)]
-    with _activation_taps(anatomy, mlp, head):
+    topology, width = anatomy.topology, anatomy.topology.head_width
+    parts = _features(model, anatomy, batches)
+    if ranks.size > 1:
+        sizes = [topology.hidden] * topology.blocks + [topology.heads * width] * topology.blocks
+        parts = _everyones(parts, sizes, next(model.parameters()), ranks)
+    layers = [torch.cat(batch_by_batch) for batch_by_batch in zip(*parts, strict=True)]
+    heads = [h.unflatten(1, (h.shape[1] // width, width)).unbind(1) for h in layers[topology.blocks :]]
+    return layers[: topology.blocks] + [features for block in heads for features in block]
+
+
+def _features(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """What each MLP, then the heads of each block, give of one batch after the other: 2 L of (B, C)."""
+    blocks = anatomy.topology.blocks
+    seen: list[list[Tensor]] = [[] for _ in range(2 * blocks)]
+    with _activation_taps(anatomy, seen[:blocks], seen[blocks:]):
         for images in batches:
-            embed(model, images)
-    width = topology.head_width
-    heads = [torch.cat(h).unflatten(1, (h[0].shape[1] // width, width)).unbind(1) for h in head]
-    return [torch.cat(m) for m in mlp] + [features for block in heads for features in block]
+            with torch.no_grad():
+                embed(model, images)
+            yield [layer.pop() for layer in seen]
+
+
+def _everyones(
+    parts: Iterable[list[Tensor]], sizes: list[int], like: Tensor, ranks: Ranks
+) -> Iterator[tuple[Tensor, ...]]:
+    """The features of all batches, of layers that are so wide, where each process has those of its own."""
+    kind = torch.empty(0, dtype=like.dtype).numpy().dtype
+    for raw in ranks.gather(torch.cat(part, dim=1).cpu().numpy().tobytes() for part in parts):
+        rows = np.frombuffer(raw, kind).reshape(-1, sum(sizes)).copy()
+        yield torch.from_numpy(rows).to(like.device).split(sizes, dim=1)
 
 
 def estimate_cut_cka(elastic: ElasticViT, anatomy: Anatomy, cut: Cut, batches: Iterable[Tensor]) -> CutCkaMap:
@@ -115,19 +138,27 @@ def _mlp_layer(block: BlockAnatomy) -> tuple[nn.Module, int, int]:
     return getattr(stack.owner, stack.name), stack.parts, (block.mlp_in.rows.start or 0) // block.neurons.count
 
 
-def linear_cka_map(features: list[Tensor]) -> Tensor:
+def linear_cka_map(features: list[Tensor], ranks: Ranks = ALONE) -> Tensor:
     """(S, S) linear CKA of centred features (N, C_s). A structure without variance gets 0 with all but itself.
 
     HSIC of two structures is the inner product of their centred Gram matrices, so the map is one product of the
     matrix whose rows are flattened Grams; it is summed over blocks of Gram rows, so the whole is never held.
+    ranks: who share the products; all have the same features.
     """
     count = len(features[0])
     centred = [_centred(f) for f in features]
-    hsic = torch.zeros(len(features), len(features), dtype=torch.float64, device=home_of_doubles(features[0].device))
+    device = home_of_doubles(features[0].device)
+    total = Sum(torch.zeros(len(features), len(features), dtype=torch.float64, device=device))
     step = max(1, CHUNK_NUMBERS // (count * len(features)))
-    for start in range(0, count, step):
-        rows = torch.stack([(f[start : start + step] @ f.mT).flatten() for f in centred])  # (S, step*N)
-        hsic += in_doubles(rows @ rows.mT)
+
+    def work() -> Iterator[None]:
+        for start in ranks.share(range(0, count, step)):
+            rows = torch.stack([(f[start : start + step] @ f.mT).flatten() for f in centred])  # (S, step*N)
+            total.numbers += in_doubles(rows @ rows.mT)
+            yield
+
+    ranks.reduce(work(), [total])
+    hsic = total.numbers
     scale = hsic.diagonal().clamp_min(0).sqrt()
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     cka = hsic / torch.outer(scale, scale)

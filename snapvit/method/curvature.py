@@ -21,12 +21,16 @@ from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.method.loss import teacher_targets, view_agreement
 from snapvit.models.anatomy import Anatomy, replace_forwards, restore_forwards
 from snapvit.models.embedding import embed
+from snapvit.ranks.ranks import ALONE, Ranks, Sum
 
 # Layer number, inputs (v, n, T, D) and output gradients (v, n, T, out) of v views, whether they are the batch's last.
 Collect = Callable[[int, Tensor, Tensor, bool], None]
 
 # Bound on the per-image weight gradients computed at once, in numbers: 64 MB of float32.
 CHUNK_NUMBERS = 16_000_000
+# Where whole gradients are added up, images whose gradients are one summand: with fewer, processes that share the work
+# would send each other more than they compute.
+SUMMED_IMAGES = 32
 
 
 def estimate_curvature(
@@ -36,6 +40,7 @@ def estimate_curvature(
     global_views: int,
     criterion: Criterion = "fisher",
     views_at_once: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Curvature:
     """Curvature of every neuron and head from batches (V, n, 3, h, w) of normalised views.
 
@@ -44,12 +49,10 @@ def estimate_curvature(
 
     views_at_once: how many views of a batch go through the model together; None: all. With fewer, activations take as
     much less, and `fisher` holds n times the numbers of all layers' gradients instead. The result is the same to
-    rounding.
+    rounding. ranks: whose own the batches are, as `curvature_items` deals them out.
     """
     gathered = (_Fisher if criterion == "fisher" else _Accumulated)(*_layers(model, anatomy))
-    images = 0
-    for views in batches:
-        images += len(_backward(model, anatomy, views, global_views, views_at_once, gathered.collect))
+    images = _gather(gathered, model, anatomy, batches, global_views, views_at_once, ranks)
     return _curvature(gathered, anatomy, images)
 
 
@@ -118,15 +121,50 @@ def mean_gradients(
     batches: Iterable[Tensor],
     global_views: int,
     views_at_once: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Tensor]:
     """Gradient of the mean loss of all images by the weights that the curvature looks at: (F, D) of each block's fc1,
-    or gate projection, and (H*d, D) of its value projection, block by block. views_at_once: as above."""
-    gathered, images = _Accumulated(*_layers(model, anatomy)), 0
-    for views in batches:
-        images += len(_backward(model, anatomy, views, global_views, views_at_once, gathered.collect))
+    or gate projection, and (H*d, D) of its value projection, block by block. views_at_once, ranks: as above."""
+    gathered = _Accumulated(*_layers(model, anatomy))
+    images = _gather(gathered, model, anatomy, batches, global_views, views_at_once, ranks)
     if not images:
         raise ValueError("no images to take gradients of")
     return gathered.means(images)
+
+
+def curvature_items(criterion: Criterion, batch: int) -> int:
+    """Images whose gradients are one summand, where batches are of so many: a batch, or several where the gradients
+    themselves are added up."""
+    return batch if criterion == "fisher" else batch * max(1, SUMMED_IMAGES // batch)
+
+
+def _gather(
+    gathered: _Fisher | _Accumulated,
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Iterable[Tensor],
+    global_views: int,
+    at_once: int | None,
+    ranks: Ranks,
+) -> int:
+    """Add up what all images give; returns how many there are."""
+    images = Sum(gathered.pieces[0].numbers.new_empty(0))
+
+    def work() -> Iterator[None]:
+        taken = item = 0  # images of the item under way, and of a whole one
+        for views in batches:
+            item = item or curvature_items(gathered.criterion, views.shape[1])
+            count = len(_backward(model, anatomy, views, global_views, at_once, gathered.collect))
+            images.count += count
+            taken += count
+            if taken >= item:
+                yield
+                taken = 0
+        if taken:
+            yield
+
+    ranks.reduce(work(), [*gathered.pieces, images], gathered.direct)
+    return images.count
 
 
 def _layers(model: nn.Module, anatomy: Anatomy) -> tuple[list[int], int, Tensor]:
@@ -197,18 +235,22 @@ def _gradient_taps(anatomy: Anatomy, images: int, collect: Callable[[int, Tensor
 class _Fisher:
     """Sums over images of squared per-image gradients, averaged over each row's weights."""
 
+    criterion: Criterion = "fisher"
+    direct = True  # a batch is one summand
+
     def __init__(self, rows: list[int], width: int, like: Tensor) -> None:
-        self._sums = [torch.zeros(r, dtype=torch.float64, device=home_of_doubles(like.device)) for r in rows]
+        home = home_of_doubles(like.device)
+        self.pieces = [Sum(torch.zeros(r, dtype=torch.float64, device=home)) for r in rows]
         self._width = width
         self._gradients = _ImageGradients()
 
     def collect(self, layer: int, x: Tensor, grad: Tensor, last: bool) -> None:
         squares = self._gradients.squares(layer, x, grad, last)
         if squares is not None:
-            self._sums[layer] += squares.sum(dim=0)
+            self.pieces[layer].numbers += squares.sum(dim=0)
 
     def row_means(self, images: int) -> list[Tensor]:
-        return [s / (images * self._width) for s in self._sums]
+        return [piece.numbers / (images * self._width) for piece in self.pieces]
 
 
 class _ImageGradients:
@@ -241,15 +283,18 @@ class _ImageGradients:
 class _Accumulated:
     """Squares of the mean gradient over all images, averaged over each row's weights."""
 
+    criterion: Criterion = "accumulated"
+    direct = False  # products of single batches go into the same sum before it is rounded
+
     def __init__(self, rows: list[int], width: int, like: Tensor) -> None:
-        self._grads = [torch.zeros(r, width, dtype=like.dtype, device=like.device) for r in rows]
+        self.pieces = [Sum(torch.zeros(r, width, dtype=like.dtype, device=like.device)) for r in rows]
         self._width = width
 
     def collect(self, layer: int, x: Tensor, grad: Tensor, last: bool) -> None:
-        self._grads[layer].addmm_(grad.flatten(0, 2).mT, x.flatten(0, 2))
+        self.pieces[layer].numbers.addmm_(grad.flatten(0, 2).mT, x.flatten(0, 2))
 
     def means(self, images: int) -> list[Tensor]:
-        return [g / images for g in self._grads]
+        return [piece.numbers / images for piece in self.pieces]
 
     def row_means(self, images: int) -> list[Tensor]:
         return [in_doubles(g.square_()).mean(dim=1) for g in self.means(images)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,12 +68,12 @@ class Fitness:
             self.projection = fit_projection(full, components)
             self._target = F.normalize(self.projection(full), dim=1)  # (N, C)
 
-    def __call__(self, factors: Doubles) -> Doubles:
-        """(P,) value at each sparsity pair for factors (S,), used by their absolute value."""
+    def __call__(self, factors: Doubles, at: Sequence[int] | None = None) -> Doubles:
+        """(P,) value at each sparsity pair, or at those of these numbers, for factors (S,) by their absolute value."""
         ranking = rank(final_scores(self._curvature, factors), self._floors)
         self._elastic.order_heads(ranking.head_order())
         values = []
-        for mlp, heads in self._pairs:
+        for mlp, heads in self._pairs if at is None else [self._pairs[number] for number in at]:
             self._elastic.keep(cut_at(ranking, mlp, heads))
             values.append(self._distance())
         return np.array(values)

@@ -21,6 +21,7 @@ from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.method.interactions import Batches, Directions, Done
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
+from snapvit.ranks.ranks import ALONE, Ranks, Sum
 
 # Numbers multiplied before they are added up: a product that stays in a core's cache takes a quarter of the time.
 CHUNK_NUMBERS = 130_000
@@ -38,28 +39,38 @@ def estimate_gauss_newton(
     seed: int,
     done: Done = lambda _: None,
     images_at_once: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> GaussNewton:
     """Scores of every neuron and head, and the interactions of all structures, from so many probes an image.
 
     directions: of the same images. images_at_once: of a batch, whose activations are kept for the backward passes;
     None: all. `done` hears of the images of each probe. An image's probes depend on `seed` and its place alone, not on
-    the batches. The model must be frozen and in evaluation mode.
+    the batches. The model must be frozen and in evaluation mode. ranks: who share the images that go together.
     """
     totals, rng = _Totals(anatomy, directions.full), np.random.default_rng(seed)
-    images = 0
-    for batch in (part for whole in batches() for part in whole.split(images_at_once or len(whole))):
-        v = rng.standard_normal((len(batch), probes, directions.full.shape[1]))
-        v = torch.from_numpy(v).to(directions.full.dtype).to(directions.full.device)
-        with torch.enable_grad(), _mask_taps(anatomy, totals.collect) as first:
-            e = F.normalize(directions.projection(embed(model, batch)), dim=1)
-            for probe in range(probes):
-                totals.begin(len(batch))
-                torch.autograd.grad((e * v[:, probe]).sum(), first, retain_graph=probe + 1 < probes)
-                totals.end()
-                done(len(batch))
-        images += len(batch)
-        del e
-    return totals.result(images, probes)
+    images = Sum(totals.products.numbers.new_empty(0))
+
+    def work() -> Iterator[None]:
+        parts = (part for whole in batches() for part in whole.split(images_at_once or len(whole)))
+        for number, batch in enumerate(parts):
+            v = rng.standard_normal((len(batch), probes, directions.full.shape[1]))
+            if number % ranks.size != ranks.rank:
+                continue
+            v = torch.from_numpy(v).to(directions.full.dtype).to(directions.full.device)
+            with torch.enable_grad(), _mask_taps(anatomy, totals.collect) as first:
+                e = F.normalize(directions.projection(embed(model, batch)), dim=1)
+                for probe in range(probes):
+                    totals.begin(len(batch))
+                    torch.autograd.grad((e * v[:, probe]).sum(), first, retain_graph=probe + 1 < probes)
+                    totals.end()
+                    done(len(batch))
+            images.count += len(batch)
+            del e
+            yield
+
+    # Each probe is added by itself, so what a batch's probes give together is rounded before it is added.
+    ranks.reduce(work(), [totals.mlp, totals.products, images], direct=False)
+    return totals.result(images.count, probes)
 
 
 class _Totals:
@@ -68,8 +79,8 @@ class _Totals:
     def __init__(self, anatomy: Anatomy, directions: Tensor) -> None:
         topology, double = anatomy.topology, {"dtype": torch.float64, "device": home_of_doubles(directions.device)}
         self._topology = topology
-        self._mlp = torch.zeros(topology.blocks, topology.hidden, **double)
-        self._products = torch.zeros(topology.structures, topology.structures, **double)
+        self.mlp = Sum(torch.zeros(topology.blocks, topology.hidden, **double))
+        self.products = Sum(torch.zeros(topology.structures, topology.structures, **double))
         self._slopes = self._product = directions.new_empty(0)
 
     def begin(self, images: int) -> None:
@@ -87,7 +98,7 @@ class _Totals:
             torch.sum(by_head, dim=2, out=self._slopes[:, start : start + topology.heads])
         else:
             torch.sum(slopes, dim=1, out=self._slopes[:, block])
-            self._mlp[block] += in_doubles(torch.linalg.vector_norm(slopes, dim=0)).square_()
+            self.mlp.numbers[block] += in_doubles(torch.linalg.vector_norm(slopes, dim=0)).square_()
 
     def _token_sums(self, a: Tensor, b: Tensor) -> Tensor:
         """(B, C) sums over tokens of the products of a and b (B, T, C), a few images at a time in the same memory."""
@@ -104,15 +115,15 @@ class _Totals:
 
     def end(self) -> None:
         slopes = in_doubles(self._slopes)
-        self._products += slopes.mT @ slopes
+        self.products.numbers += slopes.mT @ slopes
 
     def result(self, images: int, probes: int) -> GaussNewton:
         if not images:
             raise ValueError("no images to take derivatives of")
         count, topology = images * probes, self._topology
-        products = (self._products / count).cpu().numpy()
+        products = (self.products.numbers / count).cpu().numpy()
         head = np.diag(products)[topology.blocks :].reshape(topology.blocks, topology.heads)
-        return GaussNewton((self._mlp / count).cpu().numpy(), head.copy(), products, images, probes)
+        return GaussNewton((self.mlp.numbers / count).cpu().numpy(), head.copy(), products, images, probes)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from snapvit.method.fitness import PcaProjection, fit_projection
 from snapvit.method.removal import Passage
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed_batch
+from snapvit.ranks.ranks import ALONE, Ranks, dealt
 
 # Start over normalised images (B, 3, h, w); always the same ones in the same batches.
 Batches = Callable[[], Iterable[Tensor]]
@@ -48,13 +49,21 @@ class Directions:
 
 
 def estimate_displacement(
-    model: nn.Module, anatomy: Anatomy, batches: Batches, components: int, done: Done = lambda _: None
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Batches,
+    components: int,
+    done: Done = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> Displacement:
     """Mean <d_i, d_j> of all structures, one removal each; a removal goes on from the block that it changes.
 
     Held beside one batch's activations: its tokens at one block, and its displacements (S, B, C).
+    ranks: who share the structures, of which the earliest go on from the first block.
     """
     size, blocks = anatomy.topology.structures, anatomy.topology.blocks
+    shares = dealt([pass_left(int(block), blocks) for block in anatomy.topology.structure_depth()], ranks.size)
+    own = set(shares[ranks.rank])
     passage, directions = Passage(model, anatomy), Directions(model, batches, components, done)
     inner = torch.zeros(size, size, dtype=torch.float64, device=home_of_doubles(directions.full.device))
     losses, row = torch.zeros_like(inner[0]), 0
@@ -63,11 +72,12 @@ def estimate_displacement(
         moved = torch.empty(size, *full.shape, dtype=full.dtype, device=full.device)
         tokens = passage.enter(images)
         for block in range(blocks):
-            for structure in structures_of(anatomy.topology, block):
+            for structure in (s for s in structures_of(anatomy.topology, block) if s in own):
                 with passage.without([structure]):
                     moved[structure] = directions.of(passage.leave(block, tokens)) - full
                 done(len(images) * pass_left(block, blocks))
             tokens = passage.step(block, tokens)
+        moved = ranks.completed(moved, shares)
         losses -= in_doubles(moved * full).sum(dim=(1, 2))
         inner += in_doubles(moved.flatten(1) @ moved.flatten(1).mT)
         row += len(images)
@@ -81,6 +91,7 @@ def measured_rows(
     components: int,
     pairs: Ints,
     done: Done = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[MeasuredInteractions]:
     """Measure pairs (P, 2), row by row: each piece holds one structure's own loss and those of its pairs with
     structures of the same block or later ones; the latest structures come first.
@@ -88,16 +99,23 @@ def measured_rows(
     Every pair goes on from the later of its two blocks: with one structure out the tokens walk through the blocks, and
     at each block they branch off for the partners in it. So two batches of tokens are held, whatever S is: as they
     reach the structure's block, and as they reach the partner's. Every image passes once for each row, and for each
-    pair through the part of the model that is left.
+    pair through the part of the model that is left. ranks: who share the rows, which all of them are given.
     """
     topology = anatomy.topology
     passage, directions = Passage(model, anatomy), Directions(model, batches, components, done)
-    for structure, partners in rows_of(topology, pairs):
-        losses, images = np.zeros(1 + len(partners)), 0
+    rows, images = rows_of(topology, pairs), len(directions.full)
+
+    def measured(structure: int, partners: Ints) -> bytes:
+        losses, row = np.zeros(1 + len(partners)), 0
         for batch in batches():
-            full = directions.full[images : images + len(batch)]
+            full = directions.full[row : row + len(batch)]
             losses += _row_losses(passage, directions, batch, full, structure, partners, topology.blocks, done)
-            images += len(batch)
+            row += len(batch)
+        return losses.tobytes()
+
+    found = ranks.gather(measured(*row) for row in ranks.share(rows))
+    for (structure, partners), raw in zip(rows, found, strict=True):
+        losses = np.frombuffer(raw)
         piece = MeasuredInteractions.empty(topology.structures, images)
         piece.singles[structure] = losses[0] / images
         piece.pairs[structure, partners] = piece.pairs[partners, structure] = losses[1:] / images

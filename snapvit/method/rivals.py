@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import Floats, LayerStatistics, Scores, Topology
-from snapvit.devices import in_doubles
+from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.elastic.correction import unpacked
 from snapvit.method.curvature import mean_gradients
 from snapvit.models.anatomy import Anatomy
 from snapvit.models.embedding import embed
+from snapvit.ranks.ranks import ALONE, Ranks
 
 ALPHA = 0.001  # weight of the magnitude in SNIP-magnitude, as the paper's code has it
 
@@ -48,14 +49,19 @@ def _lamp(weight: Tensor) -> Tensor:
 
 
 def snip_scores(
-    model: nn.Module, anatomy: Anatomy, views: Iterable[Tensor], global_views: int, views_at_once: int | None = None
+    model: nn.Module,
+    anatomy: Anatomy,
+    views: Iterable[Tensor],
+    global_views: int,
+    views_at_once: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """SNIP-magnitude (openreview.net/forum?id=shw9MeqlMF) of the loss of the views, as the paper's code has it:
     s = |w g| + 0.001 w^2 of each weight w and its mean gradient g; a neuron's mean s, a head's mean s^2.
 
-    views: batches (V, n, 3, h, w), global ones first; views_at_once: see `estimate_curvature`.
+    views: batches (V, n, 3, h, w), global ones first; views_at_once, ranks: see `estimate_curvature`.
     """
-    gradients = mean_gradients(model, anatomy, views, global_views, views_at_once)
+    gradients = mean_gradients(model, anatomy, views, global_views, views_at_once, ranks)
     saliency = [
         in_doubles((weight * gradient).abs()) + ALPHA * in_doubles(weight).square()
         for weight, gradient in zip(_weights(anatomy), gradients, strict=True)
@@ -64,16 +70,22 @@ def snip_scores(
     return _by_unit(anatomy, saliency)
 
 
-def variance_scores(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor]) -> Scores:
+def variance_scores(model: nn.Module, anatomy: Anatomy, batches: Iterable[Tensor], ranks: Ranks = ALONE) -> Scores:
     """Variance of what a unit hands on, over all tokens of all images (Berisha et al., 2025): of a neuron after its
-    activation, of a head the mean over its channels before the output projection."""
-    topology = anatomy.topology
-    spreads = [_Spread() for _ in range(2 * topology.blocks)]
-    with ExitStack() as stack, torch.inference_mode():
-        for spread, layer in zip(spreads, _readers(anatomy), strict=True):
-            stack.callback(layer.register_forward_pre_hook(spread).remove)
+    activation, of a head the mean over its channels before the output projection. ranks: whose own the batches are."""
+    device = home_of_doubles(next(model.parameters()).device)
+    readers = list(_readers(anatomy))
+    spreads = [_Spread(torch.zeros(2, layer.in_features, dtype=torch.float64, device=device)) for layer in readers]
+
+    def work() -> Iterator[None]:
         for batch in batches:
             embed(model, batch)  # not each core for itself: all add to the same sums
+            yield
+
+    with ExitStack() as stack, torch.inference_mode():
+        for spread, layer in zip(spreads, readers, strict=True):
+            stack.callback(layer.register_forward_pre_hook(spread).remove)
+        ranks.reduce(work(), spreads)
     return _by_unit(anatomy, [spread.variance[:, None] for spread in spreads])
 
 
@@ -118,24 +130,32 @@ class _Spread:
     By the update of Chan, Golub and LeVeque (1979), which cancels nothing where a mean is far from 0.
     """
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._mean = self._squares = torch.zeros(())
+    def __init__(self, numbers: Tensor) -> None:
+        """numbers: (2, C) zeros, which hold the means and the sums of squares."""
+        self.numbers, self.count = numbers, 0
 
     def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         rows = in_doubles(inputs[0].flatten(0, -2))
-        mean, count = rows.mean(dim=0), len(rows)
-        total = self._count + count
-        step = mean - self._mean
-        between = step.square() * (self._count * count / total)
-        self._squares = self._squares + (rows - mean).square().sum(dim=0) + between
-        self._mean = self._mean + step * (count / total)
-        self._count = total
+        mean = rows.mean(dim=0)
+        self.merge(len(rows), torch.stack([mean, (rows - mean).square().sum(dim=0)]))
+
+    def merge(self, count: int, numbers: Tensor) -> None:
+        """Take in so many rows more, of which these are the means and the sums of squares."""
+        total = self.count + count
+        step = numbers[0] - self.numbers[0]
+        between = step.square() * (self.count * count / total)
+        self.numbers[1].add_(numbers[1]).add_(between)
+        self.numbers[0] += step * (count / total)
+        self.count = total
+
+    def fresh(self) -> _Spread:
+        """Of no row yet."""
+        return _Spread(torch.zeros_like(self.numbers))
 
     @property
     def variance(self) -> Tensor:
         """(C,) over all that came by."""
-        return self._squares / self._count
+        return self.numbers[1] / self.count
 
 
 def _weights(anatomy: Anatomy) -> Iterator[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,10 +42,16 @@ def start_search(
     return SearchState(history, strategy.state())
 
 
-def search(state: SearchState, objective: Callable[[Doubles], Doubles], generations: int) -> Iterator[SearchState]:
+def search(
+    state: SearchState,
+    objective: Callable[[Doubles], Doubles],
+    generations: int,
+    over: Callable[[Callable[[Doubles], Doubles], Doubles], Iterable[Doubles]] = map,
+) -> Iterator[SearchState]:
     """Yield the state after each generation until there are `generations`.
 
     objective: individual (S,) to its value at each pair (P,). The best individual seen is kept as absolute factors.
+    over: has the objective judge the individuals (p, S) of a generation, in their order.
     An exception from the objective leaves the last state yielded valid.
     """
     population = state.history.individuals.shape[1]
@@ -53,7 +59,7 @@ def search(state: SearchState, objective: Callable[[Doubles], Doubles], generati
     history = state.history
     while strategy.generation < generations:
         individuals = strategy.ask()
-        fitness = np.stack([objective(x) for x in individuals])
+        fitness = np.stack(list(over(objective, individuals)))
         mixing = strategy.tell(individuals, fitness.mean(axis=1))
         history = _recorded(history, strategy, individuals, fitness, mixing)
         yield SearchState(history, strategy.state())

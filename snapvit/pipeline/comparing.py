@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import torch
 
 from snapvit.artifacts import LayerStatistics, Ranking
@@ -22,12 +23,14 @@ from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.meter import Meter, empty_table
 from snapvit.pipeline.progress import Part, Reporter
 from snapvit.pipeline.results import StoredRun
-from snapvit.pipeline.running import check_unchanged, keep_piece, open_workspace, run_wants
+from snapvit.pipeline.running import check_unchanged, keep_piece, open_workspace, run_wants, take_part
+from snapvit.pipeline.sharing import everyones, told
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.stages.ranking import RANKING
 from snapvit.pipeline.table import stages_for
 from snapvit.pipeline.workspace import Workspace
+from snapvit.ranks.ranks import ALONE, Ranks
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
 from snapvit.tables import Comparison
@@ -43,18 +46,24 @@ def compare_rankings(
     reporter: Reporter,
     workspace: Workspace | None = None,
     points: Sequence[float] = POINTS,
-) -> Comparison:
+    ranks: Ranks = ALONE,
+) -> Comparison | None:
     """Measure what is missing of the contenders' cuts at `points` of the path, as cut and corrected, for `seeds` seeds.
 
+    ranks: the processes that share the work, all of which call this; the first one alone reads and writes the store,
+    and is given the comparison.
     Raises InputError for an unknown run or other images than its own, Cancelled within one batch of a request to stop.
     """
-    workspace = workspace or open_workspace(store, run)
-    check_unchanged(store, run, workspace)
+    workspace = workspace or open_workspace(store, run, ranks)
+    if ranks.first:
+        check_unchanged(store, run, workspace)
     work = _Work(store, Store(store.root / FOLDER, lender=store), workspace, reporter)
     waiting = [(seed, one) for seed, one in entries(contenders, seeds) if work.missing(one, seed, points)]
     reporter.plan(sum(work.units(one, seed, points) for seed, one in waiting))
     for seed, one in waiting:
         work.measure(one, seed, points)
+    if not ranks.first:
+        return None
     for seed, one in waiting:
         work.tidy(one, seed)
     return work.known()
@@ -77,13 +86,12 @@ class _Work:
 
     def missing(self, one: Contender, seed: int, points: Sequence[float]) -> list[tuple[bool, float, float]]:
         """Cuts that were not measured: whether corrected, and their ratios."""
-        known = self.known()
-        return [
-            (correct, *pair)
-            for correct in (False, True)
-            for pair in pairs(points)
-            if known.find(one.name, seed, correct, *pair) is None
-        ]
+        every = [(correct, *pair) for correct in (False, True) for pair in pairs(points)]
+        ranks, lacking = self._workspace.ranks, []
+        if ranks.first:
+            known = self.known()
+            lacking = [number for number, cut in enumerate(every) if known.find(one.name, seed, *cut) is None]
+        return [every[number] for number in ranks.agreed(np.array(lacking, np.int64))]
 
     def units(self, one: Contender, seed: int, points: Sequence[float]) -> float:
         """Image passes that this contender is worth."""
@@ -108,8 +116,13 @@ class _Work:
             correction = workspace.correction(ranking, statistics, part.check) if correct else None
             with workspace.elastic(ranking, correction) as elastic:
                 meter = Meter(workspace, elastic, part)
-                for _, mlp, heads in (cut for cut in cuts if cut[0] == correct):
-                    self._measure_cut(meter, ranking, one.name, seed, correct, mlp, heads)
+                if cuts:
+                    meter.share_full_queries()
+                measure = partial(self._measured, meter, ranking, one.name, seed)
+                own = workspace.ranks.share([cut for cut in cuts if cut[0] == correct])
+                for piece in everyones(workspace.ranks, Comparison, (measure(*cut) for cut in own)):
+                    if workspace.ranks.first:
+                        keep_piece(self._store, self._workspace, Want(COMPARISON), piece)
         reporter.advance(max(0.0, before + planned - reporter.progress.overall_done))
 
     def tidy(self, one: Contender, seed: int) -> None:
@@ -119,14 +132,21 @@ class _Work:
             self._beside.delete(run)
 
     def _ranking(self, workspace: Workspace, reporter: Reporter) -> Ranking:
-        request = workspace.request
-        if request == self._workspace.request:
-            return StoredRun.open(self._store, request.run).need(RANKING)
-        store = self._beside
+        request, ranks = workspace.request, workspace.ranks
+        store, own = self._beside, request == self._workspace.request
+        if own:
+            store = self._store
+        elif ranks.first:
+            self._rank_beside(workspace, reporter)
+        else:
+            take_part(workspace)
+        return told(ranks, Ranking, lambda: StoredRun.open(store, request.run).need(RANKING))
+
+    def _rank_beside(self, workspace: Workspace, reporter: Reporter) -> None:
+        request, store = workspace.request, self._beside
         with store.computing(request.run):
             store.create(request.run, encode(request)[1], workspace.facts, workspace.nodes)
             run_wants(workspace, store, reporter, list(map(Want, stages_for(request, [RANKING]))))
-            return StoredRun.open(store, request.run).need(RANKING)
 
     def _collected(self, workspace: Workspace, seed: int, reporter: Reporter) -> LayerStatistics:
         """The statistics of the correction, which all contenders of a seed share."""
@@ -134,16 +154,16 @@ class _Work:
             self._statistics = None  # before the next are in memory
 
             def collect() -> LayerStatistics:
-                batches = reporter.heeding(workspace.batches(workspace.table("correction")))
-                return collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, batches)
+                batches, loaded = reporter.heeding(workspace.own_batches("correction")), workspace.loaded
+                return collect_statistics(loaded.model, loaded.anatomy, batches, workspace.ranks)
 
             what = "the statistics that correct weights"
             self._statistics = seed, within_memory(workspace, reporter, what, collect)
         return self._statistics[1]
 
-    def _measure_cut(
+    def _measured(
         self, meter: Meter, ranking: Ranking, name: str, seed: int, correct: bool, mlp: float, heads: float
-    ) -> None:
+    ) -> Comparison:
         workspace = self._workspace
         measured, queries, gallery = meter.measure_with_embeddings(cut_at(ranking, mlp, heads))
         labels, ids, probe, head = workspace.source.labels, workspace.ids, None, None
@@ -154,5 +174,4 @@ class _Work:
             with torch.inference_mode():
                 named = classifier(queries.to(workspace.device)).argmax(dim=1).cpu().numpy()
             head = pack_answers(named == labels[ids["queries"]]).tobytes()
-        piece = self._empty().with_row(name, seed, correct, measured, probe, head)
-        keep_piece(self._store, workspace, Want(COMPARISON), piece)
+        return self._empty().with_row(name, seed, correct, measured, probe, head)

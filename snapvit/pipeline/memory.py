@@ -28,6 +28,12 @@ def within_memory(workspace: Workspace, reporter: Reporter, what: str, work: Cal
             return work()
         except torch.OutOfMemoryError:
             pass
+        if workspace.ranks.size > 1:  # whose batches have to stay alike
+            raise InputError(
+                f"The memory of {workspace.device} is too small for {what} of {workspace.loaded.label}; one process "
+                "alone would halve its batches, so leave torchrun out, or choose a larger device or a smaller image "
+                "size."
+            )
         # Out of the handler: the error holds the frames, and those the tensors, that fill the memory.
         if not workspace.halve_batches():
             raise InputError(

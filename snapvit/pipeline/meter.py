@@ -105,6 +105,17 @@ class Meter:
         knn = Knn(gallery.numpy(), labels[workspace.ids["gallery"][: len(gallery)]], k, workspace.device)
         return knn.predict(queries.numpy()) == labels[workspace.ids["queries"][: len(queries)]]
 
+    def share_full_queries(self) -> None:
+        """Several processes: each embeds some of the queries with the full model, so that all know all of them."""
+        workspace = self._workspace
+        if workspace.ranks.size == 1 or workspace.full_queries is not None:
+            return
+        self._elastic.show_all()
+        batches = self._reporter.heeding(workspace.own_batches("queries"))
+        parts = (embeddings(self._elastic.model, [batch]).numpy().tobytes() for batch in batches)
+        rows = np.frombuffer(b"".join(workspace.ranks.gather(parts)), np.float32)
+        workspace.full_queries = torch.from_numpy(rows.reshape(len(workspace.ids["queries"]), -1).copy())
+
     def _full_queries(self) -> Tensor:
         if self._workspace.full_queries is None:
             self._units = 0.0  # done once for all cuts, so no cut counts it

@@ -139,6 +139,11 @@ class Reporter:
             self.check()
             yield item
 
+    @property
+    def left(self) -> float:
+        """Units of the stage that were not reported yet."""
+        return max(0.0, self.progress.total - self.progress.done)
+
     def cancel(self) -> None:
         """Ask the work to stop. Harmless when repeated."""
         self._cancel.set()
@@ -171,6 +176,11 @@ class Part(Reporter):
         """A stage of the whole's."""
         self._whole.progress = replace(self._whole.progress, stage=stage, done=0.0, total=units)
 
+    @property
+    def left(self) -> float:
+        """Of the whole's stage."""
+        return self._whole.left
+
     def advance(self, units: float) -> None:
         """Units of the whole's; never more than it planned."""
         left = self._whole.progress.overall_total - self._whole.progress.overall_done
@@ -192,3 +202,15 @@ class Part(Reporter):
     def check(self) -> None:
         """As the whole is asked."""
         self._whole.check()
+
+
+class Shared(Part):
+    """Reports a stage that several processes compute, by what the first of them does: about as much as each other."""
+
+    def __init__(self, whole: Reporter, size: int) -> None:
+        super().__init__(whole)
+        self._size = size
+
+    def advance(self, units: float) -> None:
+        """So many units of one process, never more than the stage has."""
+        self._whole.advance(min(units * self._size, self.left))

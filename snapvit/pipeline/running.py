@@ -6,8 +6,9 @@ from there.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from snapvit.artifacts import Ranking
@@ -18,9 +19,10 @@ from snapvit.errors import InputError
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.overflow import check_overflow, not_finite
-from snapvit.pipeline.progress import Reporter
+from snapvit.pipeline.progress import Reporter, Shared
 from snapvit.pipeline.published_runs import cached_scores, differs_from
 from snapvit.pipeline.results import StoredRun
+from snapvit.pipeline.sharing import told
 from snapvit.pipeline.stage import Context, Stage, Want
 from snapvit.pipeline.stages.attention import EXAMPLES
 from snapvit.pipeline.stages.correction import CORRECTION
@@ -28,6 +30,7 @@ from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
 from snapvit.pipeline.workspace import Workspace
 from snapvit.published.scores import PublishedScores
+from snapvit.ranks.ranks import ALONE, Ranks
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
 
@@ -42,18 +45,23 @@ def run_pipeline(
     scores: PublishedScores | None = None,
     name: str = "",
     device: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Workspace:
     """Bring the request's run to its finished state and return the loaded workspace for further measurements.
 
     `scores` are what a request with published scores names; without them they are looked for in the cache. `name` is
     what people call the run, `device` one of the request's kind; None: the usual one. How long cuts take on this
-    machine is measured last. Raises InputError for what cannot be done, Cancelled within one batch of a request to
+    machine is measured last. ranks: the processes that compute it together, all of which call this; the first one alone
+    reads and writes the store. Raises InputError for what cannot be done, Cancelled within one batch of a request to
     stop.
     """
     place = device or device_for(request.device)
     check_computing(place, request.device, request.run)  # before anything is downloaded
     reporter.event("device", f"computing on {device_label(place)} in {request.config.precision}")
-    workspace = Workspace.open(request, reporter, store.root, place)
+    workspace = Workspace.open(request, reporter, store.root, place, ranks)
+    if not ranks.first:
+        take_part(workspace)
+        return workspace
     report_images(workspace, reporter)
     if request.scores is not None:
         workspace.published = scores or cached_scores(store, request)
@@ -82,10 +90,11 @@ def machine_latency(request: RunRequest) -> Want:
     return Want(LATENCY, (timing_machine(request.device).id,))
 
 
-def open_workspace(store: Store, run: str) -> Workspace:
-    """Model and images of a stored run, loaded onto a device of its kind (`devices.device_for`)."""
-    request = StoredRun.open(store, run).request
-    return Workspace.open(request, cache=store.root, device=device_for(request.device))
+def open_workspace(store: Store, run: str, ranks: Ranks = ALONE) -> Workspace:
+    """Model and images of a stored run, loaded by every one of the processes onto a device of its kind
+    (`devices.device_for`)."""
+    request = told(ranks, RunRequest, lambda: StoredRun.open(store, run).request)
+    return Workspace.open(request, cache=store.root, device=device_for(request.device), ranks=ranks)
 
 
 def check_unchanged(store: Store, run: str, workspace: Workspace) -> None:
@@ -131,10 +140,28 @@ def run_wants(workspace: Workspace, store: Store, reporter: Reporter, wants: Seq
                 missing.append((Want(TABLE[name]), None))
         missing.append((want, _beginning(workspace, store, want)))
     units = [want.stage.units(workspace.effort, want.stage.given(want.args), start).total for want, start in missing]
+    shared = [(want.stage.name, want.args) for want, _ in missing if want.stage.shared]
+    workspace.ranks.told(lambda: json.dumps(shared).encode())
     reporter.plan(sum(units))
     for (want, beginning), count in zip(missing, units, strict=True):
         reporter.begin(want.stage.name, count)
         _compute(workspace, store, reporter, want, beginning)
+
+
+def take_part(workspace: Workspace) -> None:
+    """What the other processes do while the first one is in `run_wants`: their shares of what all compute together.
+
+    They are told what it is and what it is computed from, and write nothing down.
+    """
+    for name, args in json.loads(workspace.ranks.told(bytes)):
+        want = Want(TABLE[name], tuple(args))
+        context = _context(workspace, Reporter(), want, None, _nothing_of_its_own, lambda: iter(()))
+        for _ in want.stage.compute(context):
+            pass
+
+
+def _nothing_of_its_own(name: str) -> None:
+    raise AssertionError(f"{name} is the first process's to find")
 
 
 def passing_artifact(workspace: Workspace, store: Store, reporter: Reporter, stage: Stage[A]) -> A:
@@ -184,27 +211,48 @@ def _compute(workspace: Workspace, store: Store, reporter: Reporter, want: Want,
         keep_piece(store, workspace, want, piece, complete, now - started)
         started, kept = now, True
 
-    def compute() -> Any | None:
-        """The last piece; each is kept at once, and when it is called again it goes on from them."""
-        context = Context(
-            workspace=workspace,
-            reporter=reporter,
-            args=stage.given(want.args),
-            beginning=_beginning(workspace, store, want) if kept else beginning,
-            parent=lambda name: _parent(workspace, store, want, name),
-            others=lambda: _others(workspace, store, want),
-            correct=stage.correct,
+    def compute() -> tuple[Reporter, Any | None]:
+        """The reporter and the last piece. Each is kept at once; when this is called again it goes on from them."""
+        context = _context(
+            workspace,
+            reporter,
+            want,
+            _beginning(workspace, store, want) if kept else beginning,
+            lambda name: _parent(workspace, store, want, name),
+            lambda: _others(workspace, store, want),
         )
         last = None
         for piece in stage.compute(context):
             last = piece
             check_overflow(stage.name, stage.within(want.args), workspace.loaded.label, piece)
             keep(piece, not stage.grows)
-        return last
+        return context.reporter, last
 
-    last = within_memory(workspace, reporter, stage.within(want.args), compute)
+    own, last = within_memory(workspace, reporter, stage.within(want.args), compute)
     if stage.grows and last is not None:
         keep(last, True)
+    if isinstance(own, Shared):
+        reporter.advance(own.left)
+
+
+def _context(
+    workspace: Workspace,
+    reporter: Reporter,
+    want: Want,
+    beginning: Any | None,
+    parent: Callable[[str], Any],
+    others: Callable[[], Iterator[Any]],
+) -> Context[Any]:
+    """Of what several processes compute together, whatever the first one has is told to all."""
+    stage, ranks = want.stage, workspace.ranks
+    if ranks.size > 1 and stage.shared:
+        find, reporter = parent, Shared(reporter, ranks.size)
+        beginning = told(ranks, stage.kind, lambda: beginning) if stage.grows else None
+
+        def parent(name: str) -> Any:
+            return told(ranks, TABLE[name].kind, lambda: find(name))
+
+    return Context(workspace, reporter, stage.given(want.args), beginning, parent, others, stage.correct)
 
 
 def _present(workspace: Workspace, store: Store, want: Want) -> bool:

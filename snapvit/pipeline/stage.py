@@ -81,6 +81,7 @@ class Stage(Generic[A]):
     grows: bool = False
     merge: Callable[[A | None, A], A] = _newest  # what is kept of what is there and a new piece
     correct: bool = False  # whether it is of cuts whose weights are corrected
+    shared: bool = False  # whether several processes compute it together; else the first of them does
     passing: bool = False  # large, and collected again where it is needed: a run is finished without it
 
     def entry_name(self, args: Args = ()) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,6 +36,7 @@ from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.nodes import request_nodes
 from snapvit.pipeline.progress import Reporter
 from snapvit.published.scores import PublishedScores
+from snapvit.ranks.ranks import ALONE, Ranks
 from snapvit.store.keys import node_key
 from snapvit.store.store import default_root
 
@@ -66,6 +68,7 @@ class Workspace:
     source: ImageSource
     split: Split
     device: torch.device
+    ranks: Ranks = ALONE  # the processes that compute the stages together
     costs: CostModel = field(init=False)
     published: PublishedScores | None = None  # of a request whose ranking comes from a file
     halvings: int = 0  # of every batch (`memory.within_memory`)
@@ -86,13 +89,20 @@ class Workspace:
 
     @classmethod
     def open(
-        cls, request: RunRequest, reporter: Reporter | None = None, cache: Path | None = None, device: str = CPU
+        cls,
+        request: RunRequest,
+        reporter: Reporter | None = None,
+        cache: Path | None = None,
+        device: str = CPU,
+        ranks: Ranks = ALONE,
     ) -> Workspace:
         """Load the model and the images' split onto `device`; uploaded images lie in `cache`, the store's folder.
 
         A device of another kind than the request's is for looking, exporting and the like: nothing computed there
-        belongs to the run (`check_computing`). The reporter hears of downloads and of what loading had to adapt.
-        Raises InputError naming what cannot be had, Cancelled where the reporter was asked to stop.
+        belongs to the run (`check_computing`). ranks: the processes that are to compute together, each of which opens
+        the same, on a device of its own where there are several alike. The reporter hears of downloads and of what
+        loading had to adapt. Raises InputError naming what cannot be had, Cancelled where the reporter was asked to
+        stop.
         """
         if request.data == NO_IMAGES:
             raise InputError(
@@ -100,19 +110,33 @@ class Workspace:
                 "model and images with `python -m snapvit run --scores FILE --model NAME`."
             )
         exact_products()
+        place = ranks.device(torch.device(device))
         knn = request.config.evaluation
         if knn.gallery < knn.k:
             raise InputError(
                 f"k-NN with k = {knn.k} needs at least as many gallery images; evaluation.gallery is {knn.gallery}."
             )
         reporter = reporter or Reporter()
-        loaded = load_model(request.model, torch.device(device), download_notes(reporter))
+        loaded = ranks.opened(lambda: load_model(request.model, place, download_notes(reporter)))
         for note in loaded.notes:
             reporter.event("note", note)
         images = (request.data, request.gallery, request.queries)
-        source = open_images(*images, cache=cache or default_root(), check=reporter.check)
+        folder = cache or default_root()
+        source = ranks.opened(lambda: open_images(*images, cache=folder, check=reporter.check))
         split = split_source(source, request.config.split_seed).with_calibration(request.config.calibration_seed)
-        return cls(request, loaded, source, split, torch.device(device))
+        workspace = cls(request, loaded, source, split, place, ranks)
+        if ranks.size > 1:
+            workspace.check_same()
+        return workspace
+
+    def check_same(self) -> None:
+        """Raise InputError where the first of several processes has another model or other images than this one."""
+        own = json.dumps(self.nodes, sort_keys=True).encode()
+        if self.ranks.told(lambda: own) != own:
+            raise InputError(
+                f"the model or the images that {self.request.run} names are not those of the first process here; give "
+                "every machine the same files."
+            )
 
     def asking(self, request: RunRequest) -> Workspace:
         """The same model, gallery and queries for a request that differs in how it ranks."""
@@ -223,6 +247,16 @@ class Workspace:
     def labels(self, ids: Ints) -> Tensor:
         """(N,) classes of labelled images, on the device."""
         return torch.from_numpy(self.source.labels[ids]).long().to(self.device)
+
+    def own_batches(self, name: str) -> Iterator[Tensor]:
+        """Those batches of the images for this purpose that are this process's own: all, of one alone."""
+        if self.ranks.size == 1:
+            return self.batches(self.table(name))
+        key = f"{name}, own"
+        if key not in self._tables:
+            ids = self.ranks.rows(self.ids_of(name), self.effort.forward_batch)
+            self._tables[key] = pixel_table(self.source, ids, self.loaded.preprocess)
+        return self.batches(self._tables[key]) if len(self._tables[key]) else iter(())
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(..., 3, h, w) uint8 to the model's own scale, on the device."""

@@ -22,8 +22,9 @@ def _images(context: Context) -> Iterator[Tensor]:
 def _compute(context: Context[CkaMap]) -> Iterator[CkaMap]:
     from snapvit.method.cka import estimate_cka
 
-    loaded = context.workspace.loaded
-    yield estimate_cka(loaded.model, loaded.anatomy, _images(context))
+    workspace = context.workspace
+    batches = context.reporter.counting(workspace.own_batches("cka"), 1.0)
+    yield estimate_cka(workspace.loaded.model, workspace.loaded.anatomy, batches, workspace.ranks)
 
 
 def _compute_cut(context: Context[CutCkaMap]) -> Iterator[CutCkaMap]:
@@ -59,6 +60,7 @@ CKA = Stage(
     parents=("model", "images.cka"),
     schema=2,  # 2: reads the tokens that the embedding reads
     compute=_compute,
+    shared=True,
     units=_units,
     fits=_fits,
 )

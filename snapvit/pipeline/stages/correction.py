@@ -19,9 +19,8 @@ def _compute(context: Context[LayerStatistics]) -> Iterator[LayerStatistics]:
 
     workspace = context.workspace
     context.reporter.event("step", f"statistics of {size(workspace.effort.correction_disk)} are collected")
-    batches = workspace.batches(workspace.table("correction"))
-    counted = context.reporter.counting(batches, workspace.effort.correction_passes)
-    yield collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, counted)
+    counted = context.reporter.counting(workspace.own_batches("correction"), workspace.effort.correction_passes)
+    yield collect_statistics(workspace.loaded.model, workspace.loaded.anatomy, counted, workspace.ranks)
 
 
 def _units(effort: Effort, _: Mapping[str, Arg], __: LayerStatistics | None) -> Units:
@@ -42,6 +41,7 @@ CORRECTION = Stage(
     title="Statistics for the weight correction",
     parents=("model", "images.correction"),
     compute=_compute,
+    shared=True,
     units=_units,
     fits=_fits,
     passing=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snapvit.artifacts import Curvature, Ints, Topology
+from snapvit.artifacts import Criterion, Curvature, Ints, Topology
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 
@@ -26,19 +26,30 @@ def view_batches_of(workspace: Workspace, ids: Ints) -> Iterator[Tensor]:
     yield from map(workspace.normalised, view_batches(workspace.source, ids, views, preprocess, seed, batch))
 
 
-def counted_views(context: Context[Any]) -> Iterator[Tensor]:
-    """All of them, of the curvature's images, with progress."""
+def counted_views(context: Context[Any], criterion: Criterion) -> Iterator[Tensor]:
+    """Those of the curvature's images, as this criterion adds them up, that are this process's own; with progress."""
+    from snapvit.method.curvature import curvature_items
+
     workspace = context.workspace
-    batches = view_batches_of(workspace, workspace.ids["curvature"])
+    item = curvature_items(criterion, workspace.effort.curvature_batch)
+    batches = view_batches_of(workspace, workspace.ranks.rows(workspace.ids["curvature"], item))
     return context.reporter.counting(batches, view_units(workspace.views.count, 1).total, axis=1)
 
 
 def _compute(context: Context[Curvature]) -> Iterator[Curvature]:
     from snapvit.method.curvature import estimate_curvature
 
-    loaded, config = context.workspace.loaded, context.request.config.curvature
-    views, together = counted_views(context), context.workspace.effort.views_at_once
-    yield estimate_curvature(loaded.model, loaded.anatomy, views, config.global_views, config.criterion, together)
+    workspace, config = context.workspace, context.request.config.curvature
+    loaded, views = workspace.loaded, counted_views(context, config.criterion)
+    yield estimate_curvature(
+        loaded.model,
+        loaded.anatomy,
+        views,
+        config.global_views,
+        config.criterion,
+        workspace.effort.views_at_once,
+        workspace.ranks,
+    )
 
 
 def view_units(views: int, images: int) -> Units:
@@ -63,6 +74,7 @@ CURVATURE = Stage(
     settings=("curvature.criterion", *VIEWS),
     schema=2,  # 2: crops as RandomResizedCrop draws them
     compute=_compute,
+    shared=True,
     units=_units,
     fits=_fits,
 )

@@ -19,15 +19,24 @@ def _missing(points: int, table: Measurements | None) -> list[float]:
 
 def _compute(context: Context[Measurements]) -> Iterator[Measurements]:
     from snapvit.pipeline.meter import Meter, empty_table
+    from snapvit.pipeline.sharing import everyones
 
     workspace, ranking = context.workspace, context.parent("ranking")
     if context.beginning is not None:
         yield context.beginning
     with context.elastic(ranking) as elastic:
         meter = Meter(workspace, elastic, context.reporter)
-        for sparsity in _missing(context.request.config.evaluation.points, context.beginning):
-            measured = meter.measure(cut_at(ranking, *path_pair(sparsity)))
-            yield empty_table(workspace).with_row(measured)
+
+        def measure(sparsity: float) -> Measurements:
+            return empty_table(workspace).with_row(meter.measure(cut_at(ranking, *path_pair(sparsity))))
+
+        missing = _missing(context.request.config.evaluation.points, context.beginning)
+        if missing:
+            meter.share_full_queries()
+        found = everyones(workspace.ranks, Measurements, map(measure, workspace.ranks.share(missing)))
+        for sparsity, row in zip(missing, found, strict=True):
+            yield row
+            measured = row.row(0)
             top1 = "" if measured.top1 is None else f": top-1 {percent(measured.top1)}"
             context.reporter.event("point", f"sparsity {ratio(sparsity)}{top1}", sparsity=sparsity)
 
@@ -51,6 +60,7 @@ EVALUATION = Stage(
     extent=("evaluation.points",),
     schema=2,  # 2: the answer of every query, no latency
     compute=_compute,
+    shared=True,
     units=_units,
     fits=_fits,
     grows=True,

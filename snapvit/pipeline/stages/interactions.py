@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snapvit.artifacts import Displacement, GaussNewton, Ints, MeasuredInteractions, Topology
-from snapvit.errors import Cancelled
+from snapvit.errors import Cancelled, Lost
 from snapvit.pipeline.effort import PROBE_COST, Effort, Units, removal_passes, row_passes
 from snapvit.pipeline.stage import Arg, Context, Stage
 
@@ -31,7 +31,8 @@ def _compute_displacement(context: Context[Displacement]) -> Iterator[Displaceme
 
     loaded, components = context.workspace.loaded, context.request.config.search.components
     batches = _batches(context, NAME)
-    yield estimate_displacement(loaded.model, loaded.anatomy, batches, components, context.reporter.advance)
+    advance, ranks = context.reporter.advance, context.workspace.ranks
+    yield estimate_displacement(loaded.model, loaded.anatomy, batches, components, advance, ranks)
 
 
 def _displacement_units(effort: Effort, _: Mapping[str, Arg], __: Displacement | None) -> Units:
@@ -55,6 +56,7 @@ def _compute_gauss_newton(context: Context[GaussNewton]) -> Iterator[GaussNewton
         settings.seed,
         lambda images: advance(PROBE_COST * images),
         context.workspace.effort.images_at_once,
+        context.workspace.ranks,
     )
 
 
@@ -82,13 +84,13 @@ def _compute_measured(context: Context[MeasuredInteractions]) -> Iterator[Measur
     context.reporter.advance(
         _measured_units(effort, args, beginning).total - _measured_units(effort, args, known).total
     )
-    pairs = _missing(effort, args, known)
+    pairs = workspace.ranks.agreed(_missing(effort, args, known))
     if len(pairs):
         from snapvit.method.interactions import measured_rows
 
         loaded, components = workspace.loaded, context.request.config.search.components
-        advance, batches = context.reporter.advance, _batches(context, name)
-        yield from _gathered(measured_rows(loaded.model, loaded.anatomy, batches, components, pairs, advance))
+        advance, batches, ranks = context.reporter.advance, _batches(context, name), workspace.ranks
+        yield from _gathered(measured_rows(loaded.model, loaded.anatomy, batches, components, pairs, advance, ranks))
 
 
 def _gathered(rows: Iterator[MeasuredInteractions]) -> Iterator[MeasuredInteractions]:
@@ -100,7 +102,7 @@ def _gathered(rows: Iterator[MeasuredInteractions]) -> Iterator[MeasuredInteract
             if time.monotonic() - since > KEEP_SECONDS:
                 yield held
                 held, since = None, time.monotonic()
-    except Cancelled:
+    except (Cancelled, KeyboardInterrupt, Lost):
         if held is not None:
             yield held
         raise
@@ -132,6 +134,7 @@ DISPLACEMENT = Stage(
     parents=("model", f"images.{NAME}"),
     settings=("search.components",),
     compute=_compute_displacement,
+    shared=True,
     units=_displacement_units,
     fits=_square,
 )
@@ -143,6 +146,7 @@ GAUSS_NEWTON = Stage(
     parents=("model", f"images.{NAME}"),
     settings=("search.components", "interactions.probes", "interactions.seed"),
     compute=_compute_gauss_newton,
+    shared=True,
     units=_gauss_newton_units,
     fits=_gauss_newton_fits,
 )
@@ -155,6 +159,7 @@ MEASURED = Stage(
     settings=("search.components", "interactions.seed"),
     args={"images": int, "pairs": int},
     compute=_compute_measured,
+    shared=True,
     units=_measured_units,
     fits=_square,
     grows=True,

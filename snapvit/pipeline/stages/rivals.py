@@ -39,17 +39,17 @@ def _lamp(context: Context[Scores]) -> Iterator[Scores]:
 def _snip(context: Context[Scores]) -> Iterator[Scores]:
     from snapvit.method.rivals import snip_scores
 
-    loaded, config = context.workspace.loaded, context.request.config.curvature
-    together = context.workspace.effort.views_at_once
-    yield snip_scores(loaded.model, loaded.anatomy, counted_views(context), config.global_views, together)
+    workspace, config = context.workspace, context.request.config.curvature
+    loaded, views, together = workspace.loaded, counted_views(context, "accumulated"), workspace.effort.views_at_once
+    yield snip_scores(loaded.model, loaded.anatomy, views, config.global_views, together, workspace.ranks)
 
 
 def _variance(context: Context[Scores]) -> Iterator[Scores]:
     from snapvit.method.rivals import variance_scores
 
     workspace, reporter = context.workspace, context.reporter
-    batches = reporter.counting(workspace.batches(workspace.table(IMAGES)), 1)
-    yield variance_scores(workspace.loaded.model, workspace.loaded.anatomy, batches)
+    batches = reporter.counting(workspace.own_batches(IMAGES), 1)
+    yield variance_scores(workspace.loaded.model, workspace.loaded.anatomy, batches, workspace.ranks)
 
 
 def _cross_entropy(context: Context[Scores]) -> Iterator[Scores]:
@@ -128,6 +128,7 @@ SNIP = Stage(
     _snip_units,
     VIEWS,
     fits=_fits,
+    shared=True,
 )
 VARIANCE = Stage(
     "activation-variance",
@@ -137,4 +138,5 @@ VARIANCE = Stage(
     _variance,
     _variance_units,
     fits=_fits,
+    shared=True,
 )

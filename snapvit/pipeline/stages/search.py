@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from snapvit.method.agreement import correlation_of
 from snapvit.method.search import SearchState, rewound, search, start_mean, start_search
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import RunRequest
-from snapvit.pipeline.effort import Effort, Units
+from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
+from snapvit.ranks.ranks import dealt
 
 REPLAYS, LEAST_REPLAYS = 200, 40  # of the search under random ranks
 REPLAYED = 200  # structures, up to which there are that many; all replays are in memory together
@@ -78,16 +80,26 @@ def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
             config.search.components,
             config.precision,
         )
-        units = workspace.effort.candidate_units
-
-        def objective(factors: Doubles) -> Doubles:
-            value = fitness(factors)
-            context.reporter.advance(units)
-            return value
-
-        for after in search(state, objective, config.search.generations):
+        for after in search(state, fitness, config.search.generations, partial(_judged, context)):
             yield after
             _report_generation(context, after.history)
+
+
+def _judged(context: Context[SearchState], fitness: Callable[..., Doubles], individuals: Doubles) -> Doubles:
+    """(p, P) fitness of individuals (p, S) at the sparsity pairs, which processes share out among them."""
+    ranks, pairs = context.workspace.ranks, context.request.config.search.pairs
+    individuals = ranks.agreed(individuals)  # another kind of processor may round otherwise
+    passes = [pass_share(*pair) for pair in pairs]
+    shares = dealt(passes * len(individuals), ranks.size)
+    values = np.empty(len(individuals) * len(pairs))
+    for number, individual in enumerate(individuals):
+        own = [item for item in shares[ranks.rank] if item // len(pairs) == number]
+        if own:
+            at = [item % len(pairs) for item in own]
+            values[own] = fitness(individual, at)
+            context.reporter.advance(context.workspace.effort.search_images * sum(passes[pair] for pair in at))
+    ranks.complete(values, shares)
+    return values.reshape(len(individuals), len(pairs))
 
 
 def _report_generation(context: Context[SearchState], history: SearchHistory) -> None:
@@ -143,6 +155,7 @@ SEARCH = Stage(
     units=_units,
     fits=_fits,
     grows=True,
+    shared=True,
 )
 
 
