@@ -7,6 +7,7 @@ L + b*H + h is head h of block b.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -187,18 +188,29 @@ class SearchHistory:
 
     def covariance(self, generation: int) -> Doubles:
         """(S, S) of the search distribution after `generation` generations; 0 is the start."""
-        kept = len(self.covariances) - 1
-        found = self.covariances[min(generation, kept)].astype(np.float64)
-        for g in range(kept, generation):
-            moves = self.individuals[g] - self.means[g]
-            found += moves.T @ self.mixings[g - kept] @ moves
-        return found
+        return next(self._grown([generation]))
 
     def correlation(self, generation: int) -> Floats:
         """(S, S) the Hessian correlation estimate after `generation` generations."""
-        covariance = self.covariance(generation)
-        scale = np.sqrt(np.diag(covariance))
-        return (covariance / np.outer(scale, scale)).astype(np.float32)
+        return next(self.correlations([generation]))
+
+    def correlations(self, generations: Iterable[int]) -> Iterator[Floats]:
+        """`correlation` of many generations, which takes least where they rise: each goes on from the one before."""
+        for covariance in self._grown(generations):
+            scale = np.sqrt(np.diag(covariance))
+            yield (covariance / np.outer(scale, scale)).astype(np.float32)
+
+    def _grown(self, generations: Iterable[int]) -> Iterator[Doubles]:
+        kept, at, found = len(self.covariances) - 1, -1, np.empty(0)
+        for generation in generations:
+            whole = min(generation, kept)
+            if not whole <= at <= generation:
+                at, found = whole, self.covariances[whole].astype(np.float64)
+            for g in range(at, generation):
+                moves = self.individuals[g] - self.means[g]
+                found = found + moves.T @ self.mixings[g - kept] @ moves
+            at = generation
+            yield found
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from snapvit.evaluation.budget import Budget, PathCosts, best_within, meet, qual
 from snapvit.evaluation.paired import pack_answers
 from snapvit.jobs.tasks import LoadTask, MeasureTask, Workbench
 from snapvit.machine import this_machine
-from snapvit.pipeline import meter
-from snapvit.pipeline import workspace as workspaces
+from snapvit.pipeline import effort, meter
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import COARSE, FINE, grid_pairs
 from snapvit.pipeline.meter import Meter
@@ -82,8 +81,7 @@ def test_the_early_answer_is_of_the_first_images_and_changes_no_final_number(fin
     run, workspace = small_request.run, open_workspace(finished, small_request.run)
     ranking = StoredRun.open(finished, run).need(RANKING)
     cut = cut_at(ranking, 0.6, 0.45)
-    for module in (meter, workspaces):
-        monkeypatch.setattr(module, "forward_batch", lambda _: 4)
+    monkeypatch.setattr(effort, "forward_batch", lambda _: 4)
     monkeypatch.setattr(meter, "EARLY_QUERIES", 7)
     monkeypatch.setattr(meter, "EARLY_GALLERY", 16)
     reporter = Reporter()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from test_stale import checkpoint, fill
 from timm.models.vision_transformer import VisionTransformer
 
+from snapvit.artifacts import Topology
 from snapvit.errors import InputError
 from snapvit.models.spec import BUNDLED, ModelSpec
+from snapvit.pipeline.config import PRESETS
+from snapvit.pipeline.effort import Effort
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Part, Reporter
 from snapvit.pipeline.request import make_request
@@ -120,3 +126,17 @@ def test_work_begun_again_does_not_count_twice():
         reporter.advance(3)
         reporter.back_to(before)
     assert whole.progress.overall_done == 0
+
+
+@pytest.mark.parametrize(
+    "size", [(12, 6, 576, 144, 24, 17), (24, 16, 4096, 1024, 64, 1370)], ids=["bundled", "ViT-L at 518"]
+)
+def test_every_halving_leaves_less_until_all_are_single(size):
+    effort, before = Effort(Topology(*size), PRESETS["paper"], *[100] * 10), []
+    while not effort.smallest:
+        before.append((effort.forward_batch, effort.curvature_batch * effort.views_at_once, effort.images_at_once))
+        effort = replace(effort, halvings=effort.halvings + 1)
+    assert effort.curvature_batch * effort.views_at_once == effort.forward_batch == effort.images_at_once == 1
+    for larger, smaller in itertools.pairwise([*before, (1, 1, 1)]):
+        assert all(b == 1 or b <= a / 2 + 1 for a, b in zip(larger, smaller, strict=True))
+        assert smaller < larger

@@ -12,7 +12,10 @@ from test_stale import checkpoint, fill
 from snapvit import devices
 from snapvit.errors import InputError
 from snapvit.models.spec import BUNDLED, ModelSpec
+from snapvit.pipeline.comparing import compare_rankings
 from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.contenders import Contender
+from snapvit.pipeline.exporting import cut_model
 from snapvit.pipeline.measure import measure_cut
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.request import make_request
@@ -23,6 +26,7 @@ from snapvit.pipeline.table import TABLE, want_of
 from snapvit.pipeline.trial import estimate_run
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
+from snapvit.ui.sparsity import timing
 
 
 @pytest.fixture
@@ -154,3 +158,20 @@ def test_where_the_device_is_missing_its_run_is_shown_and_nothing_is_added(both)
         run_pipeline(there.request, there.store, Reporter())
     with pytest.raises(InputError, match="would not belong with it"):
         estimate_run(there.request, Reporter())
+    with pytest.raises(InputError, match="would not belong with it"):
+        compare_rankings(there.store, run, [Contender("random")], 1, Reporter())
+
+
+def test_a_smaller_model_is_taken_from_its_run_anywhere(both):
+    """Which needs its ranking and statistics, and no new numbers."""
+    _, there = both
+    run, workspace = there.request.run, open_workspace(there.store, there.request.run)
+    assert workspace.device == torch.device("cpu")
+    model, cut = cut_model(there.store, run, 0.4, 0.3, True, Reporter(), workspace)
+    assert tuple(block.mlp.fc2.in_features for block in model.blocks) == cut.kept_neurons
+
+
+def test_no_timing_is_offered_where_its_device_is_missing(both, monkeypatch):
+    _, there = both
+    monkeypatch.setattr(timing, "offer", lambda *_, **__: pytest.fail("it was offered"))
+    timing.timing_offer(load_results(there.store, there.request.run))

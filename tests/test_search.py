@@ -112,6 +112,16 @@ def test_a_history_that_kept_covariances_whole_is_read_and_goes_on():
     assert not len(usual.mixings)
 
 
+@pytest.mark.parametrize("kept", [0, 3])
+def test_many_generations_correlations_are_those_of_each(kept):
+    history = last(start(), bowl, 6).history
+    whole = np.stack([history.covariance(g) for g in range(kept + 1)]).astype(np.float32)
+    history = replace(history, covariances=whole, mixings=history.mixings[kept:])
+    asked = [0, 2, 5, 6, 1, 4]
+    for generation, found in zip(asked, history.correlations(asked), strict=True):
+        np.testing.assert_allclose(found, history.correlation(generation), rtol=1e-6)
+
+
 def test_what_a_large_search_stores_grows_by_its_individuals_alone():
     """Of 300 structures and 20 generations: the covariances would be 7.6 MB, and 180 MB of a ViT-g's 1,000 and 45."""
     state = start_search(np.ones(300), None, None, 1, 0)

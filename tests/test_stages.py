@@ -99,6 +99,7 @@ DEPENDENTS = {
     "interactions.seed=1": {"gauss-newton"},
     "ranking.method=lamp": {"ranking"} | EVALUATIONS,
     "ranking.seed=1": set(),  # of a ranking that is not drawn
+    "precision=bfloat16": AFTER_SEARCH,
     "split_seed=1": set(KEYED),
     "calibration_seed=1": set(KEYED),
 }
@@ -129,13 +130,14 @@ def test_the_cka_map_is_a_parent_of_a_search_that_starts_from_it(opened):
     assert differing(keys(start), keys(both)) == {"cka"} | AFTER_SEARCH
 
 
-def test_weights_images_and_preprocessing_change_every_key(opened):
+def test_weights_images_preprocessing_and_the_kind_of_device_change_every_key(opened):
     weights = replace(opened, loaded=replace(opened.loaded, digest="0" * 64))
     preprocess = replace(opened.loaded.preprocess, mean=(0.5, 0.5, 0.5))
     scaled = replace(opened, loaded=replace(opened.loaded, preprocess=preprocess))
     digests = SimpleNamespace(digest_of=lambda ids: "1" * 64, labels=opened.source.labels)
     images = replace(opened, source=digests)
-    for other in (weights, scaled, images):
+    device = replace(opened, request=replace(opened.request, device="cuda"))
+    for other in (weights, scaled, images, device):
         assert differing(keys(other), keys(opened)) == set(KEYED)
 
 
@@ -289,10 +291,10 @@ def test_a_row_that_another_process_adds_while_one_is_measured_is_kept(finished,
     meter = measure.Meter
 
     class Slow(meter):
-        def measure(self, cut: object) -> object:
+        def measure_soon(self, cut: object) -> object:
             monkeypatch.setattr(measure, "Meter", meter)
             measure_cut(Store(finished.root), small_request.run, 0.7, 0.1, Reporter())  # somebody else's, meanwhile
-            return super().measure(cut)
+            return super().measure_soon(cut)
 
     monkeypatch.setattr(measure, "Meter", Slow)
     measure_cut(finished, small_request.run, 0.6, 0.1, Reporter())

@@ -88,7 +88,7 @@ class Figures:
             shown = figures.frame_generations(total, self._run.topology.structures)
             if frames is not None:
                 shown = sorted({shown[round(i)] for i in np.linspace(0, len(shown) - 1, max(2, frames))})
-            maps = np.stack([order.take(history.correlation(g)) for g in shown])
+            maps = np.stack([order.take(found) for found in history.correlations(shown)])
             words = "correlation", "Factors that move together"
             return figures.correlation_player(maps, shown, total, history, order, *words, robust_range(maps[-1]))
         values, title = history.correlation(generation), f"Factors that move together, generation {generation}"

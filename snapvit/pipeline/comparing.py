@@ -59,6 +59,8 @@ def compare_rankings(
         check_unchanged(store, run, workspace)
     work = _Work(store, Store(store.root / FOLDER, lender=store), workspace, reporter)
     waiting = [(seed, one) for seed, one in entries(contenders, seeds) if work.missing(one, seed, points)]
+    if waiting:
+        workspace.check_computing()  # before rankings are made
     reporter.plan(sum(work.units(one, seed, points) for seed, one in waiting))
     for seed, one in waiting:
         work.measure(one, seed, points)

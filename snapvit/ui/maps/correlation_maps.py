@@ -132,7 +132,7 @@ def _stacks(key: RunKey, _results: RunResults) -> dict[str, Packed]:
     """The matrices that the views are differences of."""
     history = _results.search
     generations = figures.frame_generations(history.generations, _results.facts.topology.structures)
-    estimate = np.stack([history.correlation(g) for g in generations])
+    estimate = np.stack(list(history.correlations(generations)))
     stacks = {"estimate": Packed.of(estimate), "start": Packed.of(estimate[:1])}
     return stacks if _results.cka is None else stacks | {"cka": Packed.of(_results.cka.values[None])}
 

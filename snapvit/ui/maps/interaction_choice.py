@@ -165,6 +165,6 @@ def rho_curve(
         pairs = known_pairs(first, second)
         return spearman(first[pairs], second[pairs])
 
-    curve = np.array([rho(_results.search.correlation(g)) for g in generations])
+    curve = np.array([rho(found) for found in _results.search.correlations(generations)])
     others = {name: the_map(_results, compared, name) for name in MAPS if name not in ("search", compared.against)}
     return curve, {MAPS[name]: rho(values) for name, values in others.items() if values is not None}
