@@ -59,9 +59,10 @@ class Shared:
 
     def sent(self, ranks: int) -> float:
         """Bytes that a process sends on average: a message to each of the others counts as often."""
-        share = (ranks - 1) / ranks
-        sums = sum(self.pieces) * (self.items / ranks * share + share)
-        return sums + self.gathered * share + self.told * share
+        share, whole = (ranks - 1) / ranks, sum(self.pieces)
+        items = [len(range(rank, self.items, ranks)) for rank in range(ranks)]
+        to_owners = sum(count * (whole - sum(self.pieces[rank::ranks])) for rank, count in enumerate(items))
+        return to_owners / ranks + (whole + self.gathered + self.told) * share
 
     def seconds(self, ranks: int, pass_seconds: float, bandwidth: float) -> float:
         """Rounds in which each process has one item, the costliest way of an exchange deciding."""

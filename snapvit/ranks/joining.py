@@ -26,6 +26,7 @@ PULSE_SECONDS, SILENT_SECONDS = 2.0, 30.0  # between two beats; without any, a p
 GRACE_SECONDS = 10.0  # for a process that is asked to end, before it is ended in the middle of a batch
 PATIENCE = timedelta(hours=2)  # for one that lives: of two that share work, one may have much more to do
 LOST = 1  # exit code
+OVER = "over"  # in the place of a beat: this process ends by itself
 GOES_ON = "what was finished is kept, and the same command, with any number of processes, goes on from there."
 
 
@@ -84,17 +85,13 @@ class _Several(Crew):
 
     def leave(self, code: int, why: str = "") -> int:
         """See Crew."""
-        self._pulse.stop()
+        self._pulse.over.set()
         with contextlib.suppress(RuntimeError):  # whoever kept the store may be gone
             if self.ranks.first and code:
                 self._store.set("ended", str(code))
-            elif self.ranks.first:
-                self._store.set("finished", "")
-            elif self._store.check(["ended"]):
-                return int(self._store.get("ended"))
-            elif code and why:
+            elif not self.ranks.first and self._pulse.asked() is None and code and why:
                 self._store.set("failed", f"Process {self.ranks.rank + 1} of {self.size} stopped: {why}")
-        return code
+        return code if self.ranks.first or self._pulse.code is None else self._pulse.code
 
     def close(self) -> None:
         """Let go of the others."""
@@ -102,6 +99,16 @@ class _Several(Crew):
 
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+        with contextlib.suppress(RuntimeError):
+            self._store.set(f"pulse/{self.ranks.rank}", OVER)
+            if self.ranks.first:  # may keep the store, in which the others look for the exit code
+                end = time.monotonic() + GRACE_SECONDS / 2
+                while time.monotonic() < end and not all(map(self._is_over, range(1, self.size))):
+                    time.sleep(0.05)
+
+    def _is_over(self, rank: int) -> bool:
+        key = f"pulse/{rank}"
+        return self._store.check([key]) and self._store.get(key) == OVER.encode()
 
     def _failed(self, error: Exception) -> Exception:
         """What it means that torch.distributed failed."""
@@ -139,7 +146,8 @@ class Pulse(threading.Thread):
         super().__init__(name="snapvit-pulse", daemon=True)
         self._store, self._rank, self._size = store, rank, size
         self._watched = range(1, size) if rank == 0 else [0]
-        self._over = threading.Event()
+        self.over = threading.Event()  # this process is about to end by itself
+        self.code: int | None = None  # with which the first process has asked all to end
         self._heard: dict[int, tuple[bytes, float]] = {}  # each one's last beat, and when it was new
 
     def run(self) -> None:
@@ -147,23 +155,23 @@ class Pulse(threading.Thread):
         for beat in range(1 << 62):
             try:
                 self._store.set(f"pulse/{self._rank}", str(beat))
-                if self._rank and self._store.check(["ended"]):
-                    self._end(int(self._store.get("ended")))
+                if self._rank and self.asked() is not None:
+                    self._end(self.code)
                 silent = self._silent()
             except RuntimeError:  # the store is gone, and with it whoever kept it
                 silent = [0]
                 if self._rank == 0:
                     return
-            if silent and not self._over.is_set():
+            if silent and not self.over.is_set():
                 self._end_without(silent[0])
-            if self._over.wait(PULSE_SECONDS):
+            if self.over.wait(PULSE_SECONDS):
                 return
 
-    def stop(self) -> None:
-        """This process ends by itself; the others are not to wait for its pulse."""
-        self._over.set()
-        with contextlib.suppress(RuntimeError):
-            self._store.set(f"pulse/{self._rank}", "over")
+    def asked(self) -> int | None:
+        """The exit code with which the first process has asked all to end; None while it has not."""
+        if self.code is None and self._store.check(["ended"]):
+            self.code = int(self._store.get("ended"))
+        return self.code
 
     def _silent(self) -> list[int]:
         """Those whose pulse has not been felt for too long."""
@@ -173,7 +181,8 @@ class Pulse(threading.Thread):
             beat = self._store.get(key) if self._store.check([key]) else b""
             if self._heard.get(rank, (None, 0.0))[0] != beat:
                 self._heard[rank] = beat, now
-        return [rank for rank, (beat, when) in self._heard.items() if beat != b"over" and now - when > SILENT_SECONDS]
+        late = {rank: beat for rank, (beat, when) in self._heard.items() if now - when > SILENT_SECONDS}
+        return [rank for rank, beat in late.items() if beat != OVER.encode()]
 
     def _end_without(self, rank: int) -> None:
         if self._rank == 0:
@@ -184,5 +193,5 @@ class Pulse(threading.Thread):
         os._exit(LOST)  # the other threads may wait for that process for good; the cache is whole at any moment
 
     def _end(self, code: int) -> None:
-        if not self._over.wait(GRACE_SECONDS):
+        if not self.over.wait(GRACE_SECONDS):
             os._exit(code)

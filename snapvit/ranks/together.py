@@ -29,7 +29,7 @@ class Together(Ranks):
     def __init__(self, rank: int, size: int, local_rank: int, on_failure: Callable[[Exception], Exception]) -> None:
         """on_failure: what to raise where torch.distributed fails, from what it says."""
         self.rank, self.size = rank, size
-        self.sent = 0  # bytes handed to torch.distributed by this process
+        self.sent = 0  # bytes from this process to others, one that goes to several counting for each
         self._local_rank, self._on_failure = local_rank, on_failure
         self._steps = 0
 
@@ -146,7 +146,7 @@ class Together(Ranks):
         with self._heard():
             dist.broadcast(numbers, source)
         if source == self.rank:
-            self.sent += numbers.numel() * numbers.element_size()
+            self.sent += numbers.numel() * numbers.element_size() * (self.size - 1)
 
     @contextmanager
     def _heard(self) -> Iterator[None]:
