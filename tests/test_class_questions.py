@@ -51,7 +51,7 @@ def test_a_query_is_lost_where_no_later_point_names_it_right() -> None:
 def test_pixels_are_means_of_areas(height: int, width: int, side: int) -> None:
     images = torch.randint(256, (5, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     size = min(side, height, width)
-    found = pixel_features(images.split(2), side).reshape(5, 3, size, size)
+    found = np.concatenate(list(pixel_features(images.split(2), side))).reshape(5, 3, size, size)
     rows, columns = ([(n * i // size, -(-n * (i + 1) // size)) for i in range(size)] for n in (height, width))
     for i, (top, bottom) in enumerate(rows):
         for j, (left, right) in enumerate(columns):
@@ -64,7 +64,9 @@ def test_the_stage_names_a_run_s_queries_as_a_library_does(finished: Store, smal
     found = StoredRun.open(finished, small_request.run).load(PIXEL_KNN)
     workspace = Workspace.open(small_request)
     ids, labels, k = workspace.ids, workspace.source.labels, small_request.config.evaluation.k
-    flat = {name: pixel_features(workspace.table(name).batches(16)) for name in ("gallery", "queries")}
+    flat = {
+        name: np.concatenate(list(pixel_features(workspace.table(name).batches(16)))) for name in ("gallery", "queries")
+    }
     unit = {name: rows / np.linalg.norm(rows, axis=1, keepdims=True) for name, rows in flat.items()}
     library = KNeighborsClassifier(k, algorithm="brute").fit(unit["gallery"], labels[ids["gallery"]])
     nearest = labels[ids["gallery"]][library.kneighbors(unit["queries"], return_distance=False)]
