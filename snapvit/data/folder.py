@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -57,6 +58,13 @@ def open_folder(path: Path, name: str, cache: Path | None = None, check: Check =
     skipped += _left_out(beside, base, "it lies outside the parts")
     note = _parts_note(name, parts, {_place(shelf, base)[0] for shelf in (*pictures, *others) if _place(shelf, base)})
     return JoinedImages(name, members, skipped, [note])
+
+
+def forget_names(folder: Path, cache: Path) -> None:
+    """Have all names of this folder read anew the next time, where a disk does not say of its folders that they
+    changed."""
+    with contextlib.suppress(OSError):
+        memory_files(folder, cache)[0].unlink(missing_ok=True)
 
 
 def memory_files(folder: Path, cache: Path) -> tuple[Path, Path]:

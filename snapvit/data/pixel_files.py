@@ -1,4 +1,4 @@
-"""Decoded images that are kept: in memory, or in a file of the cache that is mapped, for sets that are too large."""
+"""Decoded images that are kept: in memory, or in a mapped file of the cache, where they are too many. No torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from snapvit.artifacts import Preprocess
+from snapvit.data.decoding import Pixels
 
 SCHEMA = 1  # rises when the same image gives other pixels
 LEFT_FREE = 2**30  # bytes of the disk that a file leaves
@@ -36,21 +35,21 @@ class HeldRows:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         """shape: (N, 3, h, w)."""
-        self.pixels = torch.empty(shape, dtype=torch.uint8)
+        self.pixels = np.empty(shape, np.uint8)
         self._there = np.zeros(shape[0], bool)
 
     def has(self, start: int, stop: int) -> bool:
         """Whether all of these rows are there."""
         return bool(self._there[start:stop].all())
 
-    def read(self, start: int, stop: int) -> Tensor:
+    def read(self, start: int, stop: int) -> Pixels:
         """Rows that are there."""
         return self.pixels[start:stop]
 
-    def keep(self, start: int, batch: Tensor) -> None:
+    def keep(self, start: int, rows: Pixels) -> None:
         """Rows from `start` on."""
-        self.pixels[start : start + len(batch)] = batch
-        self._there[start : start + len(batch)] = True
+        self.pixels[start : start + len(rows)] = rows
+        self._there[start : start + len(rows)] = True
 
 
 class PixelFile:
@@ -81,20 +80,19 @@ class PixelFile:
         """Whether all of these rows were written."""
         return bool((self._marks[start:stop] != 0).all())
 
-    def read(self, start: int, stop: int) -> Tensor | None:
+    def read(self, start: int, stop: int) -> Pixels | None:
         """Rows that were written; None where one of them is damaged."""
         rows = np.array(self._rows[start:stop])
         for i in np.flatnonzero(~self._checked[start:stop]).tolist():
             if self._marks[start + i] != _mark(rows[i]):
                 return None
         self._checked[start:stop] = True
-        return torch.from_numpy(rows)
+        return rows
 
-    def keep(self, start: int, batch: Tensor) -> None:
+    def keep(self, start: int, rows: Pixels) -> None:
         """Write rows from `start` on."""
         if not self._writable:
             return
-        rows = batch.numpy()
         marks = np.array([_mark(row) for row in rows], MARK)
         try:
             with self.path.open("r+b") as file:
@@ -107,7 +105,7 @@ class PixelFile:
             self._writable = False
 
 
-def _mark(row: np.ndarray) -> int:
+def _mark(row: Pixels) -> int:
     return (zlib.crc32(row) << 1) + 1
 
 

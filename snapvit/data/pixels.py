@@ -47,16 +47,14 @@ class PixelTable:
         try:
             for start, known in zip(starts, there, strict=True):
                 batch = kept.read(start, start + size) if known else None
-                if batch is None and known:  # a file that was damaged meanwhile
-                    part = [self.ids[start : start + size]]
-                    (again,) = pictures_ahead(self.source, part, self._fitted)
-                    batch = torch.from_numpy(again)
-                    kept.keep(start, batch)
-                elif batch is None:
-                    batch = torch.from_numpy(next(decoded))
+                if batch is None:
+                    if known:  # a file that was damaged meanwhile
+                        (batch,) = pictures_ahead(self.source, [self.ids[start : start + size]], self._fitted)
+                    else:
+                        batch = next(decoded)
                     if kept is not None:
                         kept.keep(start, batch)
-                yield batch
+                yield torch.from_numpy(batch)
         finally:
             decoded.close()
 
@@ -71,7 +69,7 @@ class PixelTable:
             return None
         for _ in self.batches(64):
             pass
-        return self.rows.pixels
+        return torch.from_numpy(self.rows.pixels)
 
     def __len__(self) -> int:
         return len(self.ids)
