@@ -22,12 +22,13 @@ from PIL import Image
 from benchmarks.memory import peak_gigabytes
 from benchmarks.timing import Line, Spread, Unavailable
 from scripts.browser import ROOT
+from snapvit.pipeline.config import PRESETS, RunRequest, path_pair, with_settings
 
 IMAGES, CLASSES, IMAGENET = 200_000, 1_000, 1_281_167
 SIDE = 28  # pixels, which the bundled model reads
 GALLERY, QUERIES = 6_000, 2_000
 TO_OPEN, TO_OPEN_AGAIN = 60.0, 15.0  # seconds, of ImageNet's number of files
-PAGE_SECONDS = 3.0
+AGAIN = ", drawn again"
 
 
 @cache
@@ -105,16 +106,18 @@ def run() -> Line:
 
 
 def pages() -> Line:
-    """The slowest of the run form on the folder and of the pages of that run, drawn without a browser."""
+    """The run form on the folder and pages of that run, drawn again without a browser; value: the slowest."""
     found = _measured()["pages"]
-    slowest = max(found, key=found.get)
+    again = {name.removesuffix(AGAIN): taken for name, taken in found.items() if name.endswith(AGAIN)}
+    slowest = max(again, key=again.get)
     return Line(
-        subject=f"page with {CLASSES:,} classes",
-        value=found[slowest],
+        subject=f"drawing a page again, {CLASSES:,} classes",
+        value=again[slowest],
         unit="s",
-        target=PAGE_SECONDS,
+        target=1.0,
         times=tuple((name, Spread.of([taken])) for name, taken in found.items()),
-        note=f"slowest: {slowest}",
+        note=f"slowest: {slowest}; the first drawings begin with what a fresh process imports, the form's with opening "
+        f"and splitting {IMAGES:,} files",
     )
 
 
@@ -151,9 +154,7 @@ def _run_here(root: Path, cache_folder: Path) -> dict[str, float]:
     return {"open": opening, "run": running, "looked at": len(used), "memory": peak_gigabytes()}
 
 
-def _request(root: Path):
-    from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
-
+def _request(root: Path) -> RunRequest:
     settings = [f"evaluation.gallery={GALLERY}", f"evaluation.queries={QUERIES}", "evaluation.points=3"]
     return RunRequest(data=f"folder:{root}", config=with_settings(PRESETS["direct"], settings))
 
@@ -164,7 +165,6 @@ def _pages_here(root: Path, cache_folder: Path) -> dict[str, float]:
     from streamlit.testing.v1 import AppTest
 
     from snapvit.jobs.tasks import StageTask, Workbench
-    from snapvit.pipeline.config import path_pair
     from snapvit.pipeline.stage import Want
     from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
     from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
@@ -182,14 +182,14 @@ def _pages_here(root: Path, cache_folder: Path) -> dict[str, float]:
     app.selectbox(key="image_kind").set_value("folder:").run()
     app.text_input(key="image_folder").set_value(str(root))
     found["run form, the folder named"], _ = _timed(app.run)
-    found["run form, drawn again"], _ = _timed(app.run)
+    found["run form" + AGAIN], _ = _timed(app.run)
     for page, query in {"sparsity": {}, "embedding": {}, "compare": {}, "method": {"step": "easy"}}.items():
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
         for name, value in ({"run": run} | query).items():
             app.query_params[name] = value
         app.switch_page(f"pages/{page}.py")
         found[page], _ = _timed(app.run)
-        found[f"{page}, drawn again"], _ = _timed(app.run)
+        found[page + AGAIN], _ = _timed(app.run)
         assert not app.exception, app.exception
     return found
 

@@ -23,7 +23,7 @@ from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 from snapvit.ui.method.first_wrong import first_lost
-from snapvit.ui.method.questions import staying_block
+from snapvit.ui.method.questions import most_changed, staying_block
 
 
 @pytest.fixture
@@ -89,6 +89,16 @@ def test_pixels_stand_beside_chance_the_whole_model_and_the_cut(results: RunResu
     for trace, answers in zip(traces, (right, answers_of(whole), answers_of(cut)), strict=True):
         want = [100 * np.mean([a for a, c in zip(answers, found.labels, strict=True) if c == i]) for i in range(10)]
         np.testing.assert_allclose(array(trace["x"]), want)
+
+
+def test_of_many_classes_those_that_the_cut_changes_most_are_drawn() -> None:
+    before, after = np.full(1000, 0.5), np.full(1000, 0.5)
+    after[[7, 300, 999]] = 0.1, 1.0, 0.4
+    drawn = most_changed(before, after)
+    assert len(drawn) == 24
+    assert {7, 300, 999} <= set(drawn.tolist())
+    assert (np.diff(drawn) > 0).all()
+    np.testing.assert_array_equal(most_changed(before[:10], after[:10]), np.arange(10))
 
 
 def test_without_them_a_button_computes_them(shipped: Store) -> None:

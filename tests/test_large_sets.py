@@ -20,6 +20,7 @@ from snapvit.data.sources import open_images, open_source
 from snapvit.data.splits import Split, sound_split, split_source
 from snapvit.errors import Cancelled, InputError
 from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
+from snapvit.pipeline.finetuning import _Images
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.running import check_unchanged, open_workspace, run_pipeline
 from snapvit.store.store import Store
@@ -258,6 +259,13 @@ def test_equal_contents_among_the_images_that_are_used_are_told(tmp_path, small_
         path.write_bytes(packed(noise(0), "PNG"))
     workspace = run_pipeline(request_of(root, small_settings, *FEW), Store(tmp_path / "cache"), Reporter())
     assert any("'owl' (" in note and "the same content" in note for note in workspace.notes)
+
+
+def test_fine_tuning_takes_what_can_be_used(tmp_path):
+    source = opened(write_images(tmp_path, 30))
+    spoil(tmp_path, source, np.array([4, 9]))
+    images = _Images.open(source, 0)
+    assert sorted([*images.train, *images.held]) == [i for i in range(30) if i not in (4, 9)]
 
 
 def test_the_command_line_says_what_is_wrong_in_one_sentence(tmp_path, small_settings, capsys):

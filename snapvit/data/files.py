@@ -66,7 +66,8 @@ class ImageFiles(ImageSource):
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """What was found beside the images, and images that cannot be used, as far as anybody looked."""
-        return (*self._skipped, *(self._unusable[i] for i in sorted(self._unusable)))
+        found = dict(self._unusable)  # another thread may look at more
+        return (*self._skipped, *(found[i] for i in sorted(found)))
 
     def usable(self, ids: Ints, check: Check = go_on) -> Bools:
         """(N,) whether each image can be decoded; those that nobody looked at are looked at now."""

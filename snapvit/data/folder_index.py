@@ -41,7 +41,7 @@ CLUTTER = {  # names in lower case; hidden ones, such as .thumbnails, go without
     "system volume information",
     "thumbs.db",
 }
-SCHEMA = 1
+SCHEMA = 1  # rises when other names are taken for images or clutter
 SEPARATOR = "/"  # in no file's name, so that the names of a folder can be kept as one text
 CHECKED_FILES = 10_000  # listed between two looks at whether to stop
 

@@ -25,6 +25,7 @@ SCHEMA = 3  # rises when a file that was refused may be taken, or the other way 
 # same stamp, and is looked at again the next time. The longest tick is FAT's, 2 s.
 SETTLED_NS = 2_000_000_000
 SAVE_SECONDS = 30.0  # of looking that a kill can cost
+FEW = 8  # files that are sooner looked at again than written down
 AT_ONCE = 256  # files handed to the threads together
 
 Stamp = tuple[int, ...]  # inode, size, times of content and of status: equal stamps mean equal content
@@ -52,7 +53,7 @@ class SeenFiles:
         self._before = _recalled(memory)
         self._verdicts = {seen.sha256: seen.verdict for seen in self._before.values() if seen.sha256}
         self._now: dict[str, Seen] = {}
-        self._to_save = False
+        self._unsaved = 0  # of them
 
     def get(self, file: str) -> Seen | None:
         """What was seen of the file since this was opened; None where nobody looked."""
@@ -71,7 +72,7 @@ class SeenFiles:
                 for file, seen in zip(some, pool.map(self._see, some), strict=True):
                     check()
                     self._now[file] = seen
-                    self._to_save |= seen != self._before.get(file)
+                    self._unsaved += seen != self._before.get(file)
                 if time.monotonic() - saved > SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
@@ -100,13 +101,12 @@ class SeenFiles:
         return Seen(stamp, sha256, verdict)
 
     def _save(self) -> None:
-        if not self._to_save or self._memory is None:
+        if self._unsaved < FEW or self._memory is None:
             return
-        self._to_save = False
-        now = time.time_ns()
-        settled = {f: s for f, s in self._now.items() if s.sha256 and now - max(s.stamp[2:]) > SETTLED_NS}
-        unsettled = self._now.keys() - settled.keys()
-        kept = {f: s for f, s in self._before.items() if f not in unsettled} | settled
+        self._unsaved, now, time_now = 0, dict(self._now), time.time_ns()
+        settled = {f: s for f, s in now.items() if s.sha256 and time_now - max(s.stamp[2:]) > SETTLED_NS}
+        others = _recalled(self._memory)  # that another process may have written meanwhile
+        kept = {f: s for f, s in others.items() if f not in now} | settled
         remember(self._memory, SCHEMA, {f: [s.stamp, s.sha256, s.verdict] for f, s in kept.items()})
 
 
