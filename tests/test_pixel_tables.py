@@ -236,6 +236,17 @@ def test_where_no_worker_can_start_threads_read_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("processors", "images", "want"), [(1, 10**6, 0), (2, 10**6, 0), (4, 10**6, 2), (64, 4096, 8), (64, 4095, 0)]
+)
+def test_processes_are_for_many_images_and_several_processors(monkeypatch, processors, images, want):
+    monkeypatch.setattr(ahead.os, "cpu_count", lambda: processors)
+    monkeypatch.setattr(ahead, "main_may_be_imported", lambda: True)
+    assert ahead.worthwhile_workers(images) == want
+    monkeypatch.setattr(ahead, "main_may_be_imported", lambda: False)
+    assert ahead.worthwhile_workers(images) == 0
+
+
+@pytest.mark.parametrize(
     ("spec", "file", "safe"),
     [
         ("snapvit.__main__", "/x/snapvit/__main__.py", True),

@@ -46,11 +46,9 @@ def pictures_ahead(
     workers: processes; None: as many as are worth it here. Whoever stops early ends them. Raises InputError as
     `source.image` does.
     """
-    count = sum(map(len, parts))
-    if workers is None:
-        workers = min(MOST_WORKERS, (os.cpu_count() or 1) // 2) if count >= MANY and main_may_be_imported() else 0
+    workers = worthwhile_workers(sum(map(len, parts))) if workers is None else workers
     done = 0
-    if workers > 1 or (workers and count):
+    if workers:
         readers = [[source.reader(int(i)) for i in part] for part in parts]
         if readers and None not in readers[0]:
             try:
@@ -78,6 +76,12 @@ def ahead(work: Callable[[int], T], parts: Sequence[Ints]) -> Iterator[list[T]]:
             for futures in waiting:
                 for future in futures:
                     future.cancel()
+
+
+def worthwhile_workers(images: int) -> int:
+    """Processes to read so many images with: half the processors where that is more than one, 0 where threads do."""
+    workers = min(MOST_WORKERS, (os.cpu_count() or 1) // 2)
+    return workers if workers > 1 and images >= MANY and main_may_be_imported() else 0
 
 
 def main_may_be_imported() -> bool:

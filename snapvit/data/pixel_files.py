@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -23,6 +24,7 @@ LEFT_FREE = 2**30  # bytes of the disk that a file leaves
 MARK = np.dtype("<u8")  # of a row: its checksum and 1; 0: it was not written yet
 DIGITS = 20  # of the images' digest in a file's name
 SUFFIX = ".pixels"
+log = logging.getLogger(__name__)
 
 
 def table_folder(cache: Path) -> Path:
@@ -117,9 +119,11 @@ def pixel_file(folder: Path, digest: str, preprocess: Preprocess, shape: tuple[i
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists() and shutil.disk_usage(folder).free < math.prod(shape) + LEFT_FREE:
+            log.warning("%s has no room for %d decoded images, so every pass decodes them", folder, shape[0])
             return None
         return PixelFile(path, shape)
-    except OSError:
+    except OSError as error:
+        log.warning("%s keeps no decoded images (%s), so every pass decodes them", folder, error.strerror)
         return None
 
 
