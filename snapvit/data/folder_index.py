@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from snapvit.data.image_source import Check, Skipped, go_on
 from snapvit.data.remembered import recall, remember
 from snapvit.data.seen_files import SETTLED_NS, shown
@@ -78,7 +81,7 @@ class FileNames(Sequence[str]):
     def __init__(self, shelves: Sequence[Shelf]) -> None:
         self.shelves = tuple(shelves)
         self._starts = [0, *accumulate(shelf.count for shelf in self.shelves)]
-        self._last: tuple[int, list[str]] = (-1, [])  # the shelf that was asked last, with its paths
+        self._ends: dict[int, NDArray[np.int32]] = {}  # of shelves that were asked: where each name ends
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -86,12 +89,13 @@ class FileNames(Sequence[str]):
     def __getitem__(self, index: int) -> str:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        shelf = bisect_right(self._starts, index) - 1
-        last, paths = self._last
-        if last != shelf:
-            paths = self.shelves[shelf].paths()
-            self._last = shelf, paths
-        return paths[index - self._starts[shelf]]
+        number = bisect_right(self._starts, index) - 1
+        shelf, ends, row = self.shelves[number], self._ends.get(number), index - self._starts[number]
+        if ends is None:
+            ends = np.cumsum([len(name) + 1 for name in shelf.names.split(SEPARATOR)], dtype=np.int32)
+            self._ends[number] = ends
+        name = shelf.names[ends[row - 1] if row else 0 : ends[row] - 1]
+        return f"{shelf.folder}{SEPARATOR}{name}" if shelf.folder else name
 
     def __iter__(self) -> Iterator[str]:
         for shelf in self.shelves:
