@@ -15,6 +15,7 @@ from image_samples import noise, packed, write_classes, write_images
 
 from snapvit.data import folder_index, seen_files
 from snapvit.data.decoding import decode
+from snapvit.data.folder_index import index_folder
 from snapvit.data.sources import ImageSource, canonical_name, open_source
 from snapvit.data.splits import split_counts, split_source
 from snapvit.errors import Cancelled, InputError
@@ -276,6 +277,37 @@ def test_what_is_new_is_looked_at_and_what_moved_is_not_decoded_again(tmp_path, 
     (root / "auk" / "00.png").rename(root / "auk" / "0.png")
     assert len(opened(root, cache)) == 11
     assert decoded == [new]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such names, and links need rights")
+def test_only_folders_that_changed_are_listed_again_and_the_rest_is_known(tmp_path, settled, monkeypatch):
+    root, cache = write_classes(tmp_path / "birds", {"auk": 2, "owl/young": 2, "wren": 1}), tmp_path / "cache"
+    (root / "owl" / "again").symlink_to(root / "auk")
+    shutil.copy(root / "auk" / "00.png", os.fsencode(root) + b"/wren/\xfe.png")
+    (root / "wren" / "notes.txt").touch()
+    first = opened(root, cache)
+    listed, real = [], folder_index._list
+    monkeypatch.setattr(folder_index, "_list", lambda path, *args: listed.append(Path(path).name) or real(path, *args))
+    again = opened(root, cache)
+    assert listed == []
+    assert (all_of(again), again.class_names, again.skipped) == (all_of(first), first.class_names, first.skipped)
+    (root / "owl" / "young" / "01.png").unlink()
+    write_images(root / "new", 3)
+    after = opened(root, cache)
+    assert sorted(listed) == ["birds", "new", "young"]
+    assert (after.class_names, np.bincount(after.labels).tolist()) == (("auk", "new", "owl", "wren"), [2, 3, 1, 2])
+
+
+def test_names_are_in_the_order_of_folders_and_files_together(tmp_path):
+    names = ["a.png", "b/0.png", "b.png", "b/c/1.png", "b/d.png", "e/2.png", "f.png", "b-/3.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = index_folder(tmp_path).pictures
+    want = sorted(names, key=lambda name: Path(name).parts)
+    assert list(found) == [found[i] for i in range(len(found))] == want
+    with pytest.raises(IndexError):
+        found[len(names)]
 
 
 def test_what_is_remembered_of_a_folder_may_be_damaged(tmp_path, settled):
