@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
 
 Criterion = Literal["fisher", "accumulated"]  # which gradients the local curvature squares
 Damping = Literal["mean", "p95", "max"]  # of a covariance's diagonal, a share of which is added to it

@@ -23,7 +23,7 @@ from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 from snapvit.ui.method.first_wrong import first_lost
-from snapvit.ui.method.questions import staying_block
+from snapvit.ui.method.questions import most_changed, staying_block
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_query_is_lost_where_no_later_point_names_it_right() -> None:
 def test_pixels_are_means_of_areas(height: int, width: int, side: int) -> None:
     images = torch.randint(256, (5, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     size = min(side, height, width)
-    found = pixel_features(images.split(2), side).reshape(5, 3, size, size)
+    found = np.concatenate(list(pixel_features(images.split(2), side))).reshape(5, 3, size, size)
     rows, columns = ([(n * i // size, -(-n * (i + 1) // size)) for i in range(size)] for n in (height, width))
     for i, (top, bottom) in enumerate(rows):
         for j, (left, right) in enumerate(columns):
@@ -64,7 +64,9 @@ def test_the_stage_names_a_run_s_queries_as_a_library_does(finished: Store, smal
     found = StoredRun.open(finished, small_request.run).load(PIXEL_KNN)
     workspace = Workspace.open(small_request)
     ids, labels, k = workspace.ids, workspace.source.labels, small_request.config.evaluation.k
-    flat = {name: pixel_features(workspace.table(name).batches(16)) for name in ("gallery", "queries")}
+    flat = {
+        name: np.concatenate(list(pixel_features(workspace.table(name).batches(16)))) for name in ("gallery", "queries")
+    }
     unit = {name: rows / np.linalg.norm(rows, axis=1, keepdims=True) for name, rows in flat.items()}
     library = KNeighborsClassifier(k, algorithm="brute").fit(unit["gallery"], labels[ids["gallery"]])
     nearest = labels[ids["gallery"]][library.kneighbors(unit["queries"], return_distance=False)]
@@ -87,6 +89,16 @@ def test_pixels_stand_beside_chance_the_whole_model_and_the_cut(results: RunResu
     for trace, answers in zip(traces, (right, answers_of(whole), answers_of(cut)), strict=True):
         want = [100 * np.mean([a for a, c in zip(answers, found.labels, strict=True) if c == i]) for i in range(10)]
         np.testing.assert_allclose(array(trace["x"]), want)
+
+
+def test_of_many_classes_those_that_the_cut_changes_most_are_drawn() -> None:
+    before, after = np.full(1000, 0.5), np.full(1000, 0.5)
+    after[[7, 300, 999]] = 0.1, 1.0, 0.4
+    drawn = most_changed(before, after)
+    assert len(drawn) == 24
+    assert {7, 300, 999} <= set(drawn.tolist())
+    assert (np.diff(drawn) > 0).all()
+    np.testing.assert_array_equal(most_changed(before[:10], after[:10]), np.arange(10))
 
 
 def test_without_them_a_button_computes_them(shipped: Store) -> None:

@@ -61,6 +61,16 @@ def test_the_run_does_exactly_the_units_that_are_counted(small_request, tmp_path
     assert final.overall_done == pytest.approx(final.overall_total)
 
 
+def test_of_tables_that_are_too_large_for_memory_the_disk_is_counted():
+    work = effort_of(FASHION)
+    tables = 1000 + 1000 + 1000 + 2000 + 6000
+    image = 3 * 224 * 224
+    assert work.pixel_disk((224, 224), 10**12) == 0
+    assert work.pixel_disk((224, 224), 1500 * image) == (2000 + 6000) * image
+    assert work.pixel_disk((224, 224), 0) == work.pixel_bytes((224, 224), 10**12) == tables * image
+    assert work.pixel_bytes((224, 224), 1500 * image) == 2 * 1500 * image + 3 * 1000 * image
+
+
 def test_what_is_done_already_is_not_counted_again():
     work = effort_of(FASHION)
     start = start_search(start_mean(FASHION), None, 17, 4, seed=0)

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from test_pages import opened, words
 from test_uploads import birds, zipped
 
-from snapvit.data import torchvision_sets
+from snapvit.data import files, folder_index, torchvision_sets
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
@@ -20,6 +20,7 @@ from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
 from snapvit.ui.path import live_data
 from snapvit.ui.resources import jobs
+from snapvit.ui.run import image_picker
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,47 @@ def test_a_folder_is_read_again_when_asked(tmp_path):
     app.button(key="read_again").click().run()
     assert "**9 images" in words(app)
     assert tables(app) == [[["all, without labels", 7, 0, 2, 9]]]
+
+
+def test_a_large_folder_is_not_looked_at_file_by_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "WHOLE", 9)
+    monkeypatch.setattr(image_picker, "FEW_CLASSES", 2)
+    root = write_classes(tmp_path / "birds", {"auk": 10, "owl": 10, "wren": 10})
+    for name in ("auk/00.png", "owl/07.png"):
+        (root / name).write_text("text")
+    app = folder(root)
+    text = words(app)
+    assert "**30 images of 3 classes**" in text
+    assert "So many files are not looked at one by one before they are used" in text
+    assert "6 calibration and search" not in text
+    assert app.dataframe.len == 0  # the table by class comes when it is asked for
+    source = image_picker.image_source(f"folder:{root}")
+    assert [s.file for s in source.skipped] == ["auk/00.png"]  # which would have been an example
+    app.run()
+    assert tables(app) == [[["auk/00.png", "it is not an image"]]]
+
+
+def test_of_very_many_files_that_are_left_out_the_first_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_picker, "SHOWN_LEFT_OUT", 3)
+    root = write_images(tmp_path / "flat", 6)
+    for i in range(5):
+        (root / f"{i}.xml").touch()
+    app = folder(root)
+    assert tables(app)[0] == [[f"{i}.xml", "its name does not end like an image's"] for i in range(3)]
+    assert "The first 3 of 5." in words(app)
+
+
+def test_reading_again_asks_the_disk_for_every_name(tmp_path, monkeypatch):
+    """Where a disk does not say of a folder that it changed, as some networks' do not."""
+    root = write_images(tmp_path / "flat", 6)
+    monkeypatch.setattr(folder_index, "_stamp", lambda status: (status.st_ino, 1, 1))
+    app = folder(root)
+    write_images(root, 9)
+    image_picker.forget_images()
+    app.run()
+    assert "**6 images" in words(app)
+    app.button(key="read_again").click().run()
+    assert "**9 images" in words(app)
 
 
 def test_until_there_is_a_folder_nothing_can_start(tmp_path):

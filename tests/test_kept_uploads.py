@@ -11,8 +11,10 @@ from store_samples import FACTS, NODES, make_former
 from test_uploads import birds, zipped
 from waiting import wait_for
 
+from snapvit.data import seen_files
 from snapvit.data.archive import unpack_upload
 from snapvit.data.kept_uploads import delete_upload, list_uploads
+from snapvit.data.pixel_files import table_folder
 from snapvit.data.sources import open_source
 from snapvit.errors import InputError
 from snapvit.jobs.manager import JobManager, JobState
@@ -95,6 +97,28 @@ def test_the_last_run_takes_its_upload_along(part: str, empty: Store) -> None:
     assert [upload.name for upload in going_with(empty)[second]] == [name]
     delete_run(empty, second)
     assert list_uploads(empty.root) == []
+
+
+def test_the_last_run_takes_decoded_images_along(empty: Store) -> None:
+    first, second = begun(empty), begun(empty, queries="folder:/x")
+    digest = NODES["images.search"]
+    for name in (digest, "c" * 20):
+        path = table_folder(empty.root) / f"{name[:20]}-0123456789ab.pixels"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    delete_run(empty, first)
+    assert [path.name[:20] for path in table_folder(empty.root).iterdir()] == [digest[:20]]
+    delete_run(empty, second)
+    assert not list(table_folder(empty.root).iterdir())
+
+
+def test_what_is_remembered_of_an_upload_goes_with_it(empty: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = unpack_upload(zipped(birds()), empty.root)
+    monkeypatch.setattr(seen_files, "SETTLED_NS", -(10**12))
+    open_source(name, empty.root)
+    assert len(list((empty.root / "images").iterdir())) == 2
+    delete_upload(name, empty.root)
+    assert not list((empty.root / "images").iterdir())
 
 
 def test_a_run_of_an_earlier_version_keeps_its_upload(empty: Store) -> None:

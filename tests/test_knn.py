@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
+from collections.abc import Iterator
 from itertools import permutations, product
 
 import numpy as np
@@ -12,10 +14,12 @@ from scipy.stats import binomtest
 from sklearn.neighbors import KNeighborsClassifier
 
 from snapvit.errors import InputError
+from snapvit.evaluation import knn as knn_module
 from snapvit.evaluation.features import embeddings, mean_cosine
 from snapvit.evaluation.knn import (
     Knn,
     KnnLimits,
+    Nearest,
     limits_sentence,
     majority,
     reachable_top1,
@@ -68,6 +72,59 @@ def test_neighbours_equal_a_dense_search():
     rows, found = Knn(gallery, labels, 7).neighbours(queries)
     np.testing.assert_array_equal(rows, want)
     np.testing.assert_allclose(found, np.take_along_axis(cosines, want, axis=1), atol=1e-6)
+
+
+def in_pieces(gallery: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    yield from (gallery[start : start + size] for start in range(0, len(gallery), size))
+
+
+@pytest.mark.parametrize("size", [3, 64, 100, 299, 300])
+def test_blocks_of_the_gallery_give_what_brute_force_gives(monkeypatch, size):
+    """Blocks smaller than k too; and a gallery that comes in pieces."""
+    gallery, labels = clouds(0, 300)
+    queries, _ = clouds(1, 50)
+    monkeypatch.setattr(knn_module, "BLOCK", size)
+    unit = [
+        x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (queries, gallery)
+    ]
+    cosines = unit[0] @ unit[1].T
+    want = np.argsort(-cosines, axis=1)[:, :7]
+    for given in (gallery, in_pieces(gallery, size)):
+        rows, found = Knn(given, labels, 7).neighbours(queries)
+        np.testing.assert_array_equal(rows, want)
+        np.testing.assert_allclose(found, np.take_along_axis(cosines, want, axis=1), atol=1e-6)
+
+
+def test_equal_images_in_different_blocks_come_in_the_order_of_the_gallery(monkeypatch):
+    gallery = np.repeat(clouds(0, 10)[0], 4, axis=0).reshape(10, 4, -1).transpose(1, 0, 2).reshape(40, -1)
+    monkeypatch.setattr(knn_module, "BLOCK", 10)
+    rows, _ = Nearest(gallery, 4).of(gallery[:10])
+    np.testing.assert_array_equal(rows, np.arange(10)[:, None] + [0, 10, 20, 30])
+
+
+def test_a_large_gallery_is_never_copied_as_a_whole(monkeypatch):
+    monkeypatch.setattr(knn_module, "BLOCK", 1000)
+    gallery = np.random.default_rng(0).standard_normal((40_000, 64), dtype=np.float32)  # 10 MB
+    nearest = Nearest(gallery, 5)
+    nearest.of(gallery[:2])
+    tracemalloc.start()
+    nearest.of(gallery[:100])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2e6
+
+
+def test_pieces_with_fewer_images_than_neighbours_are_refused():
+    gallery, _ = clouds(0, 6)
+    with pytest.raises(InputError, match="7 nearest neighbours need at least 7 gallery images; there are 6"):
+        Nearest(in_pieces(gallery, 4), 7).of(gallery)
+
+
+def test_votes_are_counted_alike_however_many_queries_go_at_once(monkeypatch):
+    votes = np.random.default_rng(0).integers(0, 4, (50, 9))
+    whole = majority(votes)
+    monkeypatch.setattr(knn_module, "VOTES", 100)
+    np.testing.assert_array_equal(majority(votes), whole)
 
 
 def test_the_gallery_is_its_own_nearest_neighbour_and_stays_as_it_was():

@@ -159,10 +159,11 @@ def test_numbers_do_not_depend_on_whether_pixels_are_held(tmp_path, small_settin
     root = write_stripes(tmp_path / "stripes", 15)
     request = small(f"folder:{root}", small_settings)
     tables = []
-    for name, held in (("held", pixels.HELD_BYTES), ("streamed", 0)):
-        monkeypatch.setattr(pixels.pixel_table, "__defaults__", (held,))
+    for name, held in (("held", pixels.HELD_BYTES), ("mapped", 0)):
+        monkeypatch.setattr(pixels, "HELD_BYTES", held)
         workspace = run_pipeline(request, Store(tmp_path / name), Reporter())
-        assert (workspace.table("queries").pixels is None) == (name == "streamed")
+        assert (workspace.table("queries").pixels is None) == (name == "mapped")
+        assert bool(list((tmp_path / name).glob("pixels/*"))) == (name == "mapped")
         results = load_results(Store(tmp_path / name), request.run)
         tables.append((results.measurements, results.search, results.cka))
     (a, search_a, cka_a), (b, search_b, cka_b) = tables

@@ -93,7 +93,7 @@ def test_a_set_of_picture_files_skips_what_cannot_be_read(root):
     source = open_source("torchvision:DTD", root / "cache")
     assert source.class_names == ("banded", "dotted")
     assert source.labels.tolist() == [1] * 5 + [0] * 6
-    assert [s.file for s in source.skipped] == ["2.jpg"]
+    assert [s.file for s in source.skipped] == ["dotted/2.jpg"]
     np.testing.assert_array_equal(source.image(0), noise(5))
 
 

@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from uuid import uuid4
 
-from snapvit.data.files import Check, go_on, shown
-from snapvit.data.folder import SUFFIXES, is_clutter, open_folder
-from snapvit.data.image_source import ImageSource
+from snapvit.data.folder import open_folder
+from snapvit.data.folder_index import SUFFIXES, is_clutter
+from snapvit.data.image_source import Check, ImageSource, go_on
+from snapvit.data.seen_files import shown
 from snapvit.errors import InputError, harmless
 
 LARGEST_UPLOAD = 200 * 2**20  # bytes, packed

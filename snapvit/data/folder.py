@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
-from snapvit.data.image_source import ALL_ROLES, ImageSource, Role, Skipped
+import numpy as np
+
+from snapvit.data.files import ImageFiles
+from snapvit.data.folder_index import SEPARATOR, FileNames, Shelf, index_folder
+from snapvit.data.image_source import ALL_ROLES, Check, ImageSource, Role, Skipped, go_on
 from snapvit.data.joined import JoinedImages, Member
+from snapvit.data.seen_files import SeenFiles, shown
 from snapvit.errors import InputError
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-    *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx"),  # read where Pillow can, else named
-)
-MOST_FILES = 100_000
 TRAIN = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "test", "testing")  # the first that is there gives the queries
-CLUTTER = {  # names in lower case; hidden ones, such as .thumbnails, go without saying
-    "@eadir",
-    "@recently-snapshot",
-    "@recycle",
-    "@tmp",
-    "#recycle",
-    "#snapshot",
-    "$recycle.bin",
-    "__macosx",
-    "desktop.ini",
-    "ehthumbs.db",
-    "icon\r",
-    "lost+found",
-    "recycler",
-    "system volume information",
-    "thumbs.db",
-}
-
-
-def is_clutter(name: str) -> bool:
-    """Whether a file or folder of this name was left by a system and is nobody's image or class."""
-    return name.startswith(".") or name.lower() in CLUTTER
 
 
 def open_folder(path: Path, name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:
@@ -50,56 +27,92 @@ def open_folder(path: Path, name: str, cache: Path | None = None, check: Check =
     A folder around all class folders is taken off. Where folders hold images, each of them is a class, with all below
     it; else the images in `path` itself are taken without labels. Where those folders are `train` and `val` (or alike),
     they are no classes but parts, each read in this way: train calibrates and is the gallery, val gives the queries.
-    Hidden files and what systems leave behind are ignored. What was seen of each file is remembered under `cache`;
-    `check` is called after each and may raise to stop. Raises InputError where there is no such folder.
+    Hidden files and what systems leave behind are ignored. The names, and what was seen of each file, are remembered
+    under `cache`; `check` may raise to stop. Raises InputError where there is no such folder.
     """
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise InputError(
             f"The image folder {shown(path)} {found}; put it there, or name a folder of images or of a folder a class."
         )
-    files, unread = _scan(path)
-    outer, path = path, _inside_wrapping(path, [file for file in files if _is_picture(file)])
+    index_file, seen_file = (None, None) if cache is None else memory_files(path, cache)
+    files, seen = index_folder(path, index_file, check), SeenFiles(path, seen_file)
+    pictures, others, skipped = files.pictures.shelves, files.others.shelves, list(files.unread)
+    base = _inside_wrapping(pictures)
     wrapped = []
-    if path != outer:
-        wrapped = [f"All images of {name} lie in {shown(path.relative_to(outer))}, whose folders are the classes."]
-        outside = [file for file in files if not file.is_relative_to(path)]
-        unread += [Skipped(shown(file.relative_to(outer)), "it lies outside the class folders") for file in outside]
-        files = [file for file in files if file.is_relative_to(path)]
-    parts = _find_parts(path, [file for file in files if _is_picture(file)])
+    if base:
+        wrapped = [f"All images of {name} lie in {shown(base)}, whose folders are the classes."]
+        outside = [shelf for shelf in others if not _is_in(shelf, base)]
+        skipped += _left_out(outside, "", "it lies outside the class folders")
+        others = [shelf for shelf in others if _is_in(shelf, base)]
+    parts = _find_parts(base, pictures)
     if parts is None:
-        return _open_files(path, name, files, unread, cache, check, wrapped)
-    members, skipped = [], unread
+        return _open_files(base, name, pictures, others, skipped, seen, check, wrapped)
+    members = []
     for folder, roles in parts.items():
-        inside = [file for file in files if file.relative_to(path).parts[0] == folder]
-        source = _open_files(path / folder, f"{name}/{shown(folder)}", inside, [], cache, check)
-        members.append(Member(source, roles))
-        skipped += [Skipped(f"{shown(folder)}/{s.file}", s.reason) for s in source.skipped]
-    skipped += [Skipped(shown(file.name), "it lies outside the parts") for file in files if file.parent == path]
-    return JoinedImages(name, members, skipped, [_parts_note(path, name, parts, files)])
+        place = _joined(base, folder)
+        inside = [[shelf for shelf in shelves if _is_in(shelf, place)] for shelves in (pictures, others)]
+        source = _open_files(place, f"{name}/{shown(folder)}", *inside, [], seen, check)
+        members.append(Member(source, roles, f"{shown(folder)}/"))
+    beside = [shelf for shelf in (*pictures, *others) if shelf.folder == base]
+    skipped += _left_out(beside, base, "it lies outside the parts")
+    note = _parts_note(name, parts, {_place(shelf, base)[0] for shelf in (*pictures, *others) if _place(shelf, base)})
+    return JoinedImages(name, members, skipped, [note])
 
 
-def _inside_wrapping(path: Path, pictures: list[Path]) -> Path:
+def forget_names(folder: Path, cache: Path) -> None:
+    """Have all names of this folder read anew the next time, where a disk does not say of its folders that they
+    changed."""
+    with contextlib.suppress(OSError):
+        memory_files(folder, cache)[0].unlink(missing_ok=True)
+
+
+def memory_files(folder: Path, cache: Path) -> tuple[Path, Path]:
+    """Where the cache remembers the names of all files of this folder, and what was seen of single ones."""
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]
+    return cache / "images" / f"{digest}.index", cache / "images" / f"{digest}.seen"
+
+
+def _joined(base: str, folder: str) -> str:
+    return f"{base}{SEPARATOR}{folder}" if base else folder
+
+
+def _is_in(shelf: Shelf, base: str) -> bool:
+    return not base or shelf.folder == base or shelf.folder.startswith(base + SEPARATOR)
+
+
+def _place(shelf: Shelf, base: str) -> tuple[str, ...]:
+    """The folders between `base` and the shelf's files."""
+    inner = shelf.folder[len(base) :].strip(SEPARATOR)
+    return tuple(inner.split(SEPARATOR)) if inner else ()
+
+
+def _left_out(shelves: Iterable[Shelf], base: str, reason: str) -> list[Skipped]:
+    start = len(base) + 1 if base else 0
+    return [Skipped(shown(file[start:]), reason) for shelf in shelves for file in shelf.paths()]
+
+
+def _inside_wrapping(pictures: Sequence[Shelf]) -> str:
     """Past folders that hold all there is, in folders of their own; one folder of images alone is a class."""
-    while _find_parts(path, pictures) is None:
-        places = [file.relative_to(path).parts for file in pictures]
-        folders = {place[:2] for place in places}
-        alone = len({place[0] for place in places}) == 1 and all(len(place) > 2 for place in places)
-        if not alone or len(folders) < 2:
+    base = ""
+    while _find_parts(base, pictures) is None:
+        places = [_place(shelf, base) for shelf in pictures]
+        alone = len({place[:1] for place in places}) == 1 and all(len(place) > 1 for place in places)
+        if not alone or len({place[:2] for place in places}) < 2:
             break
-        path /= places[0][0]
-    return path
+        base = _joined(base, places[0][0])
+    return base
 
 
-def _find_parts(path: Path, pictures: list[Path]) -> dict[str, frozenset[Role]] | None:
+def _find_parts(base: str, pictures: Sequence[Shelf]) -> dict[str, frozenset[Role]] | None:
     """Folders that are parts of a divided set, with their roles; None where folders, if any, are classes."""
-    places = [file.relative_to(path).parts for file in pictures]
-    folders = sorted({place[0] for place in places if len(place) > 1})
+    places = {_place(shelf, base) for shelf in pictures}
+    folders = sorted({place[0] for place in places if place})
     by_name = {folder.lower(): folder for folder in folders}
     train = next((by_name[name] for name in TRAIN if name in by_name), None)
     if train is None or len(by_name) < len(folders) or not by_name.keys() <= {*TRAIN, *HELD_OUT}:
         return None
-    of_classes = {place[0] for place in places if len(place) > 2}
+    of_classes = {place[0] for place in places if len(place) > 1}
     for name in HELD_OUT:
         held_out = by_name.get(name)
         if held_out is not None and (held_out in of_classes) == (train in of_classes):
@@ -107,9 +120,8 @@ def _find_parts(path: Path, pictures: list[Path]) -> dict[str, frozenset[Role]] 
     return {train: ALL_ROLES}
 
 
-def _parts_note(path: Path, name: str, parts: dict[str, frozenset[Role]], files: list[Path]) -> str:
-    places = [file.relative_to(path).parts for file in files]
-    others = sorted({shown(place[0]) for place in places if len(place) > 1} - {shown(folder) for folder in parts})
+def _parts_note(name: str, parts: dict[str, frozenset[Role]], folders: set[str]) -> str:
+    others = sorted({shown(folder) for folder in folders} - {shown(folder) for folder in parts})
     aside = f"; {', '.join(others)} {'are' if len(others) > 1 else 'is'} left out" if others else ""
     train, *held_out = map(shown, parts)
     if not held_out:
@@ -117,94 +129,30 @@ def _parts_note(path: Path, name: str, parts: dict[str, frozenset[Role]], files:
     return f"{name} is divided already: {train} calibrates and is the gallery, {held_out[0]} gives the queries{aside}."
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
-
-
 def _open_files(
-    path: Path,
+    base: str,
     name: str,
-    files: list[Path],
-    unread: list[Skipped],
-    cache: Path | None,
+    pictures: Sequence[Shelf],
+    others: Sequence[Shelf],
+    skipped: list[Skipped],
+    seen: SeenFiles,
     check: Check,
     notes: Sequence[str] = (),
 ) -> ImageFiles:
-    """The pictures of `files`, all under `path`: of a class a folder if there are folders, else without labels."""
-    pictures = [file for file in files if _is_picture(file)]
-    skipped = unread + [
-        Skipped(shown(file.relative_to(path)), "its name does not end like an image's")
-        for file in files
-        if not _is_picture(file)
-    ]
-    inside = [file for file in pictures if file.parent != path]
+    """The pictures, all below `base`: of a class a folder if there are folders, else without labels."""
+    skipped = skipped + _left_out(others, base, "its name does not end like an image's")
+    inside = [shelf for shelf in pictures if shelf.folder != base]
     if inside:
-        skipped += [
-            Skipped(shown(file.name), "it lies outside the class folders") for file in pictures if file.parent == path
-        ]
-        pictures = inside
-    classes = sorted({file.relative_to(path).parts[0] for file in inside})
-    numbers = {folder: number for number, folder in enumerate(classes)}
-    places = [file.relative_to(path) for file in pictures]
-    candidates = [
-        Candidate(file, shown(place), numbers.get(place.parts[0])) for file, place in zip(pictures, places, strict=True)
-    ]
-    verdicts = None if cache is None else verdicts_file(path, cache)
-    source = ImageFiles(name, candidates, [shown(folder) for folder in classes], skipped, verdicts, check)
+        beside = [shelf for shelf in pictures if shelf.folder == base]
+        skipped += _left_out(beside, base, "it lies outside the class folders")
+    taken = inside or pictures
+    folders = [_place(shelf, base)[0] for shelf in inside]
+    classes = sorted(set(folders))
+    labels = None
+    if classes:
+        number = {folder: i for i, folder in enumerate(classes)}
+        labels = np.repeat([number[folder] for folder in folders], [shelf.count for shelf in inside])
+    named = [shown(folder) for folder in classes]
+    source = ImageFiles(name, seen, FileNames(taken), labels, named, skipped, base, check)
     source.notes = (*notes, *source.notes)
     return source
-
-
-def verdicts_file(folder: Path, cache: Path) -> Path:
-    """Where the cache remembers which files of this folder are pictures."""
-    return cache / "images" / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]}.json"
-
-
-def _scan(root: Path) -> tuple[list[Path], list[Skipped]]:
-    """All files under `root` in a fixed order, clutter aside, and the folders that could not be entered."""
-    files, skipped = [], []
-    for found in _walk(root, set()):
-        if isinstance(found, Skipped):
-            skipped.append(found)
-        elif len(files) < MOST_FILES:
-            files.append(found)
-        else:
-            raise InputError(
-                f"The image folder {shown(root)} holds more than {MOST_FILES:,} files; name a smaller one, for example "
-                "the validation images of a data set."
-            )
-    files.sort(key=lambda file: file.relative_to(root).parts)
-    return files, [Skipped(shown(Path(s.file).relative_to(root)), s.reason) for s in skipped]
-
-
-def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Skipped]:
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link may lead back up, or twice to the same images
-                yield Skipped(str(folder), "it is a link to a folder that is read already")
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(folder), key=lambda e: e.name)
-        except OSError as error:
-            yield Skipped(str(folder), f"it cannot be read ({error.strerror or type(error).__name__})")
-            continue
-        folders = []
-        for entry in entries:
-            if is_clutter(entry.name):
-                continue
-            if _is_folder(entry):
-                folders.append(entry)
-            else:
-                yield Path(entry.path)
-        # The last is entered first: links come after real folders, so that it is the link that is left out.
-        waiting += [Path(e.path) for e in sorted(folders, key=lambda e: (not e.is_symlink(), e.name))]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads nowhere; reading it as a file says so
-        return False

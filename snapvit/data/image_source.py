@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from snapvit.artifacts import Ints
+from snapvit.artifacts import Bools, Ints
 from snapvit.data.decoding import Pixels
+
+Check = Callable[[], None]  # called between two pieces of work; it may raise to stop
+
+
+def go_on() -> None:
+    """A check that nobody asked to stop."""
+
 
 NAMED = 5  # classes that a sentence lists
 UNLABELLED = -1  # the label of an image without one, in a source where others have one
@@ -46,6 +53,7 @@ class ImageSource(ABC):
     class_names: tuple[str, ...] = ()  # empty without labels
     skipped: tuple[Skipped, ...] = ()  # what was found beside the images and cannot be used
     notes: tuple[str, ...] = ()  # sentences worth telling when the source is opened
+    whole: bool = True  # every image was looked at and can be used; else that is seen when it is asked for
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -56,7 +64,15 @@ class ImageSource(ABC):
 
     @abstractmethod
     def content(self, index: int) -> str:
-        """sha256 of one image: of its file, or of its pixels where there is no file. Known without reading again."""
+        """sha256 of one image: of its file, or of its pixels where there is no file. No image is read twice for it."""
+
+    def usable(self, ids: Ints, check: Check = go_on) -> Bools:
+        """(N,) whether each of these images can be used; in a source that is not `whole` they are looked at now."""
+        return np.ones(len(ids), bool)
+
+    def reader(self, index: int) -> Callable[[], Pixels] | None:
+        """What gives one image in another process too; None where the images are in memory."""
+        return None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -72,19 +88,20 @@ class ImageSource(ABC):
         return digest.hexdigest()
 
 
-def equal_notes(source: ImageSource) -> tuple[str, ...]:
-    """A sentence where all images, or all of a class, have the same content, so that nothing can be told from them."""
-    contents = np.array([source.content(i) for i in range(len(source))])
+def equal_notes(source: ImageSource, ids: Ints) -> tuple[str, ...]:
+    """A sentence where all of these images, or all of a class, have the same content: nothing can be told from them."""
+    contents = np.array([source.content(int(i)) for i in ids])
     if len(contents) > 1 and (contents == contents[0]).all():
         return (f"All {len(contents)} images of {source.name} have the same content.",)
-    if source.labels is None:
+    if source.labels is None or not len(ids):
         return ()
     _, numbers = np.unique(contents, return_inverse=True)
+    order = np.argsort(source.labels[ids], kind="stable")
+    labels, starts = np.unique(source.labels[ids][order], return_index=True)
     alike = []
-    for label, name in enumerate(source.class_names):
-        of_class = numbers[source.labels == label]
-        if len(of_class) > 1 and (of_class == of_class[0]).all():
-            alike.append(f"{name!r} ({len(of_class)} images)")
+    for label, of_class in zip(labels.tolist(), np.split(numbers[order], starts[1:]), strict=True):
+        if label != UNLABELLED and len(of_class) > 1 and (of_class == of_class[0]).all():
+            alike.append(f"{source.class_names[label]!r} ({len(of_class)} images)")
     if not alike:
         return ()
     others = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from snapvit.data.archive import UPLOAD_NAME, uploads
-from snapvit.data.files import shown
-from snapvit.data.folder import verdicts_file
+from snapvit.data.folder import memory_files
+from snapvit.data.seen_files import shown
 from snapvit.errors import InputError
 
 
@@ -42,11 +42,12 @@ def delete_upload(name: str, cache: Path) -> None:
     folder = uploads(cache) / name.removeprefix("upload:")
     if not UPLOAD_NAME.fullmatch(name) or not folder.is_dir():
         raise InputError(f"There are no uploaded images named {name!r} in the cache.")
-    verdicts = verdicts_file(folder, cache)
+    remembered = memory_files(folder, cache)
     going = folder.with_name(f".{folder.name}.{uuid4().hex}.part")
     try:
         os.replace(folder, going)  # whoever opens it sees all of it or none
-        verdicts.unlink(missing_ok=True)
+        for file in remembered:
+            file.unlink(missing_ok=True)
         shutil.rmtree(going)
     except OSError as error:
         raise InputError(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,48 +15,91 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from snapvit.artifacts import Ints, Preprocess
+from snapvit.data.ahead import pictures_ahead
 from snapvit.data.decoding import Pixels
 from snapvit.data.image_source import ImageSource
+from snapvit.data.pixel_files import HeldRows, PixelFile, pixel_file
 
-HELD_BYTES = 256 * 2**20  # of one table: 1,780 images of 224 pixels; a larger one is decoded anew on every pass
+HELD_BYTES = 256 * 2**20  # of one table: 1,780 images of 224 pixels; a larger one is kept in a file of the cache
 MOST_RESIZED = 2**22  # pixels of an image that is resized as a whole before it is cropped: 12 MB, in float32 48
-AHEAD = 2  # batches that are decoded while one is worked on
 
 
 @dataclass(frozen=True)
 class PixelTable:
-    """Images at the model's input size, one byte a value: held in memory if they are few or small, else decoded anew.
+    """Images at the model's input size, one byte a value, decoded by the first pass over them and kept for later ones.
 
-    8,000 images of 28 pixels take 19 MB and are held; 6,000 of 224 pixels would take 0.9 GB and are not.
+    8,000 images of 28 pixels take 19 MB and are held in memory; 6,000 of 224 pixels take 0.9 GB and are kept in a file
+    of the cache, from which every later pass, in another process too, maps them. Without such a file each pass decodes.
     """
 
     source: ImageSource
     ids: Ints  # (N,) image ids in the source
     preprocess: Preprocess
-    pixels: Tensor | None  # (N, 3, h, w) uint8, where they are held
+    rows: HeldRows | PixelFile | None  # what is kept; None: nothing
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Successive (B, 3, h, w) uint8 batches, the same whether they are held or not."""
-        if self.pixels is not None:
-            yield from self.pixels.split(size)
-        else:
-            yield from _decoded(self.source, self.ids, self.preprocess, size)
+        """Successive (B, 3, h, w) uint8 batches, the same wherever they come from."""
+        kept = self.rows
+        starts = range(0, len(self.ids), size)
+        there = [kept is not None and kept.has(start, start + size) for start in starts]
+        missing = [self.ids[start : start + size] for start, known in zip(starts, there, strict=True) if not known]
+        decoded = pictures_ahead(self.source, missing, self._fitted)
+        try:
+            for start, known in zip(starts, there, strict=True):
+                batch = kept.read(start, start + size) if known else None
+                if batch is None:
+                    if known:  # a file that was damaged meanwhile
+                        (batch,) = pictures_ahead(self.source, [self.ids[start : start + size]], self._fitted)
+                    else:
+                        batch = next(decoded)
+                    if kept is not None:
+                        kept.keep(start, batch)
+                yield torch.from_numpy(batch)
+        finally:
+            decoded.close()
+
+    @property
+    def _fitted(self) -> Fitted:
+        return Fitted(self.preprocess)
+
+    @property
+    def pixels(self) -> Tensor | None:
+        """(N, 3, h, w) uint8, all of them, where they are held in memory."""
+        if not isinstance(self.rows, HeldRows):
+            return None
+        for _ in self.batches(64):
+            pass
+        return torch.from_numpy(self.rows.pixels)
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def pixel_table(source: ImageSource, ids: Ints, preprocess: Preprocess, held_bytes: int = HELD_BYTES) -> PixelTable:
-    """The images named by `ids`, decoded at once if their pixels fit into `held_bytes`."""
-    height, width = preprocess.size
-    if 3 * height * width * len(ids) > held_bytes:
-        return PixelTable(source, ids, preprocess, None)
-    pixels = torch.empty(len(ids), 3, height, width, dtype=torch.uint8)
-    row = 0
-    for batch in _decoded(source, ids, preprocess, 64):
-        pixels[row : row + len(batch)] = batch
-        row += len(batch)
-    return PixelTable(source, ids, preprocess, pixels)
+@dataclass(frozen=True)
+class Fitted:
+    """What makes a picture (h, w, 3) one of the model's input size, (3, h, w)."""
+
+    preprocess: Preprocess
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """(3, h, w) uint8."""
+        return fit_image(as_tensor(image), self.preprocess).numpy()
+
+
+def pixel_table(
+    source: ImageSource,
+    ids: Ints,
+    preprocess: Preprocess,
+    held_bytes: int | None = None,
+    folder: Path | None = None,
+) -> PixelTable:
+    """The images named by `ids`: held in memory if their pixels fit into `held_bytes`, else kept in a file in
+    `folder`, where one is named and the disk has room."""
+    shape = (len(ids), 3, *preprocess.size)
+    if math.prod(shape) <= (HELD_BYTES if held_bytes is None else held_bytes):
+        return PixelTable(source, ids, preprocess, HeldRows(shape))
+    rows = None if folder is None else pixel_file(folder, source.digest_of(ids), preprocess, shape)
+    return PixelTable(source, ids, preprocess, rows)
 
 
 def as_tensor(image: Pixels) -> Tensor:
@@ -98,26 +140,3 @@ def _visible_part(image: Tensor, resized: list[int], preprocess: Preprocess) -> 
     filtering = Image.Resampling[preprocess.interpolation.upper()]
     height, width = preprocess.size
     return as_tensor(np.asarray(picture.resize((width, height), filtering, (left, top, right, bottom))))
-
-
-def _decoded(source: ImageSource, ids: Ints, preprocess: Preprocess, size: int) -> Iterator[Tensor]:
-    def decode(part: Ints) -> Tensor:
-        return torch.stack([fit_image(as_tensor(source.image(int(i))), preprocess) for i in part])
-
-    return _ahead(decode, [ids[start : start + size] for start in range(0, len(ids), size)])
-
-
-def _ahead(work: Callable[[Ints], Tensor], parts: list[Ints]) -> Iterator[Tensor]:
-    """`work` of each part, in order, done by threads that are at most `AHEAD` parts ahead of the caller."""
-    with ThreadPoolExecutor(AHEAD) as pool:
-        waiting: deque = deque()
-        try:
-            for part in parts:
-                waiting.append(pool.submit(work, part))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # the caller may stop early, for example when a run is cancelled
-            for future in waiting:
-                future.cancel()

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from snapvit.data.archive import open_upload
 from snapvit.data.fashion_mnist import BUNDLED, FashionMnist
-from snapvit.data.files import Check, go_on
 from snapvit.data.folder import open_folder
-from snapvit.data.image_source import ImageSource, Role, Skipped
+from snapvit.data.image_source import Check, ImageSource, Role, go_on
 from snapvit.data.joined import JoinedImages, Member
 from snapvit.data.torchvision_sets import find_set, open_set
 from snapvit.errors import InputError
@@ -55,7 +54,7 @@ def open_images(
         uses.setdefault(canonical_name(name), []).append(role)
     if len(uses) == 1:
         return open_source(data, cache, check)
-    members, skipped = [], []
+    members = []
     for name, roles in uses.items():
         source = open_source(name, cache, check)
         if source.labels is None and roles != ["calibration"]:
@@ -64,16 +63,16 @@ def open_images(
                 f"{source.name} has no labels, so its images cannot be {part}; sort them into a folder for each class, "
                 "or name other images."
             )
-        members.append(Member(source, frozenset(roles)))
-        skipped += [Skipped(f"{source.name}/{s.file}", s.reason) for s in source.skipped]
-    return JoinedImages(", ".join(f"{' and '.join(uses[name])} of {name}" for name in uses), members, skipped)
+        members.append(Member(source, frozenset(roles), f"{source.name}/"))
+    return JoinedImages(", ".join(f"{' and '.join(uses[name])} of {name}" for name in uses), members)
 
 
 def open_source(name: str, cache: Path | None = None, check: Check = go_on) -> ImageSource:
     """Open what `name` says: `bundled`, `folder:PATH`, `torchvision:NAME`, or `upload:DIGEST`, which lies in `cache`.
 
     Raises InputError where there is no such source or its images cannot be had. Files that cannot be used are no
-    error; they are in `skipped`. `check` is called after each file that is read, and may raise to stop.
+    error; they are in `skipped`, of a large set once they are asked for. `check` is called after each file that is read
+    and may raise to stop.
     """
     name = canonical_name(name)
     if name.startswith(FOLDER):

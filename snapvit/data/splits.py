@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 import numpy as np
 
 from snapvit.artifacts import Ints
-from snapvit.data.image_source import NAMED, UNLABELLED, ImageSource, Part, Role
+from snapvit.data.image_source import NAMED, UNLABELLED, Check, ImageSource, Part, Role, go_on
 from snapvit.errors import InputError
 
 WEIGHTS: dict[Role, int] = {"calibration": 1, "gallery": 3, "query": 1}  # 2,000, 6,000 and 2,000 of 10,000
@@ -77,18 +78,58 @@ def interleaved(ids: Ints, labels: Ints, seed: int) -> Ints:
     deadline first keeps all of them, since unit jobs with whole windows that can be kept at all are kept that way.
     """
     total, coin = len(ids), np.random.default_rng(seed).random(len(ids))
-    starting: list[list[tuple[int, float, int]]] = [[] for _ in range(total)]
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        for j, row in enumerate(rows.tolist()):
-            deadline = -(-(j + 1) * total // len(rows))
-            starting[j * total // len(rows)].append((deadline, coin[row], row))
-    order, waiting = [], []
-    for jobs in starting:
-        for job in jobs:
-            heappush(waiting, job)
-        order.append(heappop(waiting)[2])
+    rows = np.argsort(labels, kind="stable")  # class by class
+    _, starts, counts = np.unique(labels[rows], return_index=True, return_counts=True)
+    turn, size = np.arange(total) - np.repeat(starts, counts), np.repeat(counts, counts)
+    first, deadline = turn * total // size, -(-(turn + 1) * total // size)
+    coming = np.argsort(first, kind="stable")
+    jobs = zip(deadline[coming].tolist(), coin[rows[coming]].tolist(), rows[coming].tolist(), strict=True)
+    order, waiting = np.empty(total, np.int64), []
+    for place, number in enumerate(np.bincount(first, minlength=total).tolist()):
+        for _ in range(number):
+            heappush(waiting, next(jobs))
+        order[place] = heappop(waiting)[2]
     return ids[order]
+
+
+def sound_split(source: ImageSource, split: Split, uses: Callable[[Split], Ints], check: Check = go_on) -> Split:
+    """The split without those of its images that are asked for and cannot be used, however many they are.
+
+    uses: the ids, of a split, that somebody is going to use. In the place of an image that cannot be used comes the
+    next of its class in the part's own order, and so on, so that as many are used, of as many classes, as there are.
+    What comes out depends on the files alone, and not on how many were asked for before. `check` may raise to stop.
+    Raises InputError where of a part of the split nothing is left.
+    """
+    while True:
+        ids = np.unique(uses(split))
+        bad = ids[~source.usable(ids, check)]
+        if not len(bad):
+            return split
+        parts = {"calibration": split.calibration, "gallery": split.gallery, "query": split.query}
+        left = {role: _without(part, source.labels, bad) for role, part in parts.items()}
+        for role, part in left.items():
+            if len(parts[role]) and not len(part):
+                last = source.skipped[-1]
+                raise InputError(
+                    f"{source.name} has 0 usable images left as {_MANY[role]} ({len(source.skipped):,} files were "
+                    f"skipped, {last.file} because {last.reason}); name other images."
+                )
+        split = Split(**left)
+
+
+def _without(ids: Ints, labels: Ints | None, bad: Ints) -> Ints:
+    """`ids` (N,) less the bad ones, those of their classes moving up into the places before them."""
+    sound = ~np.isin(ids, bad)
+    if sound.all():
+        return ids
+    own = np.zeros(len(ids), np.int64) if labels is None else labels[ids]
+    left, kept = ids.copy(), np.ones(len(ids), bool)
+    for label in np.unique(own[~sound]):
+        places = np.flatnonzero(own == label)
+        moved = ids[places[sound[places]]]
+        left[places[: len(moved)]] = moved
+        kept[places[len(moved) :]] = False
+    return left[kept]
 
 
 def split_counts(source: ImageSource, split: Split) -> Ints:
@@ -96,8 +137,9 @@ def split_counts(source: ImageSource, split: Split) -> Ints:
     parts = (split.calibration, split.gallery, split.query)
     if source.labels is None:
         return np.array([[len(part) for part in parts]])
-    rows = [*range(len(source.class_names)), *([UNLABELLED] if (source.labels == UNLABELLED).any() else [])]
-    return np.array([[int((source.labels[part] == label).sum()) for part in parts] for label in rows])
+    rows = len(source.class_names) + bool((source.labels == UNLABELLED).any())
+    columns = [np.bincount(source.labels[part] % rows, minlength=rows) for part in parts]  # UNLABELLED is the last
+    return np.stack(columns, axis=1)
 
 
 def _check_counts(source: ImageSource, part: Part) -> None:

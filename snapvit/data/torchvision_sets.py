@@ -21,8 +21,9 @@ import numpy as np
 
 from snapvit.artifacts import Ints
 from snapvit.data.decoding import Pixels
-from snapvit.data.files import Candidate, Check, ImageFiles, go_on, shown
-from snapvit.data.image_source import ImageSource, equal_notes, pixel_digests
+from snapvit.data.files import ImageFiles
+from snapvit.data.image_source import Check, ImageSource, equal_notes, go_on, pixel_digests
+from snapvit.data.seen_files import SeenFiles, shown
 from snapvit.errors import InputError
 from snapvit.paths import absolute, user_cache
 
@@ -87,10 +88,11 @@ def open_set(set_name: str, name: str, cache: Path | None = None, check: Check =
     if known.files is None:
         pixels = data.data if data.data.shape[-1] == 3 else data.data.transpose(0, 2, 3, 1)  # STL-10 is (N, 3, h, w)
         return ImageArray(name, pixels, labels, tuple(data.classes))
-    paths = [Path(entry[0] if isinstance(entry, tuple) else entry) for entry in getattr(data, known.files)]
-    candidates = [Candidate(p, shown(p.name), int(label)) for p, label in zip(paths, labels, strict=True)]
-    verdicts = None if cache is None else cache / "images" / f"torchvision-{known.name}.json"
-    return ImageFiles(name, candidates, tuple(data.classes), (), verdicts, check)
+    paths = [os.path.abspath(entry[0] if isinstance(entry, tuple) else entry) for entry in getattr(data, known.files)]
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    seen = SeenFiles(Path(root), None if cache is None else cache / "images" / f"torchvision-{known.name}.seen")
+    files = [os.path.relpath(path, root) for path in paths]
+    return ImageFiles(name, seen, files, labels, tuple(data.classes), check=check)
 
 
 class ImageArray(ImageSource):
@@ -102,7 +104,7 @@ class ImageArray(ImageSource):
         self.labels = labels
         self._pixels = np.ascontiguousarray(pixels)
         self._contents = pixel_digests(self._pixels)
-        self.notes = equal_notes(self)
+        self.notes = equal_notes(self, np.arange(len(self)))
 
     def __len__(self) -> int:
         return len(self._pixels)

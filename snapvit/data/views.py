@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from snapvit.artifacts import Ints, Preprocess
+from snapvit.data.ahead import ahead
 from snapvit.data.pixels import as_tensor
 from snapvit.data.sources import ImageSource
 
@@ -90,9 +91,6 @@ def view_batches(
 
     The views of an image follow from `seed` and its id, so they are the same for any batch size or order.
     """
-    for start in range(0, len(ids), batch):
-        views = [
-            multi_crop(as_tensor(source.image(int(i))), spec, preprocess, crop_seed(seed, int(i)))
-            for i in ids[start : start + batch]
-        ]
+    parts = [ids[start : start + batch] for start in range(0, len(ids), batch)]
+    for views in ahead(lambda i: multi_crop(as_tensor(source.image(i)), spec, preprocess, crop_seed(seed, i)), parts):
         yield torch.stack(views, dim=1)

@@ -1,9 +1,10 @@
-"""k-nearest-neighbour accuracy on L2-normalised embeddings, exact: on the CPU through FAISS, elsewhere by products."""
+"""k-nearest-neighbour accuracy on L2-normalised embeddings, exact: by FAISS on the CPU, by products on other devices; a
+block of the gallery at a time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,68 +21,82 @@ if TYPE_CHECKING:
 
 Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 NAMED = 5  # classes that a sentence lists
+BLOCK = 32_768  # rows of the gallery that are normalised and searched at once: of 384 numbers 50 MB
 BLOCK_NUMBERS = 64_000_000  # cosines that a GPU holds at once: 256 MB
+VOTES = 2**24  # pairs of votes that are compared at once
 
 
 class Nearest:
-    """A gallery of embeddings that finds the k most like a query, by cosine. It needs no labels."""
+    """A gallery of embeddings that finds the k most like a query, by cosine. It needs no labels.
 
-    def __init__(self, gallery: Floats, k: int, device: torch.device | str = CPU) -> None:
-        """gallery (N, D); `device` compares. Raises InputError where N < k."""
-        if len(gallery) < k:
-            raise InputError(f"{k} nearest neighbours need at least {k} gallery images; there are {len(gallery)}.")
-        make = _by_faiss if str(device) == CPU else partial(_by_products, device=device)
-        self._search = make(_unit_rows(gallery), k)
+    A gallery of more than `BLOCK` rows is searched block by block, without a copy of it as a whole; one that comes in
+    pieces is never whole in memory.
+    """
+
+    def __init__(self, gallery: Floats | Iterable[Floats], k: int, device: torch.device | str = CPU) -> None:
+        """gallery: (N, D), or pieces of it (n, D), which are used up by the first search; `device` compares. Raises
+        InputError where N < k, of pieces when they are searched."""
+        self.k, self._blocks, self._unit = k, gallery, _unit_rows
+        self._nearest = _by_faiss if str(device) == CPU else partial(_by_products, device=device)
+        if isinstance(gallery, np.ndarray):
+            self._check_size(len(gallery))
+            self._blocks = [gallery[start : start + BLOCK] for start in range(0, len(gallery), BLOCK)]
+            if len(self._blocks) == 1:  # small enough to be prepared once for all searches
+                self._blocks, self._unit = [_unit_rows(gallery)], np.asarray
 
     def of(self, queries: Floats) -> tuple[Ints, Floats]:
-        """Gallery rows (M, k) of each query, nearest first, and their cosines (M, k)."""
-        return self._search(_unit_rows(queries))
+        """Gallery rows (M, k) of each query, nearest first, and their cosines (M, k). Of equals in different blocks the
+        first row comes first."""
+        queries, size = _unit_rows(queries), 0
+        rows, cosines = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        for block in self._blocks:
+            near, those = self._nearest(queries, self._unit(block), min(self.k, len(block)))
+            if size:
+                near, those = np.hstack([cosines, near]), np.hstack([rows, those + size])
+                best = np.argsort(-near, axis=1, kind="stable")[:, : self.k]
+                near, those = np.take_along_axis(near, best, axis=1), np.take_along_axis(those, best, axis=1)
+            cosines, rows, size = near, those, size + len(block)
+        self._check_size(size)
+        return rows, cosines
+
+    def _check_size(self, images: int) -> None:
+        if images < self.k:
+            raise InputError(f"{self.k} nearest neighbours need at least {self.k} gallery images; there are {images}.")
 
 
-Search = Callable[[Floats], tuple[Ints, Floats]]  # unit queries (M, D) to rows and cosines (M, k)
-
-
-def _by_faiss(gallery: Floats, k: int) -> Search:
+def _by_faiss(queries: Floats, block: Floats, k: int) -> tuple[Floats, Ints]:
+    """Cosines (M, k) and rows (M, k) of unit vectors."""
     import faiss  # made where it is used, so that pages without k-NN start without it
 
     # Products of 1,024 queries with 4,096 rows at a time: a third faster than FAISS's own choice on two cores.
     faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs = 1024, 4096
-    index = faiss.IndexFlatIP(gallery.shape[1])
-    index.add(gallery)
-
-    def search(queries: Floats) -> tuple[Ints, Floats]:
-        cosines, rows = index.search(queries, k)
-        return rows, cosines
-
-    return search
+    return faiss.knn(queries, block, k, faiss.METRIC_INNER_PRODUCT)
 
 
-def _by_products(gallery: Floats, k: int, device: torch.device | str) -> Search:
-    """One product and the k largest of each of its rows, a block of queries at a time."""
+def _by_products(queries: Floats, block: Floats, k: int, device: torch.device | str) -> tuple[Floats, Ints]:
+    """The same by one product and the k largest of each of its rows, some queries at a time."""
     import torch
 
-    rows = torch.from_numpy(gallery).to(device)
-    block = max(1, BLOCK_NUMBERS // len(gallery))
-
-    def search(queries: Floats) -> tuple[Ints, Floats]:
-        found = [(part.to(device) @ rows.mT).topk(k, dim=1) for part in torch.from_numpy(queries).split(block)]
-        indices, cosines = (torch.cat([one[i].cpu() for one in found]).numpy() for i in (1, 0))
-        return indices, cosines
-
-    return search
+    rows = torch.from_numpy(block).to(device)
+    step = max(1, BLOCK_NUMBERS // len(block))
+    found = [(part.to(device) @ rows.mT).topk(k, dim=1) for part in torch.from_numpy(queries).split(step)]
+    cosines, indices = (torch.cat([one[i].cpu() for one in found]).numpy() for i in (0, 1))
+    return cosines, indices
 
 
 class Knn:
     """A gallery of labelled embeddings that names queries by majority vote of their k nearest."""
 
-    def __init__(self, gallery: Floats, labels: Ints, k: int, device: torch.device | str = CPU) -> None:
-        """gallery (N, D), labels (N,); `device` compares. Raises InputError where k-NN would say nothing: one class, or
-        N < k."""
+    def __init__(
+        self, gallery: Floats | Iterable[Floats], labels: Ints, k: int, device: torch.device | str = CPU
+    ) -> None:
+        """gallery (N, D), or pieces of it for a single search; labels (N,); `device` compares. Raises InputError where
+        k-NN would say nothing: one class, or N < k."""
         classes = len(np.unique(labels))
         if classes < 2:
             raise InputError(f"k-NN accuracy needs at least 2 classes in the gallery; it has {classes}.")
-        if len(gallery) < k:
-            raise InputError(f"k-NN with k = {k} needs at least {k} gallery images; there are {len(gallery)}.")
+        if len(labels) < k:
+            raise InputError(f"k-NN with k = {k} needs at least {k} gallery images; there are {len(labels)}.")
         self._labels = labels
         self._nearest = Nearest(gallery, k, device)
 
@@ -100,9 +115,13 @@ class Knn:
 
 def majority(votes: Ints) -> Ints:
     """Most frequent value of each row of votes (M, k), nearest first; a tie goes to the value seen first."""
-    same = votes[:, :, None] == votes[:, None, :]  # (M, k, k)
-    counts = same.sum(axis=2)
-    return votes[np.arange(len(votes)), counts.argmax(axis=1)]  # argmax takes the first of equals
+    found = np.empty(len(votes), votes.dtype)
+    some = max(1, VOTES // votes.shape[1] ** 2)
+    for start in range(0, len(votes), some):
+        part = votes[start : start + some]
+        counts = (part[:, :, None] == part[:, None, :]).sum(axis=2)  # (m, k)
+        found[start : start + some] = part[np.arange(len(part)), counts.argmax(axis=1)]  # argmax: the first of equals
+    return found
 
 
 def _unit_rows(rows: Floats) -> Floats:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -13,11 +12,9 @@ from snapvit.artifacts import Floats
 SIDE = 32  # pixels; more say little more of what an image shows, and take a hundred times the memory
 
 
-def pixel_features(batches: Iterable[Tensor], side: int = SIDE) -> Floats:
-    """Channel values in [0, 1] of (B, 3, h, w) uint8 batches, (N, 3 s s): areas averaged to s x s,
+def pixel_features(batches: Iterable[Tensor], side: int = SIDE) -> Iterator[Floats]:
+    """Channel values in [0, 1] of (B, 3, h, w) uint8 batches, (B, 3 s s) each: areas averaged to s x s,
     s = min(side, h, w)."""
-    found = []
     for batch in batches:
         size = min(side, *batch.shape[-2:])
-        found.append(adaptive_avg_pool2d(batch.float() / 255, size).flatten(1))
-    return torch.cat(found).numpy()
+        yield adaptive_avg_pool2d(batch.float() / 255, size).flatten(1).numpy()

@@ -138,8 +138,18 @@ class Effort:
     def pixel_bytes(self, size: tuple[int, int], limit: int) -> int:
         """Bytes of the images that are kept, at the model's input size (height, width); at most `limit` a table."""
         image = 3 * size[0] * size[1]
-        kept = (self.cka_images, self.search_images, self.correction_images, self.knn_images)
-        return sum(min(image * count, limit) for count in kept)
+        return sum(min(image * count, limit) for count in self._kept)
+
+    def pixel_disk(self, size: tuple[int, int], limit: int) -> int:
+        """Bytes of the files of decoded images: of the tables that take more than `limit`."""
+        image = 3 * size[0] * size[1]
+        return sum(image * count for count in self._kept if image * count > limit)
+
+    @property
+    def _kept(self) -> tuple[int, ...]:
+        """Images of each table; of those of gallery and queries alone where there is an accuracy."""
+        gallery = self.knn_images - self.queries
+        return self.cka_images, self.search_images, self.correction_images, self.queries, gallery
 
     @property
     def largest_batch_bytes(self) -> float:
@@ -171,7 +181,7 @@ class Estimate:
     parameters: int
     tokens: int  # of one image
     memory: float  # bytes, most that is resident at once
-    disk: float  # bytes that the correction's statistics take in the cache
+    disk: float  # bytes that the correction's statistics, and images too large for memory, take in the cache
     seconds: Mapping[str, float]  # by stage
 
     @property

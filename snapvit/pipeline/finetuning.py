@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from snapvit.artifacts import Ints
-from snapvit.data.image_source import ImageSource
+from snapvit.data.image_source import Check, ImageSource, go_on
 from snapvit.data.pixels import PixelTable
 from snapvit.data.sources import open_source
 from snapvit.devices import CPU, device_label
@@ -72,11 +72,12 @@ class _Images:
     held: Ints
 
     @classmethod
-    def open(cls, source: ImageSource, seed: int) -> _Images:
-        if len(source) < LEAST_IMAGES:
-            raise InputError(f"{source.name} has {len(source)} images; fine-tuning needs at least {LEAST_IMAGES}.")
+    def open(cls, source: ImageSource, seed: int, check: Check = go_on) -> _Images:
         order = np.random.default_rng(seed).permutation(len(source))
-        held = min(HELD_MOST, math.ceil(HELD_SHARE * len(source)))
+        order = order[source.usable(order, check)]
+        if len(order) < LEAST_IMAGES:
+            raise InputError(f"{source.name} has {len(order)} images; fine-tuning needs at least {LEAST_IMAGES}.")
+        held = min(HELD_MOST, math.ceil(HELD_SHARE * len(order)))
         return cls(source, order[held:], order[:held])
 
 
@@ -93,7 +94,7 @@ def finetune(
     config, tensors = read_config(export), read_tensors(export)
     if "elastic" in config:
         raise InputError(f"{export} is elastic, so it has no one shape to train; export a cut and train that.")
-    images = _Images.open(open_source(data, store.root, reporter.check), tuning.seed)
+    images = _Images.open(open_source(data, store.root, reporter.check), tuning.seed, reporter.check)
     reporter.event("device", f"computing on {device_label(device)} in float32")
     exact_products()
     place = torch.device(device)

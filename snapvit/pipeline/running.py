@@ -28,6 +28,7 @@ from snapvit.pipeline.stages.attention import EXAMPLES
 from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.latency import LATENCY
 from snapvit.pipeline.table import TABLE, is_whole, key_of, main_stages, root_of, stale_entries
+from snapvit.pipeline.uploads import delete_unused_tables
 from snapvit.pipeline.workspace import Workspace
 from snapvit.published.scores import PublishedScores
 from snapvit.ranks.ranks import ALONE, Ranks
@@ -83,6 +84,7 @@ def complete_run(workspace: Workspace, store: Store, reporter: Reporter, name: s
             store.rename(request.run, name)
         store.forget(request.run, list(stale_entries(store.manifest(request.run), request)))
         run_wants(workspace, store, reporter, [*map(Want, main_stages(request)), machine_latency(request)])
+    delete_unused_tables(store)
 
 
 def machine_latency(request: RunRequest) -> Want:

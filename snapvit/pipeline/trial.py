@@ -58,7 +58,7 @@ def estimate_run(
         parameters=sum(p.numel() for p in loaded.model.parameters()),
         tokens=effort.topology.tokens,
         memory=resident + effort.pixel_bytes(loaded.preprocess.size, HELD_BYTES) + effort.largest_batch_bytes,
-        disk=effort.correction_disk,
+        disk=effort.correction_disk + effort.pixel_disk(loaded.preprocess.size, HELD_BYTES),
         seconds={name: taken for name, taken in seconds.items() if taken},
     )
 

@@ -1,4 +1,4 @@
-"""Uploaded images and the runs that use them: which those are, and that a set goes with the last of them."""
+"""What the cache keeps of images, uploads and decoded tables, and the runs that use them: it goes with the last one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from snapvit.data.kept_uploads import Upload, delete_upload, list_uploads
+from snapvit.data.pixel_files import delete_tables
 from snapvit.store.store import Store
 
 
@@ -31,10 +32,16 @@ def going_with(store: Store, wanted: Collection[str] = ()) -> dict[str, list[Upl
 
 
 def delete_run(store: Store, run: str, wanted: Collection[str] = ()) -> None:
-    """Delete a run, and the uploaded images that only it used. Raises InputError where the store refuses."""
+    """Delete a run, and the uploads and decoded images that only it used. Raises InputError where the store refuses."""
     going = going_with(store, wanted)[run]
     store.delete(run)
     users = runs_by_source(store)
     for upload in going:
         if not users[upload.name]:  # another process may have begun a run meanwhile
             delete_upload(upload.name, store.root)
+    delete_unused_tables(store)
+
+
+def delete_unused_tables(store: Store) -> None:
+    """Remove decoded images that no run of this cache takes any more, for example as their files changed."""
+    delete_tables(store.root, {node for run in store.manifests() for node in run.nodes.values()})

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from snapvit.artifacts import CostModel, Ints, LayerStatistics, Ranking, RunFacts, Topology
-from snapvit.data.image_source import ImageSource
+from snapvit.data.image_source import ImageSource, equal_notes, go_on
+from snapvit.data.joined import shared_notes
+from snapvit.data.pixel_files import table_folder
 from snapvit.data.pixels import PixelTable, pixel_table
 from snapvit.data.sources import open_images
-from snapvit.data.splits import Split, split_source
+from snapvit.data.splits import Split, sound_split, split_source
 from snapvit.data.views import ViewSpec
 from snapvit.devices import CPU, check_computing, device_label
 from snapvit.elastic.correction import Correction, ElasticCorrection, SequentialCorrection
@@ -30,7 +32,7 @@ from snapvit.evaluation.knn import KnnLimits, limits_sentence, reachable_top1, w
 from snapvit.formats import size
 from snapvit.models.embedding import normalise_pixels
 from snapvit.models.loading import LoadedModel, load_model
-from snapvit.pipeline.config import NO_IMAGES, RunRequest
+from snapvit.pipeline.config import NO_IMAGES, RunConfig, RunRequest
 from snapvit.pipeline.effort import Effort
 from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.nodes import request_nodes
@@ -73,6 +75,7 @@ class Workspace:
     published: PublishedScores | None = None  # of a request whose ranking comes from a file
     halvings: int = 0  # of every batch (`memory.within_memory`)
     full_queries: Tensor | None = None  # (M, D) the full model's embeddings of the queries, once they are known
+    tables: Path | None = None  # folder of the cache for images that do not fit into memory; None: decoded on each pass
     _correction: tuple[str, Correction] | None = None  # the last one made, and what it was made of
     _tables: dict[str, PixelTable] = field(default_factory=dict)
 
@@ -121,10 +124,10 @@ class Workspace:
         for note in loaded.notes:
             reporter.event("note", note)
         images = (request.data, request.gallery, request.queries)
-        folder = cache or default_root()
-        source = ranks.opened(lambda: open_images(*images, cache=folder, check=reporter.check))
-        split = split_source(source, request.config.split_seed).with_calibration(request.config.calibration_seed)
-        workspace = cls(request, loaded, source, split, place, ranks)
+        cache = cache or default_root()
+        source = ranks.opened(lambda: open_images(*images, cache=cache, check=reporter.check))
+        split = ranks.opened(lambda: _split_for(request.config, source, reporter.check))
+        workspace = cls(request, loaded, source, split, place, ranks, tables=table_folder(cache))
         if ranks.size > 1:
             workspace.check_same()
         return workspace
@@ -140,7 +143,7 @@ class Workspace:
 
     def asking(self, request: RunRequest) -> Workspace:
         """The same model, gallery and queries for a request that differs in how it ranks."""
-        split = split_source(self.source, request.config.split_seed).with_calibration(request.config.calibration_seed)
+        split = _split_for(request.config, self.source)
         for name in ("gallery", "queries"):
             self.table(name)
         tables = {name: self._tables[name] for name in ("gallery", "queries")}
@@ -174,34 +177,15 @@ class Workspace:
     def ids(self) -> dict[str, Ints]:
         """Image ids by what they are for: curvature, cka, search, correction, interactions, gallery, queries,
         examples."""
-        config, split = self.request.config, self.split
-        return {
-            "curvature": split.calibration[: config.curvature.images],
-            "cka": split.calibration[: config.cka.images],
-            "search": split.calibration[: config.search.images],
-            "correction": split.calibration[: config.correction.images],
-            "interactions": split.calibration[: config.interactions.images],
-            "gallery": split.gallery[: config.evaluation.gallery],
-            "queries": split.query[: config.evaluation.queries],
-            "examples": self._examples(),
-        }
-
-    def _examples(self) -> Ints:
-        """The first queries of each class in turn, so that a few images show as many classes as they can."""
-        ids, labels = self.split.query, self.source.labels
-        if labels is None:
-            return ids[:EXAMPLES]
-        classes = labels[ids]
-        turn = np.zeros(len(ids), dtype=np.int64)  # how many of its class come before
-        for name in np.unique(classes):
-            of_class = classes == name
-            turn[of_class] = np.arange(of_class.sum())
-        return ids[np.lexsort((classes, turn))[:EXAMPLES]]
+        return _ids(self.request.config, self.split, self.source)
 
     def ids_of(self, name: str) -> Ints:
         """Image ids of one of these purposes, or of the `first-N` calibration images."""
         first = name.removeprefix("first-")
-        return self.split.calibration[: int(first)] if first != name else self.ids[name]
+        if first == name:
+            return self.ids[name]
+        count = int(first)
+        return sound_split(self.source, self.split, lambda split: split.calibration[:count]).calibration[:count]
 
     def image_id(self, image: str) -> Ints:
         """(1,) the id that a person wrote. Raises InputError where the source has no such image."""
@@ -225,18 +209,23 @@ class Workspace:
         labels, k = self.source.labels, self.request.config.evaluation.k
         return None if labels is None else reachable_top1(labels[self.ids["gallery"]], labels[self.ids["queries"]], k)
 
-    @property
+    @cached_property
     def notes(self) -> tuple[str, ...]:
         """Sentences on the images that a reader of their accuracy should know."""
         limits = None
         if self.accuracy_missing is None:
             limits = limits_sentence(self.limits, self.source.class_names)
-        return (*self.source.notes, *([limits] if limits else []))
+        found = self.source.notes
+        if not self.source.whole:  # then nobody compared contents yet
+            used = np.unique(np.concatenate(list(self.ids.values())))
+            found += (*equal_notes(self.source, used), *shared_notes(self.source, used))
+        return (*found, *([limits] if limits else []))
 
     def table(self, name: str) -> PixelTable:
         """The images that are for this, decoded when they are first asked for."""
         if name not in self._tables:
-            self._tables[name] = pixel_table(self.source, self.ids_of(name), self.loaded.preprocess)
+            ids = self.ids_of(name)
+            self._tables[name] = pixel_table(self.source, ids, self.loaded.preprocess, folder=self.tables)
         return self._tables[name]
 
     def batches(self, table: PixelTable) -> Iterator[Tensor]:
@@ -255,7 +244,7 @@ class Workspace:
         key = f"{name}, own"
         if key not in self._tables:
             ids = self.ranks.rows(self.ids_of(name), self.effort.forward_batch)
-            self._tables[key] = pixel_table(self.source, ids, self.loaded.preprocess)
+            self._tables[key] = pixel_table(self.source, ids, self.loaded.preprocess, folder=self.tables)
         return self.batches(self._tables[key]) if len(self._tables[key]) else iter(())
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -355,8 +344,45 @@ class Workspace:
         if image.startswith("first-"):
             return self.source.digest_of(self.ids_of(image))
         known = name.startswith("images.") and image.isdecimal() and int(image) < len(self.source)
-        return self.source.digest_of(self.image_id(image)) if known else None
+        usable = known and self.source.usable(self.image_id(image)).all()
+        return self.source.digest_of(self.image_id(image)) if usable else None
 
     def nodes_like(self, names: Iterable[str]) -> dict[str, str]:
         """`nodes`, and of `names` those that are there, such as single images that somebody looked at."""
         return self.nodes | {name: node for name in names if (node := self.node(name)) is not None}
+
+
+def _split_for(config: RunConfig, source: ImageSource, check: Callable[[], None] = go_on) -> Split:
+    """How the images are divided, with none among those that the run uses that cannot be read."""
+    split = split_source(source, config.split_seed).with_calibration(config.calibration_seed)
+
+    def used(split: Split) -> Ints:
+        return np.concatenate(list(_ids(config, split, source).values()))
+
+    return split if source.whole else sound_split(source, split, used, check)
+
+
+def _ids(config: RunConfig, split: Split, source: ImageSource) -> dict[str, Ints]:
+    """Image ids by what they are for."""
+    return {
+        "curvature": split.calibration[: config.curvature.images],
+        "cka": split.calibration[: config.cka.images],
+        "search": split.calibration[: config.search.images],
+        "correction": split.calibration[: config.correction.images],
+        "interactions": split.calibration[: config.interactions.images],
+        "gallery": split.gallery[: config.evaluation.gallery],
+        "queries": split.query[: config.evaluation.queries],
+        "examples": _examples(split.query, source.labels),
+    }
+
+
+def _examples(ids: Ints, labels: Ints | None) -> Ints:
+    """The first queries of each class in turn, so that a few images show as many classes as they can."""
+    if labels is None:
+        return ids[:EXAMPLES]
+    classes = labels[ids]
+    order = np.argsort(classes, kind="stable")
+    _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
+    turn = np.empty(len(ids), np.int64)  # how many of its class come before
+    turn[order] = np.arange(len(ids)) - np.repeat(starts, counts)
+    return ids[np.lexsort((classes, turn))[:EXAMPLES]]

@@ -34,6 +34,7 @@ from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
 
 RANDOM, SEEDS = "random", 3
+MOST_CLASSES = 24  # whose names can be read beside one figure
 
 
 def pixel_answers(lesson: Lesson, missing: str) -> PixelAnswers | None:
@@ -94,22 +95,31 @@ def easy_lesson(lesson: Lesson) -> None:
         )
         st.markdown(f"Beside the pixels, **the whole model** has {describe(compare(by_pixels, answers_of(whole)))}.")
         st.markdown(f"**The cut at {ratio(cut.cut.mlp)}** has {describe(compare(by_pixels, answers_of(cut)))}.")
-    names = [name for i, name in enumerate(lesson.results.facts.classes) if (pixels.labels == i).any()]
-    labels = [i for i in range(len(lesson.results.facts.classes)) if (pixels.labels == i).any()]
-    shares = [(label, np.array([right[pixels.labels == i].mean() for i in labels])) for label, right in series]
+    there, of_class = np.unique(pixels.labels, return_inverse=True)
+    names = [lesson.results.facts.classes[i] for i in there]
+    shares = [(label, np.bincount(of_class, right) / np.bincount(of_class)) for label, right in series]
+    drawn = most_changed(shares[-2][1], shares[-1][1])
+    few = f" Of {len(names):,} classes the {len(drawn)} that the cut changes most." if len(drawn) < len(names) else ""
     with figure:
         show_figure(
             kept_figure(
                 *("by class", run_key(lesson.results), lesson.results.correct, cut.cut.mlp),
-                make=lambda: figures.accuracy_by_class(names, shares),
+                make=lambda: figures.accuracy_by_class(
+                    [names[i] for i in drawn], [(label, values[drawn]) for label, values in shares]
+                ),
             ),
             key="by_class",
             reading="Classes that the pixels tell apart are easy; what counts is how far right of the grey mark the "
-            "model's stand.",
+            f"model's stand.{few}",
             alt="Accuracy by class of k-NN on pixels, of the whole model and of a cut",
             table=lambda: pd.DataFrame({"class": names} | dict(shares)),
             file=f"{lesson.results.summary.run}-by-class",
         )
+
+
+def most_changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Rows, in their order, of the at most `MOST_CLASSES` classes whose shares (C,) differ most."""
+    return np.sort(np.argsort(-np.abs(after - before), kind="stable")[:MOST_CLASSES])
 
 
 def random_lesson(lesson: Lesson) -> None:

@@ -76,5 +76,6 @@ def _show(estimate: Estimate) -> None:
         stages = [f"{TABLE[stage].title} {minutes(seconds)}" for stage, seconds in estimate.seconds.items()]
         st.caption(
             f"{'; '.join(stages)} (min:s). Stages that the cache already holds take no time. Another busy program "
-            f"makes all of it slower. Statistics that correct weights take {size(estimate.disk)} of the cache."
+            "makes all of it slower. Statistics that correct weights, and images decoded once for all, take "
+            f"{size(estimate.disk)} of the cache."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,14 @@ import streamlit as st
 
 from snapvit.data.archive import LARGEST_UPLOAD, unpack_upload
 from snapvit.data.fashion_mnist import BUNDLED
-from snapvit.data.image_source import UNLABELLED
+from snapvit.data.folder import forget_names
+from snapvit.data.image_source import UNLABELLED, Skipped
 from snapvit.data.sources import FOLDER, TORCHVISION, UPLOAD, ImageSource, canonical_name, open_images, open_source
 from snapvit.data.splits import Split, split_counts, split_source
 from snapvit.data.thumbnails import thumbnail
 from snapvit.data.torchvision_sets import SETS, data_root, find_set
 from snapvit.errors import InputError
-from snapvit.evaluation.knn import limits_sentence, reachable_top1, why_no_accuracy
+from snapvit.evaluation.knn import KnnLimits, limits_sentence, reachable_top1, why_no_accuracy
 from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import store
 from snapvit.ui.run.fields import choice, text
@@ -30,6 +32,8 @@ KINDS = {
 }
 EXAMPLES = 10  # pictures shown of a source, of as many classes as can be
 EXAMPLE_SIZE = 96  # pixels
+SHOWN_LEFT_OUT = 500  # files that a page lists; there may be a million
+FEW_CLASSES = 100  # whose split is sent along before anybody asked for it
 PARTS = ("Calibration and search", "Gallery", "Queries")
 
 
@@ -113,19 +117,26 @@ def forget_images() -> None:
     """To be called where images may be gone that a source opened before would still promise."""
     _opened.clear()
     _all_images.clear()
+    for known in (_split, _limits, _examples):
+        known.cache_clear()
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _split(digest: str, _source: ImageSource) -> Split:
-    return split_source(_source, 0)
+@lru_cache(maxsize=4)
+def _split(source: ImageSource) -> Split:
+    return split_source(source, 0)
+
+
+@lru_cache(maxsize=4)
+def _limits(source: ImageSource, k: int) -> KnnLimits | None:
+    split, labels = _split(source), source.labels
+    return None if labels is None else reachable_top1(labels[split.gallery], labels[split.query], k)
 
 
 def _bundled() -> str:
     # Splitting takes a second the first time, for a table that few need: it waits until it is asked for.
     with st.expander("How they are split, by class", key="bundled_split", on_change="rerun") as table:
         if table.open:
-            source = image_source(BUNDLED)
-            _split_table(source, _split(source.digest_of(np.arange(len(source))), source))
+            _split_table(image_source(BUNDLED))
     return BUNDLED
 
 
@@ -142,6 +153,7 @@ def _pick_folder() -> str | None:
         return None
     name = canonical_name(FOLDER + path)
     if st.button("Read it again", key="read_again", icon=":material/refresh:", help="After you changed the folder"):
+        forget_names(Path(name.removeprefix(FOLDER)), store().root)
         _opened.clear(name, str(store().root))
     return name
 
@@ -188,12 +200,17 @@ def _describe(source: ImageSource, k: int) -> None:
     """Counts, examples, what was left out, and the split. Raises InputError where too few images are left."""
     classes = len(source.class_names)
     kinds = "without labels" if not classes else f"of {classes} class{'es' if classes > 1 else ''}"
-    st.markdown(f"**{len(source):,} images {kinds}**" + (f"; {len(source.skipped)} left out" if source.skipped else ""))
+    st.markdown(
+        f"**{len(source):,} images {kinds}**" + (f"; {len(source.skipped):,} left out" if source.skipped else "")
+    )
     if source.skipped:
-        with st.expander(f"What was left out, and why ({len(source.skipped)})", icon=":material/warning:"):
-            left_out = pd.DataFrame([(s.file, s.reason) for s in source.skipped], columns=["File", "Why"])
-            st.dataframe(left_out, hide_index=True, alt="Files that are left out, and why")
-    split = _split(source.digest_of(np.arange(len(source))), source)
+        _left_out(source.skipped)
+    if not source.whole:
+        st.caption(
+            "So many files are not looked at one by one before they are used. One that a run would use and cannot is "
+            "named in its log, with the reason, and the next image of its class takes its place."
+        )
+    split = _split(source)
     with st.container(horizontal=True, gap="small"):
         for i in _examples(source):
             named = classes and source.labels[i] != UNLABELLED
@@ -202,9 +219,7 @@ def _describe(source: ImageSource, k: int) -> None:
             st.image(picture, caption=as_markdown(caption), width=picture.width, output_format="PNG")
     for note in source.notes:
         st.info(as_markdown(note), icon=":material/info:")
-    limits = None
-    if source.labels is not None:
-        limits = reachable_top1(source.labels[split.gallery], source.labels[split.query], k)
+    limits = _limits(source, k)
     missing = why_no_accuracy(classes, len(split.gallery), k, 1.0 if limits is None else limits.top1)
     if missing is None and (thin := limits_sentence(limits, source.class_names)) is not None:
         st.warning(as_markdown(thin), icon=":material/warning:")
@@ -214,19 +229,35 @@ def _describe(source: ImageSource, k: int) -> None:
             "to the full model is measured instead.",
             icon=":material/info:",
         )
-    with st.expander("How they are split" + (", by class" if classes else "")):
-        _split_table(source, split)
+    title = "How they are split" + (", by class" if classes else "")
+    if classes <= FEW_CLASSES:
+        with st.expander(title):
+            _split_table(source)
+    else:
+        with st.expander(title, key="large_split", on_change="rerun") as table:
+            if table.open:
+                _split_table(source)
 
 
+def _left_out(skipped: tuple[Skipped, ...]) -> None:
+    with st.expander(f"What was left out, and why ({len(skipped):,})", icon=":material/warning:"):
+        rows = [(s.file, s.reason) for s in skipped[:SHOWN_LEFT_OUT]]
+        left_out = pd.DataFrame(rows, columns=["File", "Why"])
+        st.dataframe(left_out, hide_index=True, alt="Files that are left out, and why")
+        if len(skipped) > SHOWN_LEFT_OUT:
+            st.caption(f"The first {SHOWN_LEFT_OUT:,} of {len(skipped):,}.")
+
+
+@lru_cache(maxsize=4)
 def _examples(source: ImageSource) -> list[int]:
     """Ids of some images, one of each of the first classes, or the first where nobody labelled them."""
-    if source.labels is None:
-        return list(range(min(EXAMPLES, len(source))))
-    return np.unique(source.labels, return_index=True)[1][:EXAMPLES].tolist()
+    first = np.arange(len(source)) if source.labels is None else np.unique(source.labels, return_index=True)[1]
+    ids = first[:EXAMPLES]
+    return ids[source.usable(ids)].tolist()
 
 
-def _split_table(source: ImageSource, split: Split) -> None:
-    counts = split_counts(source, split)
+def _split_table(source: ImageSource) -> None:
+    counts = split_counts(source, _split(source))
     table = pd.DataFrame(counts, columns=list(PARTS))
     names = list(source.class_names) or ["all, without labels"]
     table.insert(0, "Class", [*names, "without labels"][: len(counts)])
