@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import streamlit as st
 
+from snapvit.browser.live_sparsity import LiveSparsity
+from snapvit.browser.live_sparsity.of_run import live_data
 from snapvit.environment import settle
 from snapvit.errors import InputError
 from snapvit.jobs.manager import JobManager
 from snapvit.pipeline.results import RunResults, load_results
 from snapvit.store.manifest import MANIFEST
 from snapvit.store.store import Store, default_root
-from snapvit.ui.components.live_sparsity import LiveSparsity
-from snapvit.ui.path import live_data
 
 
 def store() -> Store:

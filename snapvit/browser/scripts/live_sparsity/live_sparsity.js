@@ -14,16 +14,27 @@ const views = new WeakMap();
 
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".live");
-  let view = views.get(root);
-  if (!view) {
-    view = new LiveSparsity(root);
-    views.set(root, view);
-  }
-  const send = (sparsity) => setStateValue("released", { sparsity, was: view.data.value, time: Date.now() });
-  view.sendZoomed = (zoomed) => setStateValue("zoomed", zoomed);
-  joined(root, data.key, ["thumb"], data, (whole) => view.receive(whole, send));
+  joined(root, data.key, ["thumb"], data, (whole) => show(root, whole, setStateValue));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
-  return () => root.isConnected || view.stop();
+  return () => {
+    if (root.isConnected) return;
+    leave(root);
+    hide(root);
+  };
+}
+
+// Draws all of `data` in this root, for the first time or anew. tell("released", {sparsity ...}) and
+// tell("zoomed", boolean) is what the person does.
+export function show(root, data, tell) {
+  const view = views.get(root) ?? new LiveSparsity(root);
+  views.set(root, view);
+  const send = (sparsity) => tell("released", { sparsity, was: view.data.value, time: Date.now() });
+  view.sendZoomed = (zoomed) => tell("zoomed", zoomed);
+  view.receive(data, send);
+}
+
+export function hide(root) {
+  views.get(root)?.stop();
 }
 
 class LiveSparsity extends Charts {
@@ -144,7 +155,6 @@ class LiveSparsity extends Charts {
   }
 
   stop() {
-    leave(this.root);
     clearTimeout(this.pause);
     this.observer.disconnect();
   }
