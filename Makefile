@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: app test lint format bench reliability screenshots bundled-run notebooks docs wheel-check clean
 
 app: $(VENV)/.app
-	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
+	$(BIN)/python -m snapvit app --port $(PORT)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -35,7 +35,7 @@ def open(name_or_path: str | PathLike[str] = "bundled", cache: str | PathLike[st
     """A stored run, by its name or its folder; `bundled` is the one that ships with the package.
 
     cache: the folder of runs; None: SNAPVIT_CACHE, else a checkout's own `cache`, and of an installed package
-    `snapvit/runs` in the user's cache. Raises InputError where there is no such run, naming those there are.
+    `snapvit/runs` in the user's data folder. Raises InputError where there is no such run, naming those there are.
     """
     _prepare()
     from snapvit.notebook.doors import open_run

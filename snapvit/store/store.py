@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.paths import absolute, unquoted, user_cache
+from snapvit.paths import absolute, unquoted, user_data
 from snapvit.store.files import (
     STALE_SECONDS,
     StoreError,
@@ -44,9 +44,9 @@ A = TypeVar("A")
 
 
 def default_root() -> Path:
-    """SNAPVIT_CACHE; else a checkout's own `cache`, and of an installed package a folder in the user's cache."""
+    """SNAPVIT_CACHE; else a checkout's own `cache`, and of an installed package a folder in the user's data."""
     beside = Path(__file__).parents[2]
-    usual = beside / "cache" if (beside / "pyproject.toml").is_file() else user_cache() / "runs"
+    usual = beside / "cache" if (beside / "pyproject.toml").is_file() else user_data() / "runs"
     return absolute(os.environ.get("SNAPVIT_CACHE") or usual)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from .conftest import ROOT
 from .jupyterlab import jupyterlab, write_notebook
+from .thumb import grab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -31,7 +32,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("lab")
     write_notebook(folder / "slider.ipynb", *CELLS)
     with jupyterlab(folder, {"SNAPVIT_CACHE": str(ROOT / "cache")}) as url:
-        context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="light")
+        context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
         page = context.new_page()
         page.page_errors = []
         page.on("pageerror", lambda error: page.page_errors.append(str(error)))
@@ -97,7 +98,7 @@ def test_python_moves_it_everywhere(lab):
 def test_light_and_dark_are_the_pages(lab):
     slider = shown(lab, 0)
     colours = []
-    for scheme in ("light", "dark", "light"):
+    for scheme in ("dark", "light", "dark"):  # the first is what it began with
         lab.emulate_media(color_scheme=scheme)
         slider.and_(lab.locator(f'[data-theme="{scheme}"]')).wait_for()
         colours.append(slider.evaluate("node => getComputedStyle(node).color"))
@@ -119,6 +120,7 @@ def test_the_correlation_is_scrubbed(lab):
     assert len(frames) == 3
     told = "plot => plot.layout.sliders[0].active"
     before = figure.evaluate(told)
+    figure.locator(".slider-rail-touch-rect").scroll_into_view_if_needed()
     track = figure.locator(".slider-rail-touch-rect").bounding_box()
     place = track["x"] + track["width"] * (0.05 if before else 0.95), track["y"] + track["height"] / 2
     lab.mouse.click(*place)

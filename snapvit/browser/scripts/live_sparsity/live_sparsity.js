@@ -3,7 +3,6 @@
 import { amount, decimal, grouped, milliseconds, percent, ratio } from "../formats.js";
 import { joined, leave } from "../joining.js";
 import { set } from "../svg.js";
-import { isDark } from "../theme.js";
 import { Charts } from "./charts.js";
 import { ACCURACY, COSINE } from "./drawing.js";
 import { heightAt, measured } from "./reading.js";
@@ -14,18 +13,18 @@ const views = new WeakMap();
 
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".live");
-  joined(root, data.key, ["thumb"], data, (whole) => show(root, whole, setStateValue));
+  joined(root, data.key, ["thumb"], data, (whole) => showLive(root, whole, setStateValue));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
   return () => {
     if (root.isConnected) return;
     leave(root);
-    hide(root);
+    hideLive(root);
   };
 }
 
 // Draws all of `data` in this root, for the first time or anew. tell("released", {sparsity ...}) and
 // tell("zoomed", boolean) is what the person does.
-export function show(root, data, tell) {
+export function showLive(root, data, tell) {
   const view = views.get(root) ?? new LiveSparsity(root);
   views.set(root, view);
   const send = (sparsity) => tell("released", { sparsity, was: view.data.value, time: Date.now() });
@@ -33,7 +32,7 @@ export function show(root, data, tell) {
   view.receive(data, send);
 }
 
-export function hide(root) {
+export function hideLive(root) {
   views.get(root)?.stop();
 }
 
@@ -79,7 +78,6 @@ class LiveSparsity extends Charts {
     const rescaled = first || data.steps.sparsity.length !== this.data.steps.sparsity.length
       || data.steps.sparsity.at(-1) !== this.data.steps.sparsity.at(-1);
     Object.assign(this, { data, send, lead: data.accuracyMissing ? COSINE : ACCURACY });
-    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
     this.root.classList.toggle("without-accuracy", Boolean(data.accuracyMissing));
     if (rescaled) this.scale(first ? data.value : where);
     if (!first && data.turn !== this.turn) {

@@ -1,7 +1,7 @@
 // The live slider as a widget of a notebook. The thumb is one value that the browser and Python both set; whoever does
 // gives it a new turn.
 
-import { hide, show } from "../live_sparsity/live_sparsity.js";
+import { hideLive, showLive } from "../live_sparsity/live_sparsity.js";
 import { isolated, whenThemeChanges } from "./page.js";
 
 export default {
@@ -12,7 +12,7 @@ export default {
       model.set("_thumb", { value: value.sparsity, turn: `browser ${value.time}` });
       model.save_changes();
     };
-    const draw = () => show(root, { ...model.get("_data"), ...model.get("_thumb"), zoomed: false }, tell);
+    const draw = () => showLive(root, { ...model.get("_data"), ...model.get("_thumb"), zoomed: false }, tell);
     const news = ["change:_data", "change:_thumb"];
     for (const name of news) model.on(name, draw);
     const ended = whenThemeChanges(draw);
@@ -20,7 +20,7 @@ export default {
     return () => {
       for (const name of news) model.off(name, draw);
       ended();
-      hide(root);
+      hideLive(root);
     };
   },
 };
