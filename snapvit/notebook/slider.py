@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import traitlets
@@ -42,14 +43,14 @@ class SparsitySlider(AnyWidget):
     _entry = _hidden(traitlets.Unicode, default_value=ENTRY)
     _html = _hidden(traitlets.Unicode, default_value=HTML)
     _css = _hidden(traitlets.Unicode, default_value=(FOLDER / "notebook.css").read_text(encoding="utf-8") + CSS)
-    _data = _hidden(traitlets.Dict)
+    _data = _hidden(traitlets.Unicode)  # as JSON: a stored notebook has a line a number of what is not text
     # Set by whoever moves the thumb, Python or a browser; a turn that a browser has not seen yet is a move to obey.
     _thumb = _hidden(traitlets.Dict)
 
     def __init__(self, live: LiveSparsity, at: float, file: str) -> None:
         """`Run.slider` makes it. file: how the names of saved pictures begin."""
         self._live, self._turns = live, itertools.count(1)
-        super().__init__(_modules=modules_of(ENTRY), _data=payload(live) | {"file": file}, at=at)
+        super().__init__(_modules=modules_of(ENTRY), _data=json.dumps(payload(live) | {"file": file}), at=at)
         self._place(None)
 
     @traitlets.validate("at")
@@ -73,6 +74,4 @@ class SparsitySlider(AnyWidget):
         self.at = float(change.new["value"])
 
     def __repr__(self) -> str:
-        return (
-            f"SparsitySlider(at={ratio(self.at)}: {ratio(self.mlp)} of neurons and {ratio(self.heads)} of heads gone)"
-        )
+        return f"SparsitySlider at {ratio(self.at)}: {ratio(self.mlp)} of neurons, {ratio(self.heads)} of heads removed"

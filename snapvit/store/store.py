@@ -39,6 +39,7 @@ from snapvit.store.packing import DamagedError, digest, pack, unpack
 from snapvit.store.problems import Problems
 
 COMPUTING_LOCK, MANIFEST_LOCK = ".lock", ".manifest.lock"
+ONLY_SHOWN = "What is here can only be looked at, as whoever started this wanted it."
 LOCK_SECONDS = 30  # a change takes milliseconds; who waits longer waits for a process that hangs
 A = TypeVar("A")
 
@@ -53,8 +54,10 @@ def default_root() -> Path:
 class Store:
     """Runs under one folder. Reading never writes; every write is whole or not at all. Any thread may use it."""
 
-    def __init__(self, root: Path | str | None = None) -> None:
+    def __init__(self, root: Path | str | None = None, read_only: bool = False) -> None:
+        """root: None for the usual one. read_only: every change is refused, with an InputError."""
         self.root = default_root() if root is None else absolute(root)
+        self.read_only = read_only
         self._problems = Problems()
         self._manifests = Manifests(self.root, self._problems)
 
@@ -68,6 +71,11 @@ class Store:
     def report(self, where: str, sentence: str) -> None:
         """Add to `problems`, or replace what was said of the same place (`run/file`, or any other name)."""
         self._problems.add(where, sentence)
+
+    def check_writable(self) -> None:
+        """Raises InputError where this store is only to be read."""
+        if self.read_only:
+            raise InputError(f"{ONLY_SHOWN} Nothing can be computed, changed, deleted or brought in.")
 
     # Runs
 
@@ -296,6 +304,7 @@ class Store:
 
     @contextlib.contextmanager
     def _holding(self, run: str, lock_file: str, timeout: float, busy: InputError) -> Iterator[None]:
+        self.check_writable()
         if not is_plain_name(run):
             raise InputError(f"{run!r} cannot be the name of a run; it must be the name of one folder in the cache.")
         with naming_failures(self.root):

@@ -12,13 +12,13 @@ export default {
       model.set("_thumb", { value: value.sparsity, turn: `browser ${value.time}` });
       model.save_changes();
     };
-    const draw = () => showLive(root, { ...model.get("_data"), ...model.get("_thumb"), zoomed: false }, tell);
-    const news = ["change:_data", "change:_thumb"];
-    for (const name of news) model.on(name, draw);
+    const data = JSON.parse(model.get("_data"));
+    const draw = () => showLive(root, { ...data, ...model.get("_thumb"), zoomed: false }, tell);
+    model.on("change:_thumb", draw);
     const ended = whenThemeChanges(draw);
     draw();
     return () => {
-      for (const name of news) model.off(name, draw);
+      model.off("change:_thumb", draw);
       ended();
       hideLive(root);
     };
