@@ -47,7 +47,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.reference
 
 # A wheel in an empty environment, used from elsewhere; this takes what torch is to download and install.
-wheel-check: $(VENV)/bin/python
+wheel-check: $(VENV)/.dev
 	$(BIN)/python -m scripts.wheel_check
 
 $(VENV)/bin/python:

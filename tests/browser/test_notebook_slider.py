@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from .conftest import ROOT
-from .jupyterlab import jupyterlab, write_notebook
+from .jupyterlab import jupyterlab, trust, write_notebook
 from .thumb import grab
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 WAIT_MS = 60_000
+TOUR = ROOT / "docs" / "tour.ipynb"
 CELLS = (
     "import snapvit\nslider = snapvit.open().slider(0.3)\nslider",
     "told = []\nslider.observe(lambda change: told.append(change.new), 'at')\nslider",
@@ -31,6 +33,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A notebook of which the first two cells have run; its console's and page's errors are in `page_errors`."""
     folder = tmp_path_factory.mktemp("lab")
     write_notebook(folder / "slider.ipynb", *CELLS)
+    trust(folder, shutil.copy(TOUR, folder))
     with jupyterlab(folder, {"SNAPVIT_CACHE": str(ROOT / "cache")}) as url:
         context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
         page = context.new_page()
@@ -125,3 +128,13 @@ def test_the_correlation_is_scrubbed(lab):
     place = track["x"] + track["width"] * (0.05 if before else 0.95), track["y"] + track["height"] / 2
     lab.mouse.click(*place)
     lab.wait_for_function(f"([plot, was]) => ({told})(plot) !== was", arg=[figure.element_handle(), before])
+
+
+def test_it_moves_in_a_stored_notebook_of_which_nothing_was_run(lab):
+    lab.goto(lab.url.replace("slider.ipynb", TOUR.name))
+    slider = lab.get_by_test_id("live")
+    slider.wait_for(timeout=WAIT_MS)
+    assert sparsity(slider) == "65 %"
+    grab(lab, 0.65, 0.8, slider.get_by_test_id("live-thumb"))
+    lab.mouse.up()
+    assert sparsity(slider) == "80 %"
