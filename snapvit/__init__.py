@@ -6,6 +6,7 @@
     cut = run.cut(0.65, 0.5, correct=True)          # a torch module, really smaller
     cut.top1, cut.interval, cut.macs
     run.figures.heads(0.65)
+    run.slider()                                    # the dashboard's live slider, as a widget
     run.export("smaller", 0.65, 0.5, correct=True)
 
 A notebook, the pages and the command line ask for runs with the same words, so the same request is the same run in the

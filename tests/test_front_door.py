@@ -137,7 +137,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
 def test_a_checkout_has_its_own_cache_and_an_installed_package_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("SNAPVIT_CACHE", raising=False)
     assert default_root() == ROOT / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setattr("snapvit.store.store.__file__", str(tmp_path / "site" / "snapvit" / "store" / "store.py"))
     assert default_root() == tmp_path / "snapvit" / "runs"
 
