@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snapvit.environment import only_shows
 from snapvit.jobs.tasks import StageTask
 from snapvit.machine import this_machine
 from snapvit.pipeline.results import RunResults
@@ -11,9 +12,9 @@ from snapvit.ui.offer import offer
 
 
 def timing_offer(results: RunResults) -> None:
-    """A button that times the path's cuts here; nothing where that is done, or where there are no weights."""
+    """A button that times the path's cuts here; nothing where that is done, or cannot or must not be done."""
     here = this_machine()
-    if results.imported or results.stored.is_whole(LATENCY, here.id):
+    if results.imported or only_shows() or results.stored.is_whole(LATENCY, here.id):
         return
     there = results.latencies
     what = "No latency of this run is known yet."
