@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: app test lint format bench reliability screenshots bundled-run notebooks docs wheel-check clean
 
 app: $(VENV)/.app
-	$(BIN)/python -m streamlit run serve.py --server.port $(PORT)
+	$(BIN)/python -m snapvit app --port $(PORT)
 
 # Two processes; a file's tests stay together, with their server. WORKERS=0 runs all of them in this one.
 test: lint
@@ -49,7 +49,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.reference
 
 # A wheel in an empty environment, used from elsewhere; this takes what torch is to download and install.
-wheel-check: $(VENV)/bin/python
+wheel-check: $(VENV)/.dev
 	$(BIN)/python -m scripts.wheel_check
 
 $(VENV)/bin/python:

@@ -25,18 +25,21 @@ st.markdown(
 
 results = ui.chosen_results(selection.run, selection.correct) if selection.run else None
 if not ui.anything_here():
-    st.info("There is no run to show yet. Start one below; for the bundled model the quick preset takes some minutes.")
+    start = "" if ui.only_shows() else " Start one below; for the bundled model the quick preset takes some minutes."
+    st.info(f"There is no run to show yet.{start}")
 elif results is not None:
     overview(results, selection)
 
-st.header("Start a run", anchor="start")
-form, job = ui.flowing_columns([3, 2], 340, key="form_and_job")
-with job:
-    job_panel(selection.run)
-with form:
-    run_form()
-
-score_import()
+if ui.only_shows():
+    st.info("Here one only looks: nothing can be started, changed or deleted.", icon=":material/lock:")
+else:
+    st.header("Start a run", anchor="start")
+    form, job = ui.flowing_columns([3, 2], 340, key="form_and_job")
+    with job:
+        job_panel(selection.run)
+    with form:
+        run_form()
+    score_import()
 
 st.header("Runs in the cache")
 past_runs(selection.run)

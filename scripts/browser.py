@@ -53,30 +53,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class AppServer:
-    """A Streamlit server on a free port of this machine."""
+class Server:
+    """A process that serves the dashboard on a port of this machine."""
 
     def __init__(
-        self, log: Path, entry: str | Path = "app.py", env: dict[str, str] | None = None, port: int | None = None
+        self, log: Path, command: list[str], port: int, env: dict[str, str], path: str = "", cwd: Path = ROOT
     ) -> None:
-        """Start it; `env` is added to this process's environment, `log` takes what it prints. port: None for a free
-        one."""
-        self.port = port or free_port()
-        options = {
-            "server.port": self.port,
-            "server.address": "127.0.0.1",
-            "server.headless": "true",
-            "server.fileWatcherType": "none",
-            "browser.gatherUsageStats": "false",
-        }
-        command = [sys.executable, "-m", "streamlit", "run", str(entry), *(f"--{k}={v}" for k, v in options.items())]
-        path = (env or {}).get("STREAMLIT_SERVER_BASE_URL_PATH")
-        self.url = f"http://127.0.0.1:{self.port}" + (f"/{path}" if path else "")
+        """Start it. log: takes what it prints. path: the first part of its addresses."""
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}" + (f"/{path}" if path else "")
         self._log = log
         with log.open("wb") as out:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, env=os.environ | (env or {}), stdout=out, stderr=subprocess.STDOUT
-            )
+            self._process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=subprocess.STDOUT)
 
     @property
     def pid(self) -> int:
@@ -112,6 +100,28 @@ class AppServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class AppServer(Server):
+    """Streamlit on one of this checkout's scripts, on a free port."""
+
+    def __init__(
+        self, log: Path, entry: str | Path = "app.py", env: dict[str, str] | None = None, port: int | None = None
+    ) -> None:
+        """Start it; `env` is added to this process's environment, `log` takes what it prints. port: None for a free
+        one."""
+        port = port or free_port()
+        options = {
+            "server.port": port,
+            "server.address": "127.0.0.1",
+            "server.headless": "true",
+            "server.fileWatcherType": "none",
+            "browser.gatherUsageStats": "false",
+        }
+        command = [sys.executable, "-m", "streamlit", "run", str(entry), *(f"--{k}={v}" for k, v in options.items())]
+        super().__init__(
+            log, command, port, os.environ | (env or {}), (env or {}).get("STREAMLIT_SERVER_BASE_URL_PATH", "")
+        )
 
 
 @contextmanager

@@ -40,7 +40,6 @@ def executed(path: Path) -> NotebookNode:
             for one in cell.outputs:
                 if "text" in one:
                     one["text"] = one["text"].replace(f"{folder}/", "")
-    notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
 

@@ -1,4 +1,7 @@
-"""Builds the wheel, installs it into an empty environment, and runs the tour's first cells far from the checkout."""
+"""Builds the wheel, installs it into an empty environment, and uses it far from the checkout.
+
+That is the tour's first cells, and the dashboard, which opens on the run that the wheel carries.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ import tempfile
 import venv
 from pathlib import Path
 
+from scripts.browser import Server, chromium, free_port
+
 ROOT = Path(__file__).parents[1]
-CELLS = 5  # of code
+CELLS = 6  # of code
+FIRST_PAGE_MS = 120_000
 CHECK = """
 import snapvit, sys
 from importlib.util import find_spec
@@ -35,6 +41,22 @@ def build(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def open_dashboard(command: Path, folder: Path, env: dict[str, str]) -> None:
+    """Start the installed dashboard and see that its first page shows the run that came with it."""
+    port = free_port()
+    server = Server(folder / "log.txt", [str(command), "app", "--port", str(port)], port, env, cwd=folder)
+    try:
+        server.wait_healthy()
+        print(f"The dashboard answers at {server.url}.", flush=True)
+        with chromium() as browser:
+            page = browser.new_page()
+            page.goto(server.url)
+            page.locator('[data-testid="live-curve"] .path').wait_for(timeout=FIRST_PAGE_MS)
+            print("Its first page shows", page.get_by_test_id("live-words").inner_text(), flush=True)
+    finally:
+        server.stop()
+
+
 def main() -> int:
     """Exit code 0 where all of it worked."""
     with tempfile.TemporaryDirectory() as name:
@@ -46,10 +68,13 @@ def main() -> int:
         python = environment / "bin" / "python"
         _run(python, "-m", "pip", "install", "--quiet", f"{wheel}[notebook]")
         (folder / "tour.py").write_text(CHECK + first_cells(), encoding="utf-8")
-        elsewhere = {"XDG_CACHE_HOME": str(folder / "cache")} | {
-            key: value for key, value in os.environ.items() if not key.startswith(("SNAPVIT_", "PYTHON"))
-        }
+        own = ("SNAPVIT_", "PYTHON", "STREAMLIT_")
+        elsewhere = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+        elsewhere |= {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_DATA_HOME": str(folder / "data")}
         _run(python, "tour.py", cwd=folder, env=elsewhere)
+        shutil.rmtree(folder / "data")
+        _run(python, "-m", "pip", "install", "--quiet", f"{wheel}[app]")
+        open_dashboard(environment / "bin" / "snapvit", folder, elsewhere)
         _run(environment / "bin" / "snapvit", "runs", cwd=folder, env=elsewhere)
     print("The wheel works by itself.")
     return 0

@@ -6,6 +6,7 @@
     cut = run.cut(0.65, 0.5, correct=True)          # a torch module, really smaller
     cut.top1, cut.interval, cut.macs
     run.figures.heads(0.65)
+    run.slider()                                    # the dashboard's live slider, as a widget
     run.export("smaller", 0.65, 0.5, correct=True)
 
 A notebook, the pages and the command line ask for runs with the same words, so the same request is the same run in the
@@ -35,7 +36,7 @@ def open(name_or_path: str | PathLike[str] = "bundled", cache: str | PathLike[st
     """A stored run, by its name or its folder; `bundled` is the one that ships with the package.
 
     cache: the folder of runs; None: SNAPVIT_CACHE, else a checkout's own `cache`, and of an installed package
-    `snapvit/runs` in the user's cache. Raises InputError where there is no such run, naming those there are.
+    `snapvit/runs` in the user's data folder. Raises InputError where there is no such run, naming those there are.
     """
     _prepare()
     from snapvit.notebook.doors import open_run

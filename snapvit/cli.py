@@ -20,7 +20,7 @@ from snapvit.paths import absolute, share
 from snapvit.pipeline.config import PRESETS, setting_names
 from snapvit.pipeline.methods import METHODS
 from snapvit.ranks.joining import LOST, Crew, joined
-from snapvit.store.store import Store
+from snapvit.store.store import Store, default_root
 from snapvit.streams import say, tell, widen
 
 SHARED = (commands.run, commands.interactions, commands.compare)  # what several processes can do together
@@ -91,10 +91,11 @@ def _print_problems(store: Store, tells: Callable[[str], None]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="snapvit", description="See how a Vision Transformer can be cut down.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--cache", type=absolute, metavar="DIR", help="folder of runs (default: SNAPVIT_CACHE or ./cache)"
+    cached = argparse.ArgumentParser(add_help=False)
+    cached.add_argument(
+        "--cache", type=absolute, metavar="DIR", help=f"folder of runs (default: SNAPVIT_CACHE or {default_root()})"
     )
+    shared = argparse.ArgumentParser(add_help=False, parents=[cached])
     shared.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     def add(name: str, command: Callable[[argparse.Namespace, Store], Answer], text: str) -> argparse.ArgumentParser:
@@ -201,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument("--force", action="store_true", help="replace the file where it exists")
 
     _add_export(add)
+    _add_app(subparsers, cached)
 
     imported = add("import", commands.import_file, "make a run of published scores alone, without weights or images")
     imported.add_argument("file", type=absolute, metavar="FILE", help="a file of published scores")
@@ -250,6 +252,26 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto, cpu, cuda, cuda:N or mps (default: SNAPVIT_DEVICE, else auto: a CUDA device where there is one)",
     )
+
+
+def _add_app(subparsers: argparse._SubParsersAction, cached: argparse.ArgumentParser) -> None:
+    text = "open the dashboard, on this computer alone"
+    app = subparsers.add_parser("app", help=text, description=text, parents=[cached])
+    app.set_defaults(command=commands.app, json=False)
+    app.add_argument("--port", type=_port, default=8501, metavar="N", help="of its address (default: 8501)")
+    app.add_argument(
+        "--read-only", action="store_true", help="show what is there; start, change, delete and upload nothing"
+    )
+    app.add_argument("--base-path", default="", metavar="PATH", help="first part of its addresses, behind a proxy")
+    app.add_argument(
+        "--host", action="append", default=[], metavar="NAME", help="under which a proxy asks for it, beside localhost"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a whole number from 1 to 65535")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from snapvit.evaluation.knn import wilson_interval
 from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at
 from snapvit.extras import needed
 from snapvit.formats import amount, milliseconds, percent, ratio, size
+from snapvit.launching import launch
 from snapvit.method.agreement import Agreement
 from snapvit.models.families import CHECKED, FAMILIES, plain_text
 from snapvit.models.spec import ModelSpec
@@ -89,6 +90,11 @@ def _found(history: SearchHistory) -> Answer:
     }
     reached = "no finite fitness" if fitness is None else f"fitness {fitness:.4f}"
     return content, f"{history.generations} generations, {reached}"
+
+
+def app(args: argparse.Namespace, store: Store) -> NoReturn:
+    """Become the dashboard's server."""
+    launch(store, args.port, args.read_only, args.base_path, args.host)
 
 
 def runs(args: argparse.Namespace, store: Store) -> Answer:

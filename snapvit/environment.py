@@ -1,7 +1,9 @@
-"""What a process sets up for itself: torch's own libraries, before its first import, and the garbage collector."""
+"""What a process sets up for itself: torch's libraries, the garbage collector; and whether it only shows."""
 
 import gc
 import os
+
+READ_ONLY = "SNAPVIT_READ_ONLY"
 
 
 def prepare() -> None:
@@ -32,3 +34,8 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def only_shows() -> bool:
+    """Whether this process's dashboard is to show what is there, and to start, change and read nothing else."""
+    return os.environ.get(READ_ONLY, "") not in ("", "0")

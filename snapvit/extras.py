@@ -18,6 +18,9 @@ def needed(package: str, what: str, extra: str = "notebook") -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise InputError(
-            f"{what} needs {package}, which is not installed; `pip install 'snapvit-explorer[{extra}]'`."
-        ) from error
+        raise not_installed(what, package, extra) from error
+
+
+def not_installed(what: str, package: str, extra: str) -> InputError:
+    """That `what` is not possible without the package, and how to have it."""
+    return InputError(f"{what} needs {package}, which is not installed; `pip install 'snapvit-explorer[{extra}]'`.")

@@ -7,6 +7,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import platformdirs
+
 
 def unquoted(text: str) -> str:
     """Without the blanks and quotes around it that come with pasting."""
@@ -25,8 +27,13 @@ def absolute(text: str | os.PathLike[str]) -> Path:
 
 
 def user_cache() -> Path:
-    """This package's folder in the user's cache."""
-    return absolute(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snapvit"
+    """This package's folder for what can be fetched again, where this system keeps such things for a user."""
+    return platformdirs.user_cache_path("snapvit", appauthor=False)
+
+
+def user_data() -> Path:
+    """This package's folder for what a user made, where this system keeps such things."""
+    return platformdirs.user_data_path("snapvit", appauthor=False)
 
 
 def share(text: str) -> float:

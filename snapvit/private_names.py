@@ -2,7 +2,7 @@
 
 A new version may change any of them without a word, so `CHECKED_WITH` says which they were seen to work with; a test
 fails where another is installed until somebody has looked (tests/test_private_names.py). The browser's side of them is
-ui/components/scripts/private_names.js.
+browser/scripts/private_names.js.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from snapvit.environment import only_shows
 from snapvit.private_names import forget_expired_sessions
 
 if TYPE_CHECKING:
@@ -25,11 +26,16 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
+READS = ("GET", "HEAD", "OPTIONS")
 SWEEP_SECONDS = 30  # at most, between two looks
 
 
 class Guard:
-    """Answers only requests to a name in `server.allowedHosts`, and websockets only from a page of the same address."""
+    """Answers only requests to a name in `server.allowedHosts`, and websockets only from a page of the same address.
+
+    Behind a proxy that is the address in the browser, which the proxy passes on as the Host. Where the dashboard only
+    shows what is there, no upload reaches it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,7 +48,8 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         strange = scope["type"] == "websocket" and origin is not None and origin.partition("://")[2] != host
-        if not _is_allowed(host) or strange:
+        changes = only_shows() and scope["type"] == "http" and scope["method"] not in READS  # an upload is a PUT
+        if not _is_allowed(host) or strange or changes:
             await _refuse(scope, receive, send)
             return
 
@@ -67,7 +74,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = b"This server answers to its own address alone."
+    body = b"This server answers to its own address alone, and takes only what it is meant to take."
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": body})

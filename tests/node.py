@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ROOT / "snapvit" / "ui" / "components" / "scripts"
+SCRIPTS = ROOT / "snapvit" / "browser" / "scripts"
 # The file types of modules and `--test` on a single file are as here from this version on.
 OLDEST = 20
 

@@ -65,7 +65,8 @@ def test_the_library_works_without_what_the_dashboard_and_figures_need(finished,
     closed = ("ui", "server", "private_names", "figures", "report")
     files = [path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / "snapvit").rglob("*.py")]
     names = sorted(".".join(parts) for parts in files if parts[1] not in closed and parts[-1] != "__main__")
-    names.remove("snapvit.notebook.figures")
+    for name in ("figures", "slider"):
+        names.remove(f"snapvit.notebook.{name}")
     code = f"""
 import importlib, sys
 from importlib.machinery import PathFinder
@@ -73,7 +74,7 @@ from importlib.machinery import PathFinder
 class WithoutExtras(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        absent = name.partition(".")[0] in ("streamlit", "plotly", "umap", "pandas")
+        absent = name.partition(".")[0] in ("streamlit", "plotly", "umap", "pandas", "anywidget")
         return None if absent else super().find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutExtras
@@ -83,14 +84,21 @@ import snapvit
 from snapvit.errors import InputError
 run = snapvit.open({small_request.run!r}, {str(finished.root)!r})
 assert run.cut(0.5, 0.35).params < run.cut(0, 0).params
-for ask in (lambda: run.figures, lambda: run.accuracy, lambda: run.report("r.html"), lambda: snapvit.runs()):
+asks = lambda: run.figures, lambda: run.accuracy, lambda: run.report("r.html"), lambda: snapvit.runs(), run.slider
+for ask in asks:
     try:
         ask()
     except InputError as error:
         print(error)
 """
     said = in_a_fresh_process(code).splitlines()
-    assert [line.partition(" needs ")[0] for line in said] == ["A figure", "A table", "A report", "A table"]
+    assert [line.partition(" needs ")[0] for line in said] == [
+        "A figure",
+        "A table",
+        "A report",
+        "A table",
+        "The slider",
+    ]
     assert all("pip install 'snapvit-explorer[notebook]'" in line for line in said)
 
 
@@ -137,7 +145,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
 def test_a_checkout_has_its_own_cache_and_an_installed_package_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("SNAPVIT_CACHE", raising=False)
     assert default_root() == ROOT / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setattr("snapvit.store.store.__file__", str(tmp_path / "site" / "snapvit" / "store" / "store.py"))
     assert default_root() == tmp_path / "snapvit" / "runs"
 

@@ -12,13 +12,13 @@ from streamlit.testing.v1 import AppTest
 from test_pages import opened, words
 from test_uploads import birds, zipped
 
+from snapvit.browser.live_sparsity.of_run import live_data
 from snapvit.data import files, folder_index, torchvision_sets
 from snapvit.pipeline.config import PRESETS, RunRequest, path_pair, with_settings
 from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.running import run_pipeline
 from snapvit.store.store import Store
-from snapvit.ui.path import live_data
 from snapvit.ui.resources import jobs
 from snapvit.ui.run import image_picker
 

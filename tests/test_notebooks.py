@@ -45,9 +45,9 @@ def test_what_is_stored_is_small_and_of_no_machine(path):
     assert RENDERER == "plotly_mimetype" and FIGURE in text
 
 
-def test_the_wheel_is_tried_with_the_tour_up_to_a_figure_and_a_table():
+def test_the_wheel_is_tried_with_the_tour_up_to_a_figure_a_table_and_the_slider():
     cells = first_cells()
-    assert "snapvit.open" in cells and "run.figures.path" in cells and "run.accuracy" in cells
+    assert all(part in cells for part in ("snapvit.open", "run.figures.path", "run.accuracy", "run.slider"))
     compile(cells, "tour", "exec")
 
 

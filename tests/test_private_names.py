@@ -57,7 +57,7 @@ def test_python_uses_them_nowhere_else() -> None:
 
 
 def test_scripts_and_styles_use_them_nowhere_else() -> None:
-    files = [path for path in SCRIPTS.parent.rglob("*") if path.suffix in (".js", ".css", ".html")]
+    files = [path for path in (ROOT / "snapvit").rglob("*") if path.suffix in (".js", ".css", ".html")]
     assert len(files) > len(list(SCRIPTS.rglob("*.js")))
     used = [
         (path.name, found[0])

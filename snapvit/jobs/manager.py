@@ -100,7 +100,11 @@ class JobManager:
             thread.start()
 
     def submit(self, task: Task) -> int:
-        """Queue a task and return its job's id; one that is queued or running and not being stopped keeps its job."""
+        """Queue a task and return its job's id; one that is queued or running and not being stopped keeps its job.
+
+        Raises InputError where the store is only to be read.
+        """
+        self._store.check_writable()
         with self._lock:
             for job in self._jobs.values():
                 if job.state.active and job.task == task and not job.reporter.cancelled:

@@ -29,6 +29,7 @@ from snapvit.paths import absolute
 from snapvit.pipeline.agreements import MAPS, Scale, agreements, map_of, wants_of
 from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.contenders import POINTS, Contender
+from snapvit.pipeline.path import measured_on_path
 from snapvit.pipeline.results import RunResults, StoredRun, computed_on, load_results
 from snapvit.pipeline.stage import Stage
 from snapvit.pipeline.stages.cka import CKA
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from snapvit.notebook.cuts import CutModel
     from snapvit.notebook.figures import Figures
+    from snapvit.notebook.slider import SparsitySlider
     from snapvit.pipeline.workspace import Workspace
 
 
@@ -264,6 +266,22 @@ class Run:
         from snapvit.notebook.figures import Figures
 
         return Figures(self)
+
+    def slider(self, at: float = 0.5, correct: bool = False) -> SparsitySlider:
+        """The dashboard's live slider, as a widget whose `at`, `mlp` and `heads` Python reads and hears of.
+
+        at: sparsity of the path where the thumb begins, in [0, 0.95]. correct: measured with corrected weights. Raises
+        InputError where no cut is measured yet.
+        """
+        needed("anywidget", "The slider")
+        from snapvit.browser.live_sparsity.of_run import live_data
+        from snapvit.notebook.slider import SparsitySlider
+
+        results = replace(self.results, correct=correct)
+        if results.ranking is None or not measured_on_path(results):
+            how = "with corrected weights" if correct else "yet"
+            raise InputError(f"No cut of run {self.name} is measured {how}, so a slider has nothing to show.")
+        return SparsitySlider(live_data(results), at, f"{self.name}-sparsity")
 
     def report(
         self,

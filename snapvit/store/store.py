@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from snapvit.artifacts import RunFacts
 from snapvit.errors import InputError
-from snapvit.paths import absolute, unquoted, user_cache
+from snapvit.paths import absolute, unquoted, user_data
 from snapvit.store.files import (
     STALE_SECONDS,
     StoreError,
@@ -39,24 +39,26 @@ from snapvit.store.packing import DamagedError, digest, pack, unpack
 from snapvit.store.problems import Problems
 
 COMPUTING_LOCK, MANIFEST_LOCK = ".lock", ".manifest.lock"
+ONLY_SHOWN = "What is here can only be looked at, as whoever started this wanted it."
 LOCK_SECONDS = 30  # a change takes milliseconds; who waits longer waits for a process that hangs
 A = TypeVar("A")
 
 
 def default_root() -> Path:
-    """SNAPVIT_CACHE; else a checkout's own `cache`, and of an installed package a folder in the user's cache."""
+    """SNAPVIT_CACHE; else a checkout's own `cache`, and of an installed package a folder in the user's data."""
     beside = Path(__file__).parents[2]
-    usual = beside / "cache" if (beside / "pyproject.toml").is_file() else user_cache() / "runs"
+    usual = beside / "cache" if (beside / "pyproject.toml").is_file() else user_data() / "runs"
     return absolute(os.environ.get("SNAPVIT_CACHE") or usual)
 
 
 class Store:
     """Runs under one folder. Reading never writes; every write is whole or not at all. Any thread may use it."""
 
-    def __init__(self, root: Path | str | None = None, lender: Store | None = None) -> None:
-        """lender: whose runs can be borrowed from and gone on with too; nothing is written there."""
+    def __init__(self, root: Path | str | None = None, read_only: bool = False, lender: Store | None = None) -> None:
+        """root: None for the usual one. read_only: every change is refused, with an InputError. lender: whose runs can
+        be borrowed from and gone on with too; nothing is written there."""
         self.root = default_root() if root is None else absolute(root)
-        self._lender = lender
+        self.read_only, self._lender = read_only, lender
         self._problems = Problems()
         self._manifests = Manifests(self.root, self._problems)
 
@@ -70,6 +72,11 @@ class Store:
     def report(self, where: str, sentence: str) -> None:
         """Add to `problems`, or replace what was said of the same place (`run/file`, or any other name)."""
         self._problems.add(where, sentence)
+
+    def check_writable(self) -> None:
+        """Raises InputError where this store is only to be read."""
+        if self.read_only:
+            raise InputError(f"{ONLY_SHOWN} Nothing can be computed, changed, deleted or brought in.")
 
     # Runs
 
@@ -300,6 +307,7 @@ class Store:
 
     @contextlib.contextmanager
     def _holding(self, run: str, lock_file: str, timeout: float, busy: InputError) -> Iterator[None]:
+        self.check_writable()
         if not is_plain_name(run):
             raise InputError(f"{run!r} cannot be the name of a run; it must be the name of one folder in the cache.")
         with naming_failures(self.root):

@@ -1,6 +1,6 @@
 """Streamlit helpers that the pages share: page set-up, selection, results, the job panel."""
 
-from snapvit.environment import prepare
+from snapvit.environment import only_shows, prepare
 
 prepare()
 
@@ -25,6 +25,7 @@ __all__ = [
     "how_to_read",
     "live_cut",
     "offer",
+    "only_shows",
     "onward",
     "open_page",
     "page_title",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.pipeline.path import never_seen, no_accuracy
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.axis import is_zoomed, zoom
 from snapvit.ui.components.live_sparsity import live_sparsity
 from snapvit.ui.names import as_markdown
-from snapvit.ui.path import never_seen, no_accuracy
 from snapvit.ui.resources import chosen_live_data
 from snapvit.ui.selection import Selection, change
 

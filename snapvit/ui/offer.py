@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.environment import only_shows
 from snapvit.jobs.manager import JobSnapshot, JobState
 from snapvit.jobs.tasks import Task
 from snapvit.ui.job_panel import progress_text
 from snapvit.ui.names import as_markdown
 from snapvit.ui.resources import jobs
 
+NOT_HERE = ":material/lock: This dashboard only shows what is there; computing it is switched off."
+
 
 def offer(task: Task, prompt: str, button: str, icon: str = ":material/play_arrow:", key: str = "offer") -> None:
     """Offer `task`, or show how it stands. The page is to be drawn with its result once that is in the store.
 
     The sidebar's line draws the page anew when a job ends; a second timer here would get in its way, so the progress
-    that moves is there.
+    that moves is there. Where nothing is to be computed, say so.
     """
+    if only_shows():
+        st.markdown(prompt)
+        st.caption(NOT_HERE)
+        return
     job = next((job for job in jobs().snapshots() if job.task == task), None)
     if job is not None and job.state.active:
         st.markdown(prompt)

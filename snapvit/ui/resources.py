@@ -6,35 +6,35 @@ from dataclasses import replace
 
 import streamlit as st
 
-from snapvit.environment import settle
+from snapvit.browser.live_sparsity import LiveSparsity
+from snapvit.browser.live_sparsity.of_run import live_data
+from snapvit.environment import only_shows, settle
 from snapvit.errors import InputError
 from snapvit.jobs.manager import JobManager
 from snapvit.pipeline.results import RunResults, load_results
 from snapvit.store.manifest import MANIFEST
 from snapvit.store.store import Store, default_root
-from snapvit.ui.components.live_sparsity import LiveSparsity
-from snapvit.ui.path import live_data
 
 
 def store() -> Store:
     """The cache that this server shows."""
-    return _store(str(default_root()))
+    return _store(str(default_root()), only_shows())
 
 
 @st.cache_resource(show_spinner=False)
-def _store(root: str) -> Store:
-    return Store(root)
+def _store(root: str, read_only: bool) -> Store:
+    return Store(root, read_only)
 
 
 def jobs() -> JobManager:
     """The one worker of this process."""
-    return _jobs(str(default_root()))
+    return _jobs(str(default_root()), only_shows())
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs(root: str) -> JobManager:
+def _jobs(root: str, read_only: bool) -> JobManager:
     settle()  # the first page of this server has loaded what all of them need
-    return JobManager(_store(root))
+    return JobManager(_store(root, read_only))
 
 
 def chosen_results(run: str, correct: bool = False) -> RunResults | None:
@@ -59,7 +59,7 @@ def run_stamp(run: str) -> int | None:
 def _results(root: str, run: str, stamp: int, correct: bool) -> RunResults:
     if correct:
         return replace(_results(root, run, stamp, False), correct=True)
-    return load_results(_store(root), run)
+    return load_results(_store(root, only_shows()), run)
 
 
 def chosen_live_data(results: RunResults) -> LiveSparsity:

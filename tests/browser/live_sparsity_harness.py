@@ -10,7 +10,8 @@ import time
 
 import streamlit as st
 
-from snapvit.ui.components.live_sparsity import LivePoint, LiveSparsity, LiveStep, live_sparsity
+from snapvit.browser.live_sparsity import LivePoint, LiveSparsity, LiveStep
+from snapvit.ui.components.live_sparsity import live_sparsity
 
 BLOCKS = int(st.query_params.get("blocks", 12))
 HEADS = int(st.query_params.get("heads", 6))

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .conftest import assert_calm, settle
+from .thumb import LAST, grab, place
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 HARNESS = Path(__file__).with_name("live_sparsity_harness.py")
-LAST = 0.95  # the slider's end
-KNOB = 26  # px; its centre travels that much less than the input is wide
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +40,9 @@ def thumb_at(page: Page) -> float:
     return float(page.get_by_test_id("live-thumb").input_value()) / 100
 
 
-def place(thumb: Locator, sparsity: float) -> tuple[float, float]:
-    box = thumb.bounding_box()
-    assert box
-    travel = (box["width"] - KNOB) * sparsity / LAST
-    return box["x"] + KNOB / 2 + travel, box["y"] + box["height"] / 2
-
-
 def marker(page: Page) -> tuple[float, float]:
     circle = page.get_by_test_id("live-curve").locator(".marker")
     return float(circle.get_attribute("cx")), float(circle.get_attribute("cy"))
-
-
-def grab(page: Page, start: float, to: float) -> None:
-    """Take the thumb and carry it, without letting go."""
-    thumb = page.get_by_test_id("live-thumb")
-    box, (x, y) = thumb.bounding_box(), place(thumb, start)
-    thumb.hover(position={"x": x - box["x"], "y": y - box["y"]})  # waits until the page stands still
-    page.mouse.down()
-    page.mouse.move(*place(thumb, (start + to) / 2))
-    page.mouse.move(*place(thumb, to))
 
 
 def kept_heads(page: Page) -> int:

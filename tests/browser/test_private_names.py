@@ -54,7 +54,7 @@ def test_scripts_are_served_below_any_address_and_nothing_else_is(
         with urlopen(name) as answer:
             assert answer.headers.get_content_type() in ("text/javascript", "application/javascript")
     beside = scripts[0].removesuffix(SCRIPT.search(scripts[0])[1])
-    for path in ("../mounting.py", "%2e%2e/mounting.py", "..%2fmounting.py", "../../../cli.py"):
+    for path in ("../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "../../cli.py"):
         with pytest.raises(HTTPError) as refused:
             urlopen(beside + path)
         assert refused.value.code in (400, 404)

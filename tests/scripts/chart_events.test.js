@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { at, bold, put, Watch } from "../../snapvit/ui/components/scripts/chart_events/chart_watch.js";
+import { at, bold, put, Watch } from "../../snapvit/browser/scripts/chart_events/chart_watch.js";
 
 test("a change is found again where it was put", () => {
   const figure = { data: [{ x: [1, 2] }], layout: { title: { text: "old" }, shapes: [{ x0: 1 }] } };

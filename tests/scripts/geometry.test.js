@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { boxOf, eased, framed, inside, nearest, zoomed } from "../../snapvit/ui/components/scripts/embedding_projection/geometry.js";
+import { boxOf, eased, framed, inside, nearest, zoomed } from "../../snapvit/browser/scripts/embedding_projection/geometry.js";
 
 const near = (a, b, by = 1e-9) => assert.ok(Math.abs(a - b) <= by, `${a} is not ${b}`);
 

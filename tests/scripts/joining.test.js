@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 globalThis.window = new EventTarget();
-const { joined, leave } = await import("../../snapvit/ui/components/scripts/joining.js");
-const { default: hand } = await import("../../snapvit/ui/components/scripts/parts.js");
+const { joined, leave } = await import("../../snapvit/browser/scripts/joining.js");
+const { default: hand } = await import("../../snapvit/browser/scripts/parts.js");
 
 const carrier = () => ({ isConnected: true });
 const given = (to, name, data, root = carrier()) => hand({ data: { to, name, data }, parentElement: { querySelector: () => root } });

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import test from "node:test";
-import { cornersOf, decoded } from "../../snapvit/ui/components/scripts/embedding_projection/points.js";
-import { unpacked } from "../../snapvit/ui/components/scripts/matrix_stack.js";
+import { cornersOf, decoded } from "../../snapvit/browser/scripts/embedding_projection/points.js";
+import { unpacked } from "../../snapvit/browser/scripts/matrix_stack.js";
 
 const packed = (array) => Buffer.from(array.buffer).toString("base64");
 

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { heightAt, measured, ticksAbout } from "../../snapvit/ui/components/scripts/live_sparsity/reading.js";
-import { widelyRead } from "../../snapvit/ui/components/scripts/live_sparsity/saving.js";
+import { heightAt, measured, ticksAbout } from "../../snapvit/browser/scripts/live_sparsity/reading.js";
+import { widelyRead } from "../../snapvit/browser/scripts/live_sparsity/saving.js";
 
 const points = [
   { sparsity: 0.1, top1: 0.9, gain: null },

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { rove } from "../../snapvit/ui/components/scripts/roving.js";
+import { rove } from "../../snapvit/browser/scripts/roving.js";
 
 let focused = null;
 

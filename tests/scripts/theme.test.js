@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { isDarkColour } from "../../snapvit/ui/components/scripts/theme.js";
+import { isDarkColour } from "../../snapvit/browser/scripts/theme.js";
 
 test("a page is dark where its background is", () => {
   for (const dark of ["#000000", "#0e1117", "#0000ff", "#7f7f7f"]) assert.equal(isDarkColour(dark), true, dark);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.environment import only_shows
 from snapvit.formats import duration
 from snapvit.jobs.tasks import CompareTask
 from snapvit.pipeline.contenders import POINTS, Contender, all_methods, entries, pairs
@@ -13,7 +14,7 @@ from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.table import of_cut
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.offer import offer
+from snapvit.ui.offer import NOT_HERE, offer
 
 STARTS = tuple(Contender("snapvit", (f"search.start={start}",)) for start in ("cka", "displacement"))
 # What the search buys: shorter searches, which are beginnings of one another
@@ -21,7 +22,10 @@ LENGTHS = tuple(Contender("snapvit", (f"search.generations={count}",)) for count
 
 
 def ask_for_more(results: RunResults) -> None:
-    """A choice of contenders and seeds, how long that takes, and a button."""
+    """A choice of contenders and seeds, how long that takes, and a button; no choice where nothing is computed."""
+    if only_shows():
+        st.caption(NOT_HERE)
+        return
     options = {one.name: one for one in (*map(Contender, METHODS), *STARTS, *LENGTHS)}
     usual = [one.name for one in all_methods()]
     columns = flowing_columns([4, 1], 150, key="compare_more", align="bottom")

@@ -12,11 +12,11 @@ from snapvit import figures
 from snapvit.evaluation.paired import answers_of, compare, describe
 from snapvit.formats import ratio
 from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.path import measured_on_path, no_accuracy
 from snapvit.pipeline.results import FORMER, RunResults, list_runs
 from snapvit.ui.axis import is_zoomed
 from snapvit.ui.figure import show_figure
 from snapvit.ui.names import as_markdown
-from snapvit.ui.path import measured_on_path, no_accuracy
 from snapvit.ui.resources import chosen_results, store
 from snapvit.ui.run_titles import run_titles
 from snapvit.ui.selection import Selection, setting, setting_key

@@ -9,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
+from snapvit.pipeline.path import measured_on_path, no_accuracy
 from snapvit.pipeline.results import RunResults
 from snapvit.published.accuracies import published_table
 from snapvit.ui.axis import is_zoomed
 from snapvit.ui.figure import kept_figure, show_figure
-from snapvit.ui.path import measured_on_path, no_accuracy
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import setting, setting_key
 

@@ -9,6 +9,7 @@ from snapvit import figures
 from snapvit.evaluation.standings import MEASURES, Measure
 from snapvit.formats import ratio
 from snapvit.pipeline.contenders import PROBED
+from snapvit.pipeline.path import no_accuracy
 from snapvit.pipeline.results import RunResults
 from snapvit.report.contestants import AREA, AS_CUT, label_of, line_of, points_of, verdict
 from snapvit.tables import Comparison
@@ -16,7 +17,6 @@ from snapvit.ui.axis import axis_switch
 from snapvit.ui.compare.contestants import gaps_to
 from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.path import no_accuracy
 from snapvit.ui.run_key import run_key
 from snapvit.ui.selection import Selection, setting, setting_key
 from snapvit.ui.tables import table_to_keep

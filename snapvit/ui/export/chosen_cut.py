@@ -12,10 +12,10 @@ from snapvit.evaluation.budget import quality_at, quality_of
 from snapvit.formats import percent, ratio
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.grid import HEADS_END
+from snapvit.pipeline.path import measured_on_path
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
-from snapvit.ui.path import measured_on_path
 from snapvit.ui.selection import Selection, number_setting, setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles
 from snapvit.ui.sparsity.two_ratios import HEADS

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from snapvit.environment import only_shows
 from snapvit.errors import InputError
 from snapvit.export.extras import onnx_lacks
 from snapvit.export.target import check_target
@@ -17,7 +18,7 @@ from snapvit.paths import absolute
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.names import as_markdown
-from snapvit.ui.offer import offer
+from snapvit.ui.offer import NOT_HERE, offer
 from snapvit.ui.resources import jobs
 
 FOLDER = "exports"  # beside where the server was started
@@ -28,6 +29,10 @@ ONE_CUT, ELASTIC = "This cut", "Elastic, any cut"
 def hand_over(results: RunResults, pair: tuple[float, float]) -> None:
     """The form, the job, and what was handed over."""
     st.header("Hand it over")
+    if only_shows():
+        st.markdown("`snapvit export` writes this cut as a model of its own, where the run is.")
+        st.caption(NOT_HERE)
+        return
     columns = flowing_columns(3, 240, key="export_form", align="bottom")
     what = columns[0].segmented_control("What", [ONE_CUT, ELASTIC], default=ONE_CUT, key="export_what", required=True)
     formats, lacks = ["safetensors"], onnx_lacks()

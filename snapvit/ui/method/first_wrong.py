@@ -8,13 +8,13 @@ import streamlit as st
 from snapvit.artifacts import Doubles, Ints, PixelAnswers
 from snapvit.evaluation.paired import answers_of, lost_at
 from snapvit.formats import ratio
+from snapvit.pipeline.path import measured_on_path, no_accuracy
 from snapvit.ui.components.picture_board import Card, picture_board
 from snapvit.ui.embedding.pictures import picture_url
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.method.questions import pixel_answers
 from snapvit.ui.names import as_markdown, shortened
 from snapvit.ui.numbers import Number, number_row
-from snapvit.ui.path import measured_on_path, no_accuracy
 
 SHOWN = 14  # pictures, which are two rows beside an open sidebar
 

@@ -17,6 +17,7 @@ from snapvit.formats import decimal, percent, ratio, score, signed
 from snapvit.jobs.tasks import CompareTask, StageTask
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.contenders import POINTS, PROBED
+from snapvit.pipeline.path import chance, measured_on_path, no_accuracy
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.interactions import DISPLACEMENT
@@ -29,7 +30,6 @@ from snapvit.ui.glossary import prose, term
 from snapvit.ui.heads.structures import kept_heads
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.numbers import Number, number_row
-from snapvit.ui.path import chance, measured_on_path, no_accuracy
 from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
 

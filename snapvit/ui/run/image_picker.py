@@ -188,6 +188,7 @@ def _pick_upload() -> str | None:
     )
     if file is None:
         return None
+    store().check_writable()
     return _unpacked(file.file_id, str(store().root), file)
 
 

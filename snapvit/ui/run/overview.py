@@ -10,6 +10,7 @@ from snapvit import figures
 from snapvit.artifacts import SearchHistory
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.formats import amount, percent, ratio, signed
+from snapvit.pipeline.path import beside_full, measured_on_path
 from snapvit.pipeline.results import RunResults, computed_on
 from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
@@ -17,10 +18,10 @@ from snapvit.ui.image_names import images_in_words
 from snapvit.ui.live_cut import how_to_read, live_cut
 from snapvit.ui.names import as_markdown
 from snapvit.ui.page import onward
-from snapvit.ui.path import beside_full, cuts_table, measured_on_path
 from snapvit.ui.published import describe_scores, what_scores_lack
 from snapvit.ui.run_titles import run_label
 from snapvit.ui.selection import Selection
+from snapvit.ui.sparsity.cuts_table import cuts_table
 from snapvit.ui.tables import csv_button
 
 HEADLINES = (0.0, 0.35, 0.65, 0.95)

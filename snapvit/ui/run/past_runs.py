@@ -1,4 +1,4 @@
-"""The list of runs in the cache: open one, go on with one, delete one."""
+"""The list of runs in the cache: open one; go on with one, name one, delete one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 import streamlit as st
 
 from snapvit.data.kept_uploads import Upload
+from snapvit.environment import only_shows
 from snapvit.errors import InputError
 from snapvit.formats import size
 from snapvit.jobs.tasks import RunTask
@@ -60,6 +61,8 @@ def _row(summary: RunSummary, is_selected: bool, going: list[Upload]) -> None:
             on_click=change,
             kwargs={"run": summary.run},
         )
+        if only_shows():
+            return
         if summary.state == FORMER and st.button("Compute again", key=f"again_{summary.run}", disabled=bool(active)):
             start(RunTask(former_request(store(), summary.run)))
             st.rerun()

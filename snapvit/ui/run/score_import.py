@@ -34,6 +34,7 @@ def score_import() -> None:
         ).strip()
         if st.button("Show these scores", key="import_scores", disabled=upload is None and not path):
             try:
+                store().check_writable()
                 with st.spinner("Reading the scores and counting the model's costs…"):
                     published = _read(upload, path)
                     run = import_scores(store(), published, model or None)

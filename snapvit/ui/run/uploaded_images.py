@@ -7,6 +7,7 @@ from datetime import datetime
 import streamlit as st
 
 from snapvit.data.kept_uploads import Upload, delete_upload, list_uploads
+from snapvit.environment import only_shows
 from snapvit.errors import InputError
 from snapvit.formats import size
 from snapvit.jobs.tasks import EstimateTask, RunTask
@@ -51,6 +52,8 @@ def _row(upload: Upload, runs: list[str], at_work: bool) -> None:
             f"{datetime.fromtimestamp(upload.unpacked):%d %b %Y %H:%M}, {used}  \n:gray[{upload.name}]",
             width="stretch",
         )
+        if only_shows():
+            return
         with st.popover("Delete", disabled=at_work, key=f"ask_{_key(upload)}"):
             st.markdown(f"Delete these {upload.images:,} images? This cannot be undone.{KEPT if runs else ''}")
             if st.button("Delete for good", key=f"delete_{_key(upload)}"):
@@ -71,6 +74,7 @@ def _key(upload: Upload) -> str:
 
 def _delete(upload: Upload) -> None:
     try:
+        store().check_writable()
         delete_upload(upload.name, store().root)
     except InputError as error:
         st.error(as_markdown(str(error)))

@@ -10,10 +10,10 @@ import streamlit as st
 from snapvit.evaluation.budget import Answer, Best, Budget, PathCosts, meet, within
 from snapvit.formats import amount, milliseconds, ratio
 from snapvit.pipeline.config import PATH_END, path_pair
+from snapvit.pipeline.path import measured_on_path, measured_rows
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.page import onward
-from snapvit.ui.path import measured_on_path, measured_rows
 from snapvit.ui.resources import chosen_live_data
 from snapvit.ui.selection import Selection, limit_setting, put_setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles

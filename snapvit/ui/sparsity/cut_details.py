@@ -11,10 +11,11 @@ from snapvit.evaluation.paired import describe
 from snapvit.formats import amount, milliseconds, percent, ratio
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import path_pair
+from snapvit.pipeline.path import beside_full, latency_of, no_accuracy
 from snapvit.pipeline.results import RunResults
 from snapvit.tables import Measurement
 from snapvit.ui.offer import offer
-from snapvit.ui.path import beside_full, cuts_table, latency_of, no_accuracy
+from snapvit.ui.sparsity.cuts_table import cuts_table
 from snapvit.ui.sparsity.early import early_answer, warm_up
 from snapvit.ui.sparsity.timing import timing_offer
 from snapvit.ui.tables import table_to_keep

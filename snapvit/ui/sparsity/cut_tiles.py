@@ -5,9 +5,9 @@ from __future__ import annotations
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.budget import Quality
 from snapvit.formats import amount, decimal, milliseconds, percent
+from snapvit.pipeline.path import no_accuracy
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.numbers import Number, number_row
-from snapvit.ui.path import no_accuracy
 
 
 def cut_tiles(results: RunResults, params: int, macs: int, quality: Quality | None, key: str) -> None:

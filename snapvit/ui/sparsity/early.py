@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from snapvit.environment import only_shows
 from snapvit.evaluation.knn import wilson_interval
 from snapvit.formats import percent
 from snapvit.jobs.manager import JobState
@@ -14,7 +15,7 @@ from snapvit.ui.resources import jobs
 def warm_up(run: str) -> None:
     """Have the idle worker load this run's model, unless that is what it worked with last or it cannot be loaded."""
     snapshots = jobs().snapshots()
-    if any(job.state.active for job in snapshots):
+    if only_shows() or any(job.state.active for job in snapshots):
         return
     if any(job.task == LoadTask(run) and job.state is JobState.FAILED for job in snapshots):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snapvit.devices import is_here, timing_machine
+from snapvit.environment import only_shows
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want
@@ -11,9 +12,9 @@ from snapvit.ui.offer import offer
 
 
 def timing_offer(results: RunResults) -> None:
-    """A button that times the path's cuts here; nothing where that is done, or where there are no weights."""
+    """A button that times the path's cuts here; nothing where that is done, or cannot or must not be done."""
     kind = results.request.device
-    if results.imported or not is_here(kind):
+    if results.imported or only_shows() or not is_here(kind):
         return
     here = timing_machine(kind)
     if results.stored.is_whole(LATENCY, here.id):

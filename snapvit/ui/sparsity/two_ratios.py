@@ -15,13 +15,13 @@ from snapvit.formats import ratio
 from snapvit.jobs.tasks import MeasureTask
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.grid import COARSE, FINE, HEADS_END, grid_pairs
+from snapvit.pipeline.path import latency_of, measured_rows
 from snapvit.pipeline.results import RunResults
 from snapvit.tables import Measurement
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.offer import offer
 from snapvit.ui.page import onward
-from snapvit.ui.path import latency_of, measured_rows
 from snapvit.ui.selection import Selection, number_setting, put_setting, setting_key
 from snapvit.ui.sparsity.cut_tiles import cut_tiles
 from snapvit.ui.sparsity.early import early_answer, warm_up

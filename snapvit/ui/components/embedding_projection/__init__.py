@@ -15,7 +15,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from snapvit.ui.components.mounting import component, read
+from snapvit.browser import read
+from snapvit.ui.components.mounting import component
 from snapvit.ui.components.parts import hand_part
 
 _mount = component(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapvit.ui.components.mounting import component, read
+from snapvit.browser import read
+from snapvit.ui.components.mounting import component
 
 CSS = read(__file__, "page_tools.css")
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 import streamlit as st
 
-from snapvit.ui.components.mounting import component, read
+from snapvit.browser import read
+from snapvit.ui.components.mounting import component
 from snapvit.ui.components.parts import hand_part
 
 _mount = component("picture_board", html=read(__file__, "picture_board.html"), css=read(__file__, "picture_board.css"))

@@ -2,6 +2,7 @@
 
 import { ratio } from "../formats.js";
 import { add } from "../svg.js";
+import { isDark } from "../theme.js";
 import { ACCURACY, hatch, line, sideTitle } from "./drawing.js";
 import { ticksAbout } from "./reading.js";
 
@@ -14,7 +15,8 @@ export class Charts {
 
   draw() {
     this.width = this.root.clientWidth;
-    if (!this.width) return;
+    if (!this.width) return; // not on the page yet, whose colours are unknown then too
+    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
     this.drawCurve();
     this.drawNeurons();
     this.drawHeads();

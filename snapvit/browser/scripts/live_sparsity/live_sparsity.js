@@ -3,7 +3,6 @@
 import { amount, decimal, grouped, milliseconds, percent, ratio } from "../formats.js";
 import { joined, leave } from "../joining.js";
 import { set } from "../svg.js";
-import { isDark } from "../theme.js";
 import { Charts } from "./charts.js";
 import { ACCURACY, COSINE } from "./drawing.js";
 import { heightAt, measured } from "./reading.js";
@@ -14,16 +13,27 @@ const views = new WeakMap();
 
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".live");
-  let view = views.get(root);
-  if (!view) {
-    view = new LiveSparsity(root);
-    views.set(root, view);
-  }
-  const send = (sparsity) => setStateValue("released", { sparsity, was: view.data.value, time: Date.now() });
-  view.sendZoomed = (zoomed) => setStateValue("zoomed", zoomed);
-  joined(root, data.key, ["thumb"], data, (whole) => view.receive(whole, send));
+  joined(root, data.key, ["thumb"], data, (whole) => showLive(root, whole, setStateValue));
   // Streamlit also calls this for a render that a newer one overtook, while the component is still on the page.
-  return () => root.isConnected || view.stop();
+  return () => {
+    if (root.isConnected) return;
+    leave(root);
+    hideLive(root);
+  };
+}
+
+// Draws all of `data` in this root, for the first time or anew. tell("released", {sparsity ...}) and
+// tell("zoomed", boolean) is what the person does.
+export function showLive(root, data, tell) {
+  const view = views.get(root) ?? new LiveSparsity(root);
+  views.set(root, view);
+  const send = (sparsity) => tell("released", { sparsity, was: view.data.value, time: Date.now() });
+  view.sendZoomed = (zoomed) => tell("zoomed", zoomed);
+  view.receive(data, send);
+}
+
+export function hideLive(root) {
+  views.get(root)?.stop();
 }
 
 class LiveSparsity extends Charts {
@@ -68,7 +78,6 @@ class LiveSparsity extends Charts {
     const rescaled = first || data.steps.sparsity.length !== this.data.steps.sparsity.length
       || data.steps.sparsity.at(-1) !== this.data.steps.sparsity.at(-1);
     Object.assign(this, { data, send, lead: data.accuracyMissing ? COSINE : ACCURACY });
-    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
     this.root.classList.toggle("without-accuracy", Boolean(data.accuracyMissing));
     if (rescaled) this.scale(first ? data.value : where);
     if (!first && data.turn !== this.turn) {
@@ -144,7 +153,6 @@ class LiveSparsity extends Charts {
   }
 
   stop() {
-    leave(this.root);
     clearTimeout(this.pause);
     this.observer.disconnect();
   }
