@@ -25,26 +25,24 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 AUTO, CPU = "auto", "cpu"
 VARIABLE = "SNAPVIT_DEVICE"
-# What a driver puts there: NVIDIA's, that of its boards, AMD's, and Windows' own within its Linux.
-DRIVERS = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/kfd", "/dev/dxg")))
+# What a driver puts there: NVIDIA's, that of its boards, AMD's, Windows' own within its Linux, NVIDIA's of Windows.
+DRIVERS = tuple(
+    map(Path, ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/kfd", "/dev/dxg", "C:/Windows/System32/nvcuda.dll"))
+)
 WITHOUT_DOUBLES = {"mps"}  # kinds without float64
 
 
 @cache
 def devices() -> tuple[str, ...]:
-    """Those of this machine that torch can use, the CPU first: `cpu`, `cuda:0`, `cuda:1`."""
-    if not _may_have_more():
-        return (CPU,)
+    """Those of this machine that torch can use, the CPU first: `cpu`, `cuda:0`, `cuda:1`. Torch takes seconds to load,
+    so it is asked where it is loaded already, or where there is a driver."""
+    if "torch" not in sys.modules and not any(driver.exists() for driver in DRIVERS):
+        apple = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+        return (CPU, "mps") if apple else (CPU,)
     import torch
 
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return (CPU, *gpus, *(["mps"] if torch.backends.mps.is_available() else []))
-
-
-def _may_have_more() -> bool:
-    """Whether it is worth the seconds that loading torch takes to ask it."""
-    elsewhere = platform.system() != "Linux" or "torch" in sys.modules
-    return elsewhere or any(driver.exists() for driver in DRIVERS)
 
 
 def chosen(asked: str | None = None) -> str:

@@ -10,6 +10,7 @@ from snapvit.method.cka import nearest_correlation
 from snapvit.method.null_search import LEVELS, null_search, replay
 from snapvit.method.search import search, start_search
 from snapvit.method.xnes import XNES
+from snapvit.pipeline.stages.search import replays_of
 
 SEED, SIZE = 5, 8
 
@@ -113,6 +114,10 @@ def test_a_real_dependence_stands_out_and_noise_does_not():
     change = np.abs(strong.correlation(60))
     np.fill_diagonal(change, 0)
     assert {int(i) for i in np.unravel_index(change.argmax(), change.shape)} == {0, 1}
+
+
+def test_large_searches_are_replayed_less_often():
+    assert [replays_of(s) for s in (8, 84, 200, 408, 1000, 5000)] == [200, 200, 200, 98, 40, 40]
 
 
 def test_a_request_to_stop_takes_effect_between_two_replays():

@@ -211,10 +211,14 @@ def test_a_run_is_named_from_the_list(shown: Store, small_request: RunRequest) -
 
 
 def test_the_device_is_asked_for_where_there_is_more_than_one(form: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not [box for box in form.selectbox if box.label == "Computed on"]
+    def there(*found: str) -> None:
+        for module in (devices, device_choice):
+            monkeypatch.setattr(module, "devices", lambda: found)
+
+    there("cpu")
+    assert not [box for box in form.run().selectbox if box.label == "Computed on"]
     assert "computed on CPU in float32" in words(form)
-    for module in (devices, device_choice):
-        monkeypatch.setattr(module, "devices", lambda: ("cpu", "cuda:0", "cuda:1"))
+    there("cpu", "cuda:0", "cuda:1")
     monkeypatch.setattr(devices, "device_name", lambda device: "A GPU" if device != "cpu" else "CPU")
     asked: list[RunTask] = []
     monkeypatch.setattr(run_form, "start", asked.append)

@@ -159,13 +159,19 @@ SEARCH = Stage(
 )
 
 
+def replays_of(structures: int) -> int:
+    """How often a search of so many structures is replayed: what one takes grows with their square, and more."""
+    return min(REPLAYS, max(LEAST_REPLAYS, REPLAYS * REPLAYED // structures))
+
+
 def _compute_null(context: Context[NullSearch]) -> Iterator[NullSearch]:
     from snapvit.method.null_search import null_search
 
     history, seed = context.parent("search").history, context.request.config.search.seed
     seen = replace(history, fitness=history.fitness[: int(context.args["generations"])])
-    replays = max(LEAST_REPLAYS, min(REPLAYS, REPLAYS * REPLAYED // len(seen.factors)))
-    yield null_search(seen, seed, replays, lambda _: context.reporter.advance(1.0), context.reporter.check)
+    yield null_search(
+        seen, seed, replays_of(len(seen.factors)), lambda _: context.reporter.advance(1.0), context.reporter.check
+    )
 
 
 NULL_SEARCH = Stage(
