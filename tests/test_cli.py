@@ -211,7 +211,7 @@ def test_ranking_tells_what_each_block_keeps(command, small_request):
 
 
 def test_cancelling_ends_with_130(command, small_settings, monkeypatch):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("snapvit.pipeline.running.run_pipeline", interrupted)
