@@ -1,4 +1,4 @@
-"""The two ways in which work ends early: somebody asked for something impossible, or cancelled."""
+"""The ways in which work ends early: somebody asked for something impossible, cancelled, or a process was lost."""
 
 import re
 

@@ -115,14 +115,14 @@ def test_seed_and_its_setting_are_the_same(command, small_settings):
 def test_fitness_that_is_not_finite_is_no_json_number_and_is_left_out(command, small_settings, monkeypatch):
     settings = settings_of((*small_settings, "evaluation.points=2", "evaluation.queries=8", "evaluation.gallery=24"))
 
-    def partly(self: object, factors: np.ndarray) -> np.ndarray:
-        return np.array([0.5, np.nan if factors[0] > 1.2 else 0.25])
+    def partly(self: object, factors: np.ndarray, at: list[int]) -> np.ndarray:
+        return np.array([0.5, np.nan if factors[0] > 1.2 else 0.25])[at]
 
     monkeypatch.setattr("snapvit.method.fitness.Fitness.__call__", partly)
     content, _ = command.json("run", *settings, "--seed", "1")
     assert 0 < content["non_finite"] < 12
     assert content["fitness"] == 0.375
-    monkeypatch.setattr("snapvit.method.fitness.Fitness.__call__", lambda self, factors: np.full(2, np.nan))
+    monkeypatch.setattr("snapvit.method.fitness.Fitness.__call__", lambda self, factors, at: np.full(len(at), np.nan))
     content, _ = command.json("run", *settings, "--seed", "2")
     assert (content["non_finite"], content["fitness"]) == (12, None)
     assert "no finite fitness" in command("run", *settings, "--seed", "2")[1]
