@@ -175,7 +175,8 @@ def test_the_best_cut_within_a_budget_is_named_beside_the_next_and_taken(correct
     assert on_path or f"{ratio(row.cut.heads)} of heads" in words(app)
 
 
-def test_a_budget_that_cannot_be_met_says_what_the_least_is(shipped):
+def test_a_budget_that_cannot_be_met_says_what_the_least_is(shown):
+    """Of a run whose cuts were timed on this very machine."""
     text = words(opened("pages/sparsity.py", mode="budget", max_params="0.1"))
     assert "No cut on the slider's path meets this budget" in text
     assert re.search(r"The least that it has is [\d.]+ k parameters, [\d.]+ M MACs an image, [\d.]+ ms", text)
