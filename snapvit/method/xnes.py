@@ -7,8 +7,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from snapvit.artifacts import Doubles
+
+# Products of BLAS depend on its threads to the last bit, and a search goes on to the same numbers with any of them.
+ONE_THREAD = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,13 @@ class XNES:
         """(S, S) A A'."""
         return self.factor @ self.factor.T
 
+    @ONE_THREAD
     def ask(self) -> Doubles:
         """(p, S) new individuals, x = mean + A z with z ~ N(0, I)."""
         z = self._rng.standard_normal((self.population, len(self.mean)))
         return self.mean + z @ self.factor.T
 
+    @ONE_THREAD
     def tell(self, individuals: Doubles, fitness: Doubles | list[float]) -> Doubles:
         """Learn from the fitness (p,) of `individuals` (p, S). Lower is better; ties keep the order asked.
 

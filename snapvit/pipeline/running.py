@@ -58,7 +58,6 @@ def run_pipeline(
     """
     place = device or device_for(request.device)
     check_computing(place, request.device, request.run)  # before anything is downloaded
-    reporter.event("device", f"computing on {device_label(place)} in {request.config.precision}")
     workspace = Workspace.open(request, reporter, store.root, place, ranks)
     if not ranks.first:
         take_part(workspace)
@@ -80,6 +79,8 @@ def complete_run(workspace: Workspace, store: Store, reporter: Reporter, name: s
         known = store.manifest(request.run)
         nodes = workspace.nodes_like(known.nodes if known else ())
         store.create(request.run, encode(request)[1], workspace.facts, nodes)
+        where = device_label(str(workspace.device))
+        reporter.event("device", f"computing on {where} in {request.config.precision}")
         if name:
             store.rename(request.run, name)
         store.forget(request.run, list(stale_entries(store.manifest(request.run), request)))
