@@ -176,7 +176,7 @@ def test_neighbours_by_products_are_those_of_faiss(monkeypatch, block):
     gallery, queries = (rng.standard_normal((n, 6)).astype(np.float32) for n in (40, 7))
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    rows, cosines = _by_products(gallery, 5, "cpu")(queries)
+    cosines, rows = _by_products(queries, gallery, 5, "cpu")
     want_rows, want_cosines = Nearest(gallery, 5).of(queries)
     np.testing.assert_array_equal(rows, want_rows)
     np.testing.assert_allclose(cosines, want_cosines, rtol=1e-5)
