@@ -19,6 +19,13 @@ __all__ = ["ROOT", "assert_calm", "settle"]
 SETTLE_MS = 30_000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two Chromiums share two cores with their servers and the other tests: what came too late is tried once more."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
