@@ -158,7 +158,7 @@ def test_exported_scores_give_the_same_ranking_and_measurements(
     # nothing is left to compute, and the file is needed no more
     reporter = Reporter()
     run_pipeline(request, other, reporter)
-    assert [event.kind for event in reporter.events] == ["cached"] * 5  # and the times
+    assert [event.kind for event in reporter.events] == ["device", *["cached"] * 5]  # and the times
     measured = measure_cut(other, request.run, 0.2, 0.1, Reporter())
     assert measured.cut == cut_at(first.ranking, 0.2, 0.1)
 
