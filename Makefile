@@ -12,9 +12,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 app: $(VENV)/.app
 	$(BIN)/python -m snapvit app --port $(PORT)
 
-# Two processes; a file's tests stay together, with their server. WORKERS=0 runs all of them in this one.
+# Two processes, one of which has all tests with a browser. WORKERS=0 runs all of them in this one.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # oxlint (.oxlintrc.json) is one program without node or npm, so it comes from the registry of everything else.
 lint: $(VENV)/.dev

@@ -20,9 +20,12 @@ SETTLE_MS = 30_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two Chromiums share two cores with their servers and the other tests: what came too late is tried once more."""
+    """Of two processes (`make test`) one has the browser, so that there is never a second Chromium; all else goes file by
+    file. It shares two cores with its server and the other tests, so what came too late is tried once more."""
     for item in items:
-        if item.get_closest_marker("browser"):
+        in_browser = item.get_closest_marker("browser") is not None
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.nodeid.partition("::")[0]))
+        if in_browser:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
