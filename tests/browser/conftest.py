@@ -20,8 +20,10 @@ SETTLE_MS = 30_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes (`make test`) one has the browser, so that there is never a second Chromium; all else goes file by
-    file. It shares two cores with its server and the other tests, so what came too late is tried once more."""
+    """Of two processes (`make test`) one has the browser, so that there is never a second one; all else goes file by file.
+
+    It shares two cores with its server and the other tests, so what came too late is tried once more.
+    """
     for item in items:
         in_browser = item.get_closest_marker("browser") is not None
         item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.nodeid.partition("::")[0]))
