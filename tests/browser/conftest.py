@@ -19,8 +19,9 @@ __all__ = ["ROOT", "assert_calm", "settle"]
 SETTLE_MS = 30_000
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes (`make test`) one has the browser, so that there is never a second one; all else goes file by file.
+    """Of two processes (`make test`) one has the browser, and there is never a second one; all else goes file by file.
 
     It shares two cores with its server and the other tests, so what came too late is tried once more.
     """
