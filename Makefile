@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-WORKERS ?= 2
 # Waiting OpenMP threads that spin would starve the tests' browser and server (see snapvit/environment.py).
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -12,9 +11,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 app: $(VENV)/.app
 	$(BIN)/python -m snapvit app --port $(PORT)
 
-# Two processes, one of which has all tests with a browser. WORKERS=0 runs all of them in this one.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest
 
 # oxlint (.oxlintrc.json) is one program without node or npm, so it comes from the registry of everything else.
 lint: $(VENV)/.dev

@@ -19,16 +19,10 @@ __all__ = ["ROOT", "assert_calm", "settle"]
 SETTLE_MS = 30_000
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes (`make test`) one has the browser, and there is never a second one; all else goes file by file.
-
-    It shares two cores with its server and the other tests, so what came too late is tried once more.
-    """
+    """A browser, its server and what they compute share two cores: what came too late is tried once more."""
     for item in items:
-        in_browser = item.get_closest_marker("browser") is not None
-        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.nodeid.partition("::")[0]))
-        if in_browser:
+        if item.get_closest_marker("browser") is not None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
