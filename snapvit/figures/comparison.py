@@ -89,7 +89,8 @@ def contender_curves(
     side = ("left", 0.01) if axis == "sparsity" else ("right", 0.99)
     within = {"xanchor": side[0], "x": side[1], "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
     beside = {"x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"}  # more would hide the lines
-    legend = {"orientation": "v", "font": {"size": 11}} | (within if len(lines) <= MOST_WITHIN else beside)
+    place = within if len(lines) <= MOST_WITHIN else beside
+    legend = {"orientation": "v", "font": {"size": 11}, "tracegroupgap": 0} | place
     return figure.update_layout(legend=legend, margin={"l": 60, "r": 10, "t": 46, "b": 50})
 
 
