@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from snapvit.artifacts import CkaMap, Cut, CutCkaMap, Doubles, MainDirections
 from snapvit.devices import home_of_doubles, in_doubles
 from snapvit.elastic.vit import ElasticViT
+from snapvit.method.one_thread import ONE_THREAD
 from snapvit.models.anatomy import Anatomy, BlockAnatomy
 from snapvit.models.embedding import embed
 from snapvit.ranks.ranks import ALONE, Ranks, Sum
@@ -173,6 +174,7 @@ def _centred(features: Tensor) -> Tensor:
     return centred * (centred.abs().amax(dim=0) > rounding)
 
 
+@ONE_THREAD
 def nearest_correlation(matrix: np.ndarray) -> Doubles:
     """A correlation matrix close to `matrix` (S, S): symmetrised, negative eigenvalues lifted, unit diagonal."""
     if not np.isfinite(matrix).all():

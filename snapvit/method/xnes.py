@@ -7,12 +7,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from snapvit.artifacts import Doubles
-
-# Products of BLAS depend on its threads to the last bit, and a search goes on to the same numbers with any of them.
-ONE_THREAD = threadpool_limits.wrap(limits=1, user_api="blas")
+from snapvit.method.one_thread import ONE_THREAD
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,7 @@ class XNES:
     opt.tell(xs, [f(x) for x in xs])            # lower is better; non-finite ranks last
     """
 
+    @ONE_THREAD
     def __init__(
         self, mean: Doubles, covariance: Doubles | None = None, population: int | None = None, seed: int = 0
     ) -> None:
@@ -60,6 +58,7 @@ class XNES:
         self._utilities = utilities(self.population)
 
     @property
+    @ONE_THREAD
     def covariance(self) -> Doubles:
         """(S, S) A A'."""
         return self.factor @ self.factor.T
