@@ -12,7 +12,7 @@ app: $(VENV)/.app
 	$(BIN)/python -m snapvit app --port $(PORT)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # oxlint (.oxlintrc.json) is one program without node or npm, so it comes from the registry of everything else.
 lint: $(VENV)/.dev

@@ -54,6 +54,7 @@ LINES: dict[str, Callable[[], Line]] = {
     "two-processes": ranks.two_processes,
     "interactions": interactions.measured_pairs,
     "knn": knn.queries,
+    "knn-large": knn.large_gallery,
     "listing": listing.runs,
     "image-sets-first": image_sets.first_opening,
     "image-sets-again": image_sets.opening_again,

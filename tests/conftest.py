@@ -43,6 +43,14 @@ torch.set_num_threads(1)
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes (`make test`) one has the browser, so there is never a second one; all else goes file by file."""
+    for item in items:
+        browser = item.get_closest_marker("browser") is not None
+        item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
+
+
 def randomise(model: nn.Module, seed: int) -> None:
     """Give every parameter, biases and scales too, values that leave no part of the model idle."""
     generator = torch.Generator().manual_seed(seed)
