@@ -45,7 +45,7 @@ TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes (`make test`) one has the browser, so there is never a second one; all else goes file by file."""
+    """Of two processes (`make test`) one has the browser, so there is never a second; all else goes file by file."""
     for item in items:
         browser = item.get_closest_marker("browser") is not None
         item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
