@@ -19,6 +19,7 @@ from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import (
     PRESETS,
     CkaConfig,
+    CorrectionConfig,
     CurvatureConfig,
     EvaluationConfig,
     RunConfig,
@@ -39,6 +40,7 @@ FEW = RunConfig(  # enough images to fill one batch of every stage
     curvature=CurvatureConfig(images=7),
     cka=CkaConfig(images=64),
     search=SearchConfig(generations=1, population=2, images=16),
+    correction=CorrectionConfig(images=64),
     evaluation=EvaluationConfig(gallery=64, queries=16, points=2),
 )
 FEWEST = RunConfig(  # of a model of which one view of one image is a batch

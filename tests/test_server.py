@@ -19,9 +19,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     folder = tmp_path_factory.mktemp("server")
     env = {"SNAPVIT_CACHE": str(folder / "cache"), "STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
     server = AppServer(folder / "log.txt", "serve.py", env)
-    server.wait_healthy()
-    yield server
-    server.stop()
+    try:
+        server.wait_healthy()
+        yield server
+    finally:
+        server.stop()
 
 
 def address(server: AppServer) -> str:

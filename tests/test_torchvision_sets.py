@@ -130,7 +130,9 @@ def unreachable(*_: object, **__: object) -> None:
 def test_a_server_that_is_silent_is_given_up_soon(root, monkeypatch):
     """A proxy that takes the connection and never answers."""
     import socket
+    import urllib.request
 
+    monkeypatch.setattr(urllib.request, "_opener", None)  # which was made once for all, with the proxies of that moment
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

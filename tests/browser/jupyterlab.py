@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
 
 import nbformat
 from nbformat.sign import NotebookNotary
 
-from scripts.browser import ROOT, free_port
+from scripts.browser import ROOT, free_port, open_local
 
 START_SECONDS = 60
 SETTINGS = {
@@ -61,7 +60,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            with urlopen(f"{url}/api", timeout=2):
+            with open_local(f"{url}/api", timeout=2):
                 return
         except (URLError, OSError):
             time.sleep(0.1)

@@ -165,7 +165,14 @@ def start_tiny_run(page: Page) -> Locator:
     """Fill the custom form with numbers that take seconds and press Start; returns the job's panel."""
     page.get_by_role("radio", name="custom").click()
     settle(page)
-    tiny = {"Curvature images": 8, "Local views": 2, "CKA images": 16, "Generations": 3, "Search images": 8}
+    tiny = {
+        "Curvature images": 8,
+        "Local views": 2,
+        "CKA images": 16,
+        "Generations": 3,
+        "Search images": 8,
+        "Correction images": 32,
+    }
     for label, value in (tiny | {"Gallery": 200, "Queries": 50, "Points": 5}).items():
         fill(page, label, value)
     page.get_by_role("button", name="Start", exact=True).click()

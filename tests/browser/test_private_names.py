@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
+from scripts.browser import open_local
 from snapvit import private_names
 
 from .conftest import ROOT, assert_calm
@@ -51,11 +51,11 @@ def test_scripts_are_served_below_any_address_and_nothing_else_is(
     assert {"formats.js", "live_sparsity/live_sparsity.js"} <= {SCRIPT.search(name)[1] for name in scripts}
     for name in scripts:
         assert name.startswith(address)
-        with urlopen(name) as answer:
+        with open_local(name) as answer:
             assert answer.headers.get_content_type() in ("text/javascript", "application/javascript")
     beside = scripts[0].removesuffix(SCRIPT.search(scripts[0])[1])
     for path in ("../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "../../cli.py"):
         with pytest.raises(HTTPError) as refused:
-            urlopen(beside + path)
+            open_local(beside + path)
         assert refused.value.code in (400, 404)
     assert_calm(page)
