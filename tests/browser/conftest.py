@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,13 @@ def url(serve: Callable[..., str], shipped: Path) -> str:
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """`open_page(url, width=1440, dark=False, height=900)`: a settled page; its console and page errors are in
     `page_errors`."""
+    with pages_of(browser) as opener:
+        yield opener
+
+
+@contextmanager
+def pages_of(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """See `open_page`; its pages are closed in the end."""
     contexts = []
 
     def open_(url: str, width: int = 1440, dark: bool = False, height: int = 900) -> Page:
@@ -87,9 +95,11 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         settle(page)
         return page
 
-    yield open_
-    for context in contexts:
-        context.close()
+    try:
+        yield open_
+    finally:
+        for context in contexts:
+            context.close()
 
 
 def settle(page: Page) -> None:

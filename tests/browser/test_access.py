@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import assert_calm, settle
+from .conftest import assert_calm, pages_of, settle
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 MOST_STOPS = 5  # of the Tab key in one figure
-NARROW = 390  # px
+NARROW, HEIGHT = 390, 844  # px
 
 # Address, and what is on the page once it is whole.
 PAGES = {
@@ -40,22 +40,21 @@ const stops = (root) => all(root).filter((e) => e.tabIndex >= 0 && !e.disabled &
 """
 
 
-@pytest.fixture
-def whole(url: str, open_page: Callable[..., Page]) -> Callable[..., Page]:
-    """`whole(address, width=1280)`: the page once all of it is there."""
-
-    def open_(address: str, width: int = 1280) -> Page:
-        page = open_page(url + address, width=width, height=844)
-        page.locator(PAGES[address]).first.wait_for(state="attached")
-        settle(page)
-        return page
-
-    return open_
+def whole(page: Page, address: str) -> Page:
+    """The page once all of it is there."""
+    page.locator(PAGES[address]).first.wait_for(state="attached")
+    settle(page)
+    return page
 
 
-@pytest.mark.parametrize("address", PAGES)
-def test_headings_go_down_by_one(address: str, whole: Callable[..., Page]) -> None:
-    page = whole(address)
+@pytest.fixture(scope="module", params=PAGES)
+def page(request: pytest.FixtureRequest, url: str, browser: Browser) -> Iterator[Page]:
+    """Each page, opened once for all that is asked of it as it stands."""
+    with pages_of(browser) as open_page:
+        yield whole(open_page(url + request.param, width=1280, height=HEIGHT), request.param)
+
+
+def test_headings_go_down_by_one(page: Page) -> None:
     levels = page.evaluate(
         f"() => {{ {LOOK} return all(document).filter((e) => /^H[1-6]$/.test(e.tagName) && seen(e))"
         ".map((e) => Number(e.tagName[1])); }"
@@ -66,9 +65,7 @@ def test_headings_go_down_by_one(address: str, whole: Callable[..., Page]) -> No
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", PAGES)
-def test_a_figures_buttons_name_it_and_are_few_stops_of_the_tab_key(address: str, whole: Callable[..., Page]) -> None:
-    page = whole(address)
+def test_a_figures_buttons_name_it_and_are_few_stops_of_the_tab_key(page: Page) -> None:
     figures = page.evaluate(
         f"""() => {{ {LOOK}
         const title = (e) => e.getAttribute('aria-label') ?? e.textContent;
@@ -103,9 +100,9 @@ def test_a_figures_buttons_name_it_and_are_few_stops_of_the_tab_key(address: str
     ],
 )
 def test_arrow_keys_go_from_button_to_button(
-    address: str, bar: str, first: str, second: str, whole: Callable[..., Page]
+    address: str, bar: str, first: str, second: str, url: str, open_page: Callable[..., Page]
 ) -> None:
-    page = whole(address)
+    page = whole(open_page(url + address, width=1280, height=HEIGHT), address)
     buttons = page.locator(bar)
     buttons.first.focus()
 
@@ -128,9 +125,7 @@ def test_arrow_keys_go_from_button_to_button(
     assert_calm(page)
 
 
-@pytest.mark.parametrize("address", PAGES)
-def test_every_table_says_what_it_is(address: str, whole: Callable[..., Page]) -> None:
-    page = whole(address)
+def test_every_table_says_what_it_is(page: Page) -> None:
     for fold in page.get_by_test_id("stExpander").locator("summary").all():
         fold.click()
         settle(page)
@@ -144,9 +139,9 @@ def test_every_table_says_what_it_is(address: str, whole: Callable[..., Page]) -
 
 @pytest.mark.parametrize("address", PAGES)
 def test_a_narrow_page_scrolls_downwards_only_and_nothing_is_written_over(
-    address: str, whole: Callable[..., Page]
+    address: str, url: str, open_page: Callable[..., Page]
 ) -> None:
-    page = whole(address, NARROW)
+    page = whole(open_page(url + address, width=NARROW, height=HEIGHT), address)
     wide = page.evaluate(
         """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
         .map((e) => e.scrollWidth - e.clientWidth)"""
