@@ -207,7 +207,7 @@ def compare(args: argparse.Namespace, store: Store) -> Answer:
             area = beside.get("area")
             against = "" if area is None else f"  area to SnapViT {_points_with_interval(area)}"
             lines.append(f"{one.label + (', corrected' if correct else ''):52} {shown}{against}")
-    head = f"{MEASURES[measure]} at shares of neurons removed, {args.seeds} seeds, mean:"
+    head = f"{MEASURES[measure]} at shares of neurons removed, {args.seeds} seed{'s' * (args.seeds > 1)}, mean:"
     return {"run": args.run, "contenders": entries}, "\n".join([head, *lines])
 
 

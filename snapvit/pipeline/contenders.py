@@ -61,6 +61,11 @@ class Contender:
         """Whether anything of it depends on a seed: on images that are drawn, or on chance."""
         return self.method not in ("magnitude", "lamp")
 
+    @property
+    def of_another_length(self) -> bool:
+        """Whether its search is shorter or longer than the run's: what shows the worth of searching, no rival."""
+        return any(setting.startswith("search.generations=") for setting in self.settings)
+
     def request(self, run: RunRequest, seed: int) -> RunRequest:
         """The run that makes its ranking, on the model and images of another."""
         config = with_settings(replace(run.config, ranking=RankingConfig(self.method)), list(self.settings))
@@ -68,9 +73,12 @@ class Contender:
 
 
 def in_words(setting: str) -> str:
-    """A setting for people: `12 generations`."""
+    """A setting for people: `12 generations`, `1 generation`."""
     name, _, value = setting.partition("=")
-    return WORDS[name].format(value) if name in WORDS else setting
+    if name not in WORDS:
+        return setting
+    words = WORDS[name].format(value)
+    return words.removesuffix("s") if value == "1" else words
 
 
 def all_methods() -> tuple[Contender, ...]:

@@ -23,6 +23,11 @@ def label_of(name: str) -> str:
     return Contender.parse(name).label
 
 
+def rivals_in(found: Comparison, reference: str) -> list[str]:
+    """Who stands in the curves and the verdict: all but searches of other lengths, unless one is the reference."""
+    return [name for name in found.contenders if name == reference or not Contender.parse(name).of_another_length]
+
+
 def look_of(found: Comparison, name: str) -> int:
     """Its colour and marker: a method's are the same everywhere, variants come after them."""
     plain = list(METHODS)
@@ -65,6 +70,12 @@ def gaps_to(
         if gap is not None:
             gaps.append(figures.Gap(label_of(name), look_of(found, name), gap.mean, gap.low, gap.high))
     return gaps
+
+
+def among(gaps: Sequence[figures.Gap], names: Sequence[str]) -> list[figures.Gap]:
+    """Those of these contenders."""
+    labels = {label_of(name) for name in names}
+    return [gap for gap in gaps if gap.label in labels]
 
 
 def verdict(gaps: Sequence[figures.Gap], reference: str, place: str) -> str:

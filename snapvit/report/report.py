@@ -23,7 +23,7 @@ from snapvit.pipeline.contenders import PROBED
 from snapvit.pipeline.results import RunResults, computed_on, load_results
 from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.table import want_of
-from snapvit.report.contestants import AREA, gaps_to, label_of, line_of, points_of, verdict
+from snapvit.report.contestants import AREA, among, gaps_to, label_of, line_of, points_of, rivals_in, verdict
 from snapvit.report.page import Page, versions
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
@@ -202,7 +202,8 @@ def _rivals(page: Page, results: RunResults) -> None:
     )
     if not quality:
         return
-    area = gaps_to(results, found, reference, results.correct, AREA, "top1")
+    every = gaps_to(results, found, reference, results.correct, AREA, "top1")
+    area = among(every, rivals_in(found, reference))
     if area:
         page.text(verdict(area, label_of(reference), "the area under the curve of accuracy against MACs"), "verdict")
     places = [*(f"{point:g}" for point in PROBED), AREA]
@@ -219,7 +220,7 @@ def rivals_figure(results: RunResults, found: Comparison) -> go.Figure:
     """Every contender's curve against MACs, as the cuts are to be looked at."""
     quality = results.facts.accuracy_missing is None
     measure = "top1" if quality else "cosine"
-    lines = [line_of(results, found, name, results.correct, measure) for name in found.contenders]
+    lines = [line_of(results, found, name, results.correct, measure) for name in rivals_in(found, "snapvit")]
     shown = [line for line in lines if line is not None]
     title = "Rankings" + (", corrected" if results.correct else ", as cut")
     return figures.contender_curves(shown, "macs", MEASURES[measure], quality, title, True, None)

@@ -11,7 +11,7 @@ from snapvit.formats import ratio
 from snapvit.pipeline.contenders import PROBED
 from snapvit.pipeline.path import no_accuracy
 from snapvit.pipeline.results import RunResults
-from snapvit.report.contestants import AREA, AS_CUT, label_of, line_of, points_of, verdict
+from snapvit.report.contestants import AREA, AS_CUT, among, label_of, line_of, points_of, rivals_in, verdict
 from snapvit.tables import Comparison
 from snapvit.ui.axis import axis_switch
 from snapvit.ui.compare.contestants import gaps_to
@@ -27,14 +27,17 @@ AXIS_NAMES = {"sparsity": "Sparsity", "macs": "MACs"}
 def rivals(results: RunResults, found: Comparison, selection: Selection) -> None:
     """Controls, curves, gaps and their table."""
     measure, axis, where, reference, zoomed = _controls(results, found)
+    names = rivals_in(found, reference)
+    gaps = among(gaps_to(results, found, reference, where, measure), names) if measure != "cosine" else []
     if measure != "cosine" and reference != AS_CUT:
-        st.markdown(verdict(gaps_to(results, found, reference, where, measure), label_of(reference), _place(where)))
-    lines = [line_of(results, found, name, results.correct, measure) for name in found.contenders]
+        st.markdown(verdict(gaps, label_of(reference), _place(where)))
+    lines = [line_of(results, found, name, results.correct, measure) for name in names]
     left, right = flowing_columns([4, 3], 330, key="curves_and_gaps")
     with left:
-        _curves(results, [line for line in lines if line is not None], measure, axis, zoomed, selection.sparsity)
+        shown = [line for line in lines if line is not None]
+        _curves(results, shown, len(names) < len(found.contenders), measure, axis, zoomed, selection.sparsity)
     with right:
-        _gaps(results, found, measure, where, reference)
+        _gaps(results, gaps, measure, where, reference)
     _table(results, found, measure, reference)
 
 
@@ -83,8 +86,15 @@ def _place(where: str) -> str:
 
 
 def _curves(
-    results: RunResults, lines: list[figures.Line], measure: Measure, axis: str, zoomed: bool, selected: float
+    results: RunResults,
+    lines: list[figures.Line],
+    more: bool,
+    measure: Measure,
+    axis: str,
+    zoomed: bool,
+    selected: float,
 ) -> None:
+    """more: whether there are searches of other lengths too."""
     title = f"Rankings, {'corrected' if results.correct else 'as cut'}"
     y, shares = MEASURES[measure], measure != "cosine"
     rows = [
@@ -95,19 +105,20 @@ def _curves(
     names = ["Ranking", "MLP sparsity", "MACs, share", MEASURES[measure], "Lowest seed", "Highest seed", "Seeds"]
     show_figure(
         kept_figure(
-            *("contender_curves", run_key(results), measure, axis, title, zoomed, selected),
+            *("contender_curves", run_key(results), measure, axis, title, zoomed, selected, len(lines)),
             make=lambda: figures.contender_curves(lines, axis, y, shares, title, zoomed, selected),
         ),
         key="contender_curves",
         reading="Each line is the mean over a ranking's seeds (other images, crops, draws); its band reaches from the "
-        "lowest to the highest seed. All were measured on the same gallery and queries.",
+        "lowest to the highest seed. All were measured on the same gallery and queries."
+        + (" Searches of other lengths stand below." if more else ""),
         alt=f"{title}: {y} of {len(lines)} rankings",
         table=pd.DataFrame(rows, columns=names),
         file=f"{results.summary.run}-rankings",
     )
 
 
-def _gaps(results: RunResults, found: Comparison, measure: Measure, where: str, reference: str) -> None:
+def _gaps(results: RunResults, gaps: list[figures.Gap], measure: Measure, where: str, reference: str) -> None:
     if measure == "cosine":
         st.info(
             "The cosine is kept as a mean over all queries, so its differences have no paired interval; choose k-NN or "
@@ -115,7 +126,6 @@ def _gaps(results: RunResults, found: Comparison, measure: Measure, where: str, 
             icon=":material/info:",
         )
         return
-    gaps = gaps_to(results, found, reference, where, measure)
     if not gaps:
         st.info("Nothing was measured here that could be compared with it.", icon=":material/info:")
         return
