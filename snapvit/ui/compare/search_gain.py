@@ -71,8 +71,8 @@ def search_gain(results: RunResults, found: Comparison) -> None:
             figures.search_gain(evaluations, lines, "k-NN top-1", title),
             key="search_gain",
             reading="0 is local curvature alone, without a search. A mark is the mean over seeds, its bar reaches from "
-            "the lowest to the highest, and one seed has none. Where bars overlap, or are missing, these seeds do not show "
-            "that a longer search bought more.",
+            "the lowest to the highest, and one seed has none. Where bars overlap, or are missing, these seeds do not "
+            "show that a longer search bought more.",
             alt="; ".join(f"{p.evaluations} evaluations {p.kind}: {100 * p.mean:.1f} %" for p in points),
             table=pd.DataFrame([vars(p) for p in points]),
             file=f"{results.summary.run}-search-gain",
