@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ROOT", "assert_calm", "settle"]
 
-SETTLE_MS = 30_000
+SETTLE_MS = 90_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser, its server and what they compute share two cores: what came too late is tried once more."""
+    """A browser, its server and what they compute share two cores: what came too late is tried up to twice more."""
     for item in items:
         if item.get_closest_marker("browser") is not None:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 SHIPPED = ROOT / "cache"
-WAIT = 400_000  # ms; a run shares two cores with the browser and the other tests
+WAIT = 800_000  # ms; a run shares two cores with the browser and the other tests
 
 
 @pytest.fixture(scope="module")
