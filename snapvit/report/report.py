@@ -194,7 +194,7 @@ def _rivals(page: Page, results: RunResults) -> None:
     if found is None or not len(found):
         return
     page.heading("Against other rankings")
-    reference = "snapvit" if "snapvit" in found.contenders else found.contenders[0]
+    reference = _reference(found)
     quality = results.facts.accuracy_missing is None
     page.figure(
         rivals_figure(results, found),
@@ -216,11 +216,15 @@ def _rivals(page: Page, results: RunResults) -> None:
     page.table(heads, [[name, *(row.get(place, "") for place in places)] for name, row in rows.items()])
 
 
+def _reference(found: Comparison) -> str:
+    return "snapvit" if "snapvit" in found.contenders else found.contenders[0]
+
+
 def rivals_figure(results: RunResults, found: Comparison) -> go.Figure:
-    """Every contender's curve against MACs, as the cuts are to be looked at."""
+    """Every rival's curve against MACs, as the cuts are to be looked at."""
     quality = results.facts.accuracy_missing is None
     measure = "top1" if quality else "cosine"
-    lines = [line_of(results, found, name, results.correct, measure) for name in rivals_in(found, "snapvit")]
+    lines = [line_of(results, found, name, results.correct, measure) for name in rivals_in(found, _reference(found))]
     shown = [line for line in lines if line is not None]
     title = "Rankings" + (", corrected" if results.correct else ", as cut")
     return figures.contender_curves(shown, "macs", MEASURES[measure], quality, title, True, None)

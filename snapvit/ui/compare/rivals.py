@@ -97,6 +97,7 @@ def _curves(
     """more: whether there are searches of other lengths too."""
     title = f"Rankings, {'corrected' if results.correct else 'as cut'}"
     y, shares = MEASURES[measure], measure != "cosine"
+    labels = tuple(line.label for line in lines)
     rows = [
         (line.label, s, m, mean, low, high, line.band)
         for line in lines
@@ -105,7 +106,7 @@ def _curves(
     names = ["Ranking", "MLP sparsity", "MACs, share", MEASURES[measure], "Lowest seed", "Highest seed", "Seeds"]
     show_figure(
         kept_figure(
-            *("contender_curves", run_key(results), measure, axis, title, zoomed, selected, len(lines)),
+            *("contender_curves", run_key(results), measure, axis, title, zoomed, selected, labels),
             make=lambda: figures.contender_curves(lines, axis, y, shares, title, zoomed, selected),
         ),
         key="contender_curves",
