@@ -25,8 +25,8 @@ from snapvit.store.store import Store
 from snapvit.tables import Comparison
 from snapvit.ui.resources import jobs
 
-NAMES = ("snapvit", "curvature", "random", "snapvit search.generations=1")
-RIVALS = NAMES[:3]  # a search of another length is none
+NAMES = ("snapvit", "curvature", "random", "snapvit search.generations=1", "snapvit search.generations=2")
+RIVALS = NAMES[:3]  # searches of other lengths are none
 
 
 def page(**query: str) -> AppTest:
@@ -89,16 +89,18 @@ def test_another_reference_measure_and_place_can_be_chosen(compared):
     app = page(correct="1", reference="as cut", where="0.95")
     spec = charts(app)["Paired differences"]
     assert len(spec["data"]) == len(RIVALS) and "itself, not corrected" in str(spec["layout"]["xaxis"]["title"])
-    app = page(reference="snapvit search.generations=1")
-    assert "SnapViT, 1 generation" in [trace.get("name") for trace in charts(app)["Rankings, as cut"]["data"]]
-    assert "**SnapViT, 1 generation** is" in words(app)
+    for length in ("1 generation", "2 generations"):
+        app = page(reference=f"snapvit search.generations={length[0]}")
+        drawn = [trace["name"] for trace in charts(app)["Rankings, as cut"]["data"] if trace.get("name")]
+        assert drawn == ["SnapViT", "Curvature alone", "Random", f"SnapViT, {length}"]
+        assert f"**SnapViT, {length}** is" in words(app)
     assert "Rankings, as cut" in charts(page(reference="nobody", where="7", measure="?", by="?"))
 
 
 def test_what_the_search_buys_begins_without_it(compared):
     (trace,) = charts(page(cut="0.8"))["Accuracy by length of the search, cut at 80 %"]["data"]
-    assert array(trace["x"]).tolist() == [0, 4, 12]  # individuals: 4 a generation
-    order = ("curvature", "snapvit search.generations=1", "snapvit")
+    assert array(trace["x"]).tolist() == [0, 4, 8, 12]  # individuals: 4 a generation
+    order = ("curvature", *NAMES[3:], "snapvit")
     want = [
         np.mean([compared.table.row(compared.find(name, seed, False, 0.8, 0.65)).top1 for seed in (0, 1)])
         for name in order
