@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
@@ -14,6 +16,8 @@ from snapvit.artifacts import Cut
 from snapvit.evaluation.paired import pack_answers
 from snapvit.evaluation.probe import STRENGTHS, probe_predictions
 from snapvit.evaluation.standings import area_difference, curve_of, difference_at, mean_difference
+from snapvit.pipeline.config import PRESETS, RunRequest
+from snapvit.report.contestants import reference_in, rivals_in
 from snapvit.tables import Comparison, Measurement, Measurements
 
 QUERIES = 203
@@ -97,6 +101,35 @@ def test_an_area_is_that_of_the_trapezoids_over_macs(comparison):
         assert found.mean == pytest.approx(area("b", False, whole) - area("a", True, whole))
         assert found.high < 0 and found.decided, "b is ten points worse everywhere"
     assert area_difference(comparison, ("a", False), ("alone", False)) is None, "other cuts"
+
+
+def of(*names: str) -> Comparison:
+    """A comparison of these contenders, with one cut each."""
+    found = Comparison.empty(Measurements.empty(2, QUERIES, 40, 5, labelled=True), headed=False)
+    for name in names:
+        found = found.with_row(name, 0, False, measured(answers_of("a", 0, False, 0.5), 0.5, 0.35, 50), None, None)
+    return found
+
+
+def test_a_search_of_set_length_is_a_rival_unless_the_runs_own_takes_part():
+    short = "snapvit search.generations=2"
+    assert rivals_in(of("snapvit", short, "lamp"), "snapvit") == ["snapvit", "lamp"]
+    assert rivals_in(of("snapvit", short, "lamp"), short) == ["snapvit", short, "lamp"]
+    assert rivals_in(of("gauss-newton", short), "gauss-newton") == ["gauss-newton", short]
+
+
+@pytest.mark.parametrize(
+    ("preset", "names", "reference"),
+    [
+        ("quick", ("lamp", "snapvit"), "snapvit"),
+        ("direct", ("snapvit", "gauss-newton"), "gauss-newton"),
+        ("direct", ("lamp", "snapvit"), "snapvit"),
+        ("direct", ("lamp", "random"), "lamp"),
+    ],
+)
+def test_all_are_held_against_the_runs_own_ranking(preset, names, reference):
+    results = SimpleNamespace(request=RunRequest(config=PRESETS[preset]))
+    assert reference_in(results, of(*names)) == reference
 
 
 def test_one_seed_each_is_the_bootstrap_over_queries():

@@ -63,7 +63,7 @@ class Contender:
 
     @property
     def of_another_length(self) -> bool:
-        """Whether its search is shorter or longer than the run's: what shows the worth of searching, no rival."""
+        """Whether its search is shorter or longer than the run's: beside that one, it shows what a search buys."""
         return any(setting.startswith("search.generations=") for setting in self.settings)
 
     def request(self, run: RunRequest, seed: int) -> RunRequest:

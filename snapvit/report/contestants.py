@@ -23,8 +23,19 @@ def label_of(name: str) -> str:
     return Contender.parse(name).label
 
 
+def reference_in(results: RunResults, found: Comparison) -> str:
+    """Whom all are held against at first: the run's own ranking, where it takes part."""
+    own = results.request.config.ranking.method
+    return next((name for name in (own, "snapvit") if name in found.contenders), found.contenders[0])
+
+
 def rivals_in(found: Comparison, reference: str) -> list[str]:
-    """Who stands in the curves and the verdict: all but searches of other lengths, unless one is the reference."""
+    """Who stands in the curves and the verdict: all but searches of other lengths, unless one is the reference.
+
+    A search whose length was set is one of those beside a search of the run's own length; without it, it is a rival.
+    """
+    if "snapvit" not in found.contenders:
+        return list(found.contenders)
     return [name for name in found.contenders if name == reference or not Contender.parse(name).of_another_length]
 
 

@@ -23,7 +23,17 @@ from snapvit.pipeline.contenders import PROBED
 from snapvit.pipeline.results import RunResults, computed_on, load_results
 from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.table import want_of
-from snapvit.report.contestants import AREA, among, gaps_to, label_of, line_of, points_of, rivals_in, verdict
+from snapvit.report.contestants import (
+    AREA,
+    among,
+    gaps_to,
+    label_of,
+    line_of,
+    points_of,
+    reference_in,
+    rivals_in,
+    verdict,
+)
 from snapvit.report.page import Page, versions
 from snapvit.store.codec import encode
 from snapvit.store.store import Store
@@ -194,7 +204,7 @@ def _rivals(page: Page, results: RunResults) -> None:
     if found is None or not len(found):
         return
     page.heading("Against other rankings")
-    reference = _reference(found)
+    reference = reference_in(results, found)
     quality = results.facts.accuracy_missing is None
     page.figure(
         rivals_figure(results, found),
@@ -216,15 +226,14 @@ def _rivals(page: Page, results: RunResults) -> None:
     page.table(heads, [[name, *(row.get(place, "") for place in places)] for name, row in rows.items()])
 
 
-def _reference(found: Comparison) -> str:
-    return "snapvit" if "snapvit" in found.contenders else found.contenders[0]
-
-
 def rivals_figure(results: RunResults, found: Comparison) -> go.Figure:
     """Every rival's curve against MACs, as the cuts are to be looked at."""
     quality = results.facts.accuracy_missing is None
     measure = "top1" if quality else "cosine"
-    lines = [line_of(results, found, name, results.correct, measure) for name in rivals_in(found, _reference(found))]
+    lines = [
+        line_of(results, found, name, results.correct, measure)
+        for name in rivals_in(found, reference_in(results, found))
+    ]
     shown = [line for line in lines if line is not None]
     title = "Rankings" + (", corrected" if results.correct else ", as cut")
     return figures.contender_curves(shown, "macs", MEASURES[measure], quality, title, True, None)

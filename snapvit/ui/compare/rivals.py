@@ -11,7 +11,17 @@ from snapvit.formats import ratio
 from snapvit.pipeline.contenders import PROBED
 from snapvit.pipeline.path import no_accuracy
 from snapvit.pipeline.results import RunResults
-from snapvit.report.contestants import AREA, AS_CUT, among, label_of, line_of, points_of, rivals_in, verdict
+from snapvit.report.contestants import (
+    AREA,
+    AS_CUT,
+    among,
+    label_of,
+    line_of,
+    points_of,
+    reference_in,
+    rivals_in,
+    verdict,
+)
 from snapvit.tables import Comparison
 from snapvit.ui.axis import axis_switch
 from snapvit.ui.compare.contestants import gaps_to
@@ -56,7 +66,7 @@ def _controls(results: RunResults, found: Comparison) -> tuple[Measure, str, str
     columns[1].selectbox(
         "Against", list(AXIS_NAMES), list(AXIS_NAMES).index(axis), AXIS_NAMES.__getitem__, key=setting_key("by")
     )
-    reference = setting("reference", references, "snapvit" if "snapvit" in references else references[0])
+    reference = setting("reference", references, reference_in(results, found))
     columns[2].selectbox(
         "Differences to",
         references,
