@@ -197,7 +197,7 @@ def test_a_run_is_started_seen_by_a_second_tab_and_shown_when_finished(
 
 
 def test_a_run_is_cancelled_and_goes_on(empty_url: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(empty_url)
+    page = open_page(f"{empty_url}/?preset=quick")
     page.get_by_role("spinbutton", name="Seed of the search").fill("7")
     page.get_by_role("spinbutton", name="Seed of the search").press("Enter")
     settle(page)

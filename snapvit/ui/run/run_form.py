@@ -69,6 +69,7 @@ FLOORS = (
 )
 
 
+USUAL = "direct"  # at first: what docs/evidence.md found no worse than searching, in minutes
 CUSTOM, CUSTOM_FROM = "custom", "quick"
 OWN = "preset"  # the method that the preset has
 # One click's choice of the form: setting to value, as in an address
@@ -89,7 +90,7 @@ def run_form() -> None:
     spec = pick_model()
     images = pick_images(PRESETS[CUSTOM_FROM].evaluation.k)
     presets = [*PRESETS, CUSTOM]
-    preset = setting("preset", presets, CUSTOM_FROM)
+    preset = setting("preset", presets, USUAL)
     st.segmented_control("Preset", presets, default=preset, key=setting_key("preset"), required=True)
     note = st.empty()
     own = PRESETS.get(preset, PRESETS[CUSTOM_FROM]).ranking.method
