@@ -32,8 +32,8 @@ if found is None:
     st.info("Nothing was measured beside this run's own ranking yet.", icon=":material/info:")
     ask_for_more(results)
 else:
-    rivals(results, found, selection)
-    search_gain(results, found)
+    measure = rivals(results, found, selection)
+    search_gain(results, found, measure)
 st.header("Beside another run")
 other_run(results, selection)
 papers_models(results)

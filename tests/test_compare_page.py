@@ -106,6 +106,9 @@ def test_what_the_search_buys_begins_without_it(compared):
         for name in order
     ]
     np.testing.assert_allclose(array(trace["y"]), 100 * np.array(want))
+    (trace,) = charts(page(cut="0.8", measure="cosine"))["Cosine by length of the search, cut at 80 %"]["data"]
+    rows = [[compared.find(name, seed, False, 0.8, 0.65) for seed in (0, 1)] for name in order]
+    np.testing.assert_allclose(array(trace["y"]), [np.mean([compared.table.row(i).cosine for i in r]) for r in rows])
 
 
 def test_without_a_comparison_one_is_offered_and_made(shown, small_request, monkeypatch):

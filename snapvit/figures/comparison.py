@@ -121,29 +121,32 @@ def contender_gaps(gaps: Sequence[Gap], reference: str, title: str) -> go.Figure
     return finish(figure, title, height=400).update_layout(margin={"l": 10, "r": 10, "t": 46, "b": 50})
 
 
-def search_gain(evaluations: Sequence[Sequence[float]], lines: Sequence[Line], measure: str, title: str) -> go.Figure:
-    """Accuracy by the number of individuals that a search judged, one line a start: each Line's points are numbers of
-    evaluations, which `evaluations` gives, in the place of sparsities."""
-    figure = go.Figure()
+def search_gain(
+    evaluations: Sequence[Sequence[float]], lines: Sequence[Line], measure: str, shares: bool, title: str
+) -> go.Figure:
+    """A measure by the number of individuals that a search judged, one line a start: each Line's points are numbers of
+    evaluations, which `evaluations` gives, in the place of sparsities. shares: whether it is told in percent."""
+    figure, scale = go.Figure(), 100 if shares else 1
+    number = ".2f} %" if shares else ".4f}"
     for x, line in zip(evaluations, lines, strict=True):
         colour, symbol, dash = _look(line.look)
         figure.add_scatter(
             x=list(x),
-            y=100 * line.mean,
+            y=scale * line.mean,
             mode="lines+markers",
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": 100 * (line.high - line.mean),
-                "arrayminus": 100 * (line.mean - line.low),
+                "array": scale * (line.high - line.mean),
+                "arrayminus": scale * (line.mean - line.low),
             },
             line={"color": colour, "width": 2, "dash": dash},
             marker={"symbol": symbol, "size": 8},
             name=line.label,
-            hovertemplate=f"{line.label}<br>%{{x}} evaluations: %{{y:.2f}} %<extra></extra>",
+            hovertemplate=f"{line.label}<br>%{{x}} evaluations: %{{y:{number}<extra></extra>",
         )
     figure.update_xaxes(title="Individuals judged by the search")
-    figure.update_yaxes(title=f"{measure} (%)")
+    figure.update_yaxes(title=f"{measure} (%)" if shares else measure)
     return finish(figure, title, height=380)
 
 

@@ -34,8 +34,8 @@ from snapvit.ui.tables import table_to_keep
 AXIS_NAMES = {"sparsity": "Sparsity", "macs": "MACs"}
 
 
-def rivals(results: RunResults, found: Comparison, selection: Selection) -> None:
-    """Controls, curves, gaps and their table."""
+def rivals(results: RunResults, found: Comparison, selection: Selection) -> Measure:
+    """Controls, curves, gaps and their table. Returns the measure that is chosen."""
     measure, axis, where, reference, zoomed = _controls(results, found)
     names = rivals_in(found, reference)
     gaps = among(gaps_to(results, found, reference, where, measure), names) if measure != "cosine" else []
@@ -49,6 +49,7 @@ def rivals(results: RunResults, found: Comparison, selection: Selection) -> None
     with right:
         _gaps(results, gaps, measure, where, reference)
     _table(results, found, measure, reference)
+    return measure
 
 
 def _controls(results: RunResults, found: Comparison) -> tuple[Measure, str, str, str, bool]:

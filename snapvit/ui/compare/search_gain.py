@@ -1,4 +1,4 @@
-"""What the search buys: accuracy by the number of individuals that it judged."""
+"""What the search buys: accuracy, or the cosine it tries to keep, by the number of individuals that it judged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import Floats
-from snapvit.evaluation.standings import curve_of
+from snapvit.evaluation.standings import MEASURES, Measure, curve_of
 from snapvit.formats import ratio
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import path_pair
@@ -37,8 +37,8 @@ class Point:
     seeds: int
 
 
-def search_gain(results: RunResults, found: Comparison) -> None:
-    """The figure, where searches of several lengths were compared."""
+def search_gain(results: RunResults, found: Comparison, measure: Measure) -> None:
+    """The figure, where searches of several lengths were compared by this measure."""
     places = [f"{point:g}" for point in PROBED]
     st.header("What the search buys")
     where = setting("cut", places, "0.65")
@@ -50,7 +50,7 @@ def search_gain(results: RunResults, found: Comparison) -> None:
         key=setting_key("cut"),
         required=True,
     )
-    points = _points(results, found, float(where))
+    points = _points(results, found, float(where), measure)
     if len({point.evaluations for point in points}) < 2:
         st.info(
             "Compare searches of several lengths, and curvature alone, to see what each generation adds.",
@@ -66,14 +66,17 @@ def search_gain(results: RunResults, found: Comparison) -> None:
         evaluations.append([p.evaluations for p in own])
     left, right = flowing_columns(2, 400, key="search_gain_figures")
     with left:
-        title = f"Accuracy by length of the search, cut at {ratio(float(where))}"
+        shares = measure != "cosine"
+        what = "Accuracy" if shares else "Cosine"
+        title = f"{what} by length of the search, cut at {ratio(float(where))}"
         show_figure(
-            figures.search_gain(evaluations, lines, "k-NN top-1", title),
+            figures.search_gain(evaluations, lines, MEASURES[measure], shares, title),
             key="search_gain",
             reading="0 is local curvature alone, without a search. A mark is the mean over seeds, its bar reaches from "
             "the lowest to the highest, and one seed has none. Where bars overlap, or are missing, these seeds do not "
-            "show that a longer search bought more.",
-            alt="; ".join(f"{p.evaluations} evaluations {p.kind}: {100 * p.mean:.1f} %" for p in points),
+            "show that a longer search bought more."
+            + ("" if shares else " The search tries to keep this cosine, on other images than these."),
+            alt="; ".join(f"{p.evaluations} evaluations {p.kind}: {_told(p.mean, shares)}" for p in points),
             table=pd.DataFrame([vars(p) for p in points]),
             file=f"{results.summary.run}-search-gain",
         )
@@ -82,13 +85,17 @@ def search_gain(results: RunResults, found: Comparison) -> None:
             fitness_figure(results.summary.run, results.search)
 
 
-def _points(results: RunResults, found: Comparison, sparsity: float) -> list[Point]:
+def _told(value: float, share: bool) -> str:
+    return f"{100 * value:.1f} %" if share else f"{value:.3f}"
+
+
+def _points(results: RunResults, found: Comparison, sparsity: float, measure: Measure) -> list[Point]:
     points = []
     for name in found.contenders:
         one = Contender.parse(name)
         if one.method not in ("snapvit", "curvature") or (one.method == "curvature" and one.settings):
             continue
-        curve = curve_of(found, name, results.correct)
+        curve = curve_of(found, name, results.correct, measure)
         at = [] if curve is None else np.flatnonzero(np.abs(curve.mlp - path_pair(sparsity)[0]) < 1e-6)
         if not len(at):
             continue
