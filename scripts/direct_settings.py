@@ -32,7 +32,7 @@ from snapvit.pipeline.workspace import Workspace
 from snapvit.store.store import Store
 from snapvit.tables import Comparison
 
-DRAWN = ((16, 1), (16, 4), (64, 1), (64, 4), (128, 4), (128, 8), (256, 4))  # images, probes
+DRAWN = ((16, 4), (64, 1), (64, 4), (128, 4), (256, 4))  # images, probes
 OWN = "as in the preset"
 CORRECTED = {
     OWN: (),
