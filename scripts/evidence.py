@@ -8,10 +8,10 @@ from pathlib import Path
 
 from snapvit.evaluation.standings import MEASURES, Measure, curve_of
 from snapvit.formats import ratio
-from snapvit.pipeline.contenders import PROBED
+from snapvit.pipeline.contenders import PROBED, Contender
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages.comparison import COMPARISON
-from snapvit.report.contestants import AREA, gaps_to, label_of, points_of
+from snapvit.report.contestants import AREA, among, gaps_to, label_of, points_of, rivals_in
 from snapvit.store.store import Store
 from snapvit.tables import Comparison
 
@@ -25,25 +25,31 @@ def main() -> None:
     args = parser.parse_args()
     results = load_results(Store(args.cache), args.run)
     found = results.stored.need(COMPARISON)
+    names = rivals_in(found, args.reference)
     for measure in ("top1", "probe", "head", "cosine"):
-        print("\n".join(_means(found, measure)))
+        print("\n".join(_means(found, measure, names)))
     for correct in (False, True):
         print(f"\nPoints of k-NN top-1 more than {label_of(args.reference)}, {'corrected' if correct else 'as cut'}\n")
         places = [*(f"{point:g}" for point in PROBED), AREA]
         rows: dict[str, dict[str, str]] = {}
         for place in places:
-            for gap in gaps_to(results, found, args.reference, correct, place, "top1"):
+            for gap in among(gaps_to(results, found, args.reference, correct, place, "top1"), names):
                 rows.setdefault(gap.label, {})[place] = points_of(gap)
         print(_row(["ranking", *(f"at {ratio(float(place))}" for place in places[:-1]), "area"]))
         print("|---|" + "--:|" * len(places))
         for name, row in rows.items():
             print(_row([name, *(row.get(place, "") for place in places)]))
+    lengths = ["curvature", *(name for name in found.contenders if Contender.parse(name).method == "snapvit")]
+    if set(lengths) - set(names):
+        print("\n## What the search buys")
+        for measure in ("top1", "cosine"):
+            print("\n".join(_means(found, measure, lengths)))
 
 
-def _means(found: Comparison, measure: Measure) -> Iterator[str]:
-    """Mean over seeds at the probed cuts, as cut / corrected."""
+def _means(found: Comparison, measure: Measure, names: Sequence[str]) -> Iterator[str]:
+    """Mean over seeds at the probed cuts, as cut / corrected, of these contenders."""
     lines = []
-    for name in found.contenders:
+    for name in names:
         curves = [curve_of(found, name, correct, measure) for correct in (False, True)]
         if curves[0] is None:
             continue
