@@ -154,7 +154,7 @@ def test_a_checkout_has_its_own_cache_and_an_installed_package_the_users(monkeyp
     ("ask", "words"),
     [
         (lambda cache: snapvit.open("nothing", cache=cache), "no run named 'nothing'"),
-        (lambda cache: snapvit.run(preset="slow", cache=cache), "no preset 'slow'; there are quick, look"),
+        (lambda cache: snapvit.run(preset="slow", cache=cache), "no preset 'slow'; there are quick, direct"),
         (lambda cache: snapvit.run(model="vit_nowhere", cache=cache, progress=False), "vit_nowhere"),
         (lambda cache: snapvit.run(images=Path("/nowhere/at/all"), cache=cache, progress=False), "/nowhere/at/all"),
         (lambda cache: snapvit.run(method="best", cache=cache), "ranking.method is 'best'"),

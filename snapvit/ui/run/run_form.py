@@ -69,7 +69,7 @@ FLOORS = (
 )
 
 
-USUAL = "direct"  # at first: what docs/evidence.md found no worse than searching, in minutes
+USUAL = "direct"  # at first: docs/evidence.md found it no worse than a search, and it takes minutes
 CUSTOM, CUSTOM_FROM = "custom", "quick"
 OWN = "preset"  # the method that the preset has
 # One click's choice of the form: setting to value, as in an address
