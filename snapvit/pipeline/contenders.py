@@ -21,6 +21,8 @@ WORDS = {
     "interactions.probes": "{} probes",
     "curvature.images": "{} images",
     "curvature.criterion": "{}",
+    "floors.neurons": "{} of neurons protected",
+    "floors.heads": "{} of heads protected",
 }
 
 
