@@ -56,7 +56,7 @@ def _means(found: Comparison, measure: Measure, names: Sequence[str]) -> Iterato
         cells = []
         for point in PROBED:
             at = [None if c is None else c.mean[abs(c.mlp - point) < 1e-6] for c in curves]
-            cells.append(" / ".join("" if a is None or not len(a) else f"{a[0]:.3f}" for a in at))
+            cells.append(" / ".join(f"{a[0]:.3f}" for a in at if a is not None and len(a)))
         lines.append(_row([label_of(name), str(len(found.seeds(name))), *cells]))
     if lines:
         yield f"\n{MEASURES[measure]}, as cut / corrected\n"

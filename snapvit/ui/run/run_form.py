@@ -69,7 +69,7 @@ FLOORS = (
 )
 
 
-USUAL = "direct"  # at first: docs/evidence.md found it no worse than a search, and it takes minutes
+USUAL = "direct"  # at first: as good as a search or better (docs/evidence.md), in minutes
 CUSTOM, CUSTOM_FROM = "custom", "quick"
 OWN = "preset"  # the method that the preset has
 # One click's choice of the form: setting to value, as in an address
@@ -158,7 +158,7 @@ def _real_model(disabled: bool, device: str | None) -> None:
     )
     st.caption(
         f"{FIRST_NAME} (a ViT-S/16 by DINO) from the hub, 87 MB, on CIFAR-10's 10,000 test photographs, 170 MB; on two "
-        "cores about five minutes with the preset *look*. The first time both are downloaded."
+        "cores a few minutes with the preset *look*. The first time both are downloaded."
     )
 
 
