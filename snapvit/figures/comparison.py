@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import plotly.graph_objects as go
 
 from snapvit.artifacts import Doubles
@@ -122,16 +123,20 @@ def contender_gaps(gaps: Sequence[Gap], reference: str, title: str) -> go.Figure
 
 
 def search_gain(
-    evaluations: Sequence[Sequence[float]], lines: Sequence[Line], measure: str, shares: bool, title: str
+    evaluations: Sequence[Sequence[int]], lines: Sequence[Line], measure: str, shares: bool, title: str
 ) -> go.Figure:
     """A measure by the number of individuals that a search judged, one line a start: each Line's points are numbers of
-    evaluations, which `evaluations` gives, in the place of sparsities. shares: whether it is told in percent."""
+    evaluations, which `evaluations` gives, in the place of sparsities. shares: whether it is told in percent.
+
+    The axis is of log(1 + evaluations), with 0 on it; lines stand beside one another, so that no bar hides one.
+    """
     figure, scale = go.Figure(), 100 if shares else 1
     number = ".2f} %" if shares else ".4f}"
-    for x, line in zip(evaluations, lines, strict=True):
+    for i, (x, line) in enumerate(zip(evaluations, lines, strict=True)):
         colour, symbol, dash = _look(line.look)
         figure.add_scatter(
-            x=list(x),
+            x=np.log1p(x) + 0.08 * (i - (len(lines) - 1) / 2),
+            customdata=list(x),
             y=scale * line.mean,
             mode="lines+markers",
             error_y={
@@ -143,9 +148,14 @@ def search_gain(
             line={"color": colour, "width": 2, "dash": dash},
             marker={"symbol": symbol, "size": 8},
             name=line.label,
-            hovertemplate=f"{line.label}<br>%{{x}} evaluations: %{{y:{number}<extra></extra>",
+            hovertemplate=f"{line.label}<br>%{{customdata}} evaluations: %{{y:{number}<extra></extra>",
         )
-    figure.update_xaxes(title="Individuals judged by the search")
+    ticks = sorted({number for x in evaluations for number in x})
+    figure.update_xaxes(
+        title="Individuals judged by the search (log scale)",
+        tickvals=np.log1p(ticks),
+        ticktext=[f"{t:,}" for t in ticks],
+    )
     figure.update_yaxes(title=f"{measure} (%)" if shares else measure)
     return finish(figure, title, height=380)
 
