@@ -124,8 +124,10 @@ def _corrections(workspace: Workspace, seeds: int, cuts: Sequence[tuple[float, f
     found = Comparison.empty(empty_table(workspace), headed=False)
     for seed in range(seeds):
         ranking = _draw(_asking(workspace, seed, ())).ranking
+        collected: dict[int, LayerStatistics] = {}
         for name, settings in CORRECTED.items():
-            found = _corrected(_asking(workspace, seed, settings), ranking, cuts, found, name, seed)
+            asked = _asking(workspace, seed, settings)
+            found = _corrected(asked, ranking, collected, cuts, found, name, seed)
     rows = [
         f"\nCorrected cuts, {seeds} seeds: k-NN top-1, and points more than {OWN}\n",
         f"| correction | {' | '.join(f'at {ratio(mlp)}' for mlp, _ in cuts)} |",
@@ -147,16 +149,19 @@ def _corrections(workspace: Workspace, seeds: int, cuts: Sequence[tuple[float, f
 def _corrected(
     workspace: Workspace,
     ranking: Ranking,
+    collected: dict[int, LayerStatistics],
     cuts: Sequence[tuple[float, float]],
     found: Comparison,
     name: str,
     seed: int,
 ) -> Comparison:
-    """`found` with the corrected cuts."""
-    loaded = workspace.loaded
+    """`found` with the corrected cuts. collected: statistics by their number of images, which is added to."""
+    loaded, images = workspace.loaded, workspace.request.config.correction.images
 
     def statistics() -> LayerStatistics:
-        return collect_statistics(loaded.model, loaded.anatomy, workspace.own_batches("correction"))
+        if images not in collected:
+            collected[images] = collect_statistics(loaded.model, loaded.anatomy, workspace.own_batches("correction"))
+        return collected[images]
 
     correction = workspace.correction(ranking, statistics, lambda: None)
     with workspace.elastic(ranking, correction) as elastic:
