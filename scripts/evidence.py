@@ -39,11 +39,19 @@ def main() -> None:
         print("|---|" + "--:|" * len(places))
         for name, row in rows.items():
             print(_row([name, *(row.get(place, "") for place in places)]))
-    lengths = ["curvature", *(name for name in found.contenders if Contender.parse(name).method == "snapvit")]
+    searches = [name for name in found.contenders if Contender.parse(name).method == "snapvit"]
+    lengths = ["curvature", *sorted(searches, key=_by_length)]
     if set(lengths) - set(names):
         print("\n## What the search buys")
         for measure in ("top1", "cosine"):
             print("\n".join(_means(found, measure, lengths)))
+
+
+def _by_length(name: str) -> tuple[list[str], int]:
+    """Where a search stands in the table: with its like, the shortest first and the run's own length last."""
+    settings = [setting.partition("=") for setting in Contender.parse(name).settings]
+    others = [f"{key}={value}" for key, _, value in settings if key != "search.generations"]
+    return others, next((int(value) for key, _, value in settings if key == "search.generations"), 10**9)
 
 
 def _means(found: Comparison, measure: Measure, names: Sequence[str]) -> Iterator[str]:
