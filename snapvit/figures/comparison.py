@@ -157,7 +157,9 @@ def search_gain(
         ticktext=[f"{t:,}" for t in ticks],
     )
     figure.update_yaxes(title=f"{measure} (%)" if shares else measure)
-    return finish(figure, title, height=380)
+    # Below, a row a line: names of starts are long, and above they would run into the title.
+    legend = {"orientation": "v", "x": 0, "xanchor": "left", "y": -0.3, "yanchor": "top"}
+    return finish(figure, title, height=380 + 20 * len(lines)).update_layout(legend=legend)
 
 
 def _look(number: int) -> tuple[str, str, str]:
