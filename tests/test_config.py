@@ -35,6 +35,7 @@ SETTINGS = {
     "search.pairs": ("[[0.5, 0], [0.25, 0.125]]", ((0.5, 0.0), (0.25, 0.125))),
     "search.components": ("64", 64),
     "search.start": ("cka", "cka"),
+    "search.fitness": ("corrected", "corrected"),
     "search.seed": ("8", 8),
     "floors.neurons": ("0.25", 0.25),
     "floors.heads": ("0", 0.0),

@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from snapvit.artifacts import PAPER_PAIRS, Curvature, Floors, Scores
-from snapvit.elastic.ranking import rank
+from snapvit.elastic.correction import ElasticCorrection, collect_statistics
+from snapvit.elastic.ranking import final_scores, rank
 from snapvit.elastic.vit import ElasticViT
 from snapvit.method.fitness import Fitness, fit_projection
 from snapvit.models.anatomy import Anatomy, describe
@@ -35,9 +36,10 @@ def photos() -> Tensor:
     return torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def elastic_of(model: nn.Module, anatomy: Anatomy, curvature: Curvature) -> ElasticViT:
+def elastic_of(model: nn.Module, anatomy: Anatomy, curvature: Curvature, correct=lambda *orders: None) -> ElasticViT:
     ranking = rank(Scores(curvature.mlp, curvature.head), Floors())
-    return ElasticViT(model, anatomy, ranking.neuron_order(), ranking.head_order())
+    orders = ranking.neuron_order(), ranking.head_order()
+    return ElasticViT(model, anatomy, *orders, correct(*orders))
 
 
 def embedding(model: nn.Module, images: Tensor) -> np.ndarray:
@@ -91,6 +93,32 @@ def test_fitness_depends_on_the_candidate_alone(model, curvature, photos):
         small = Fitness(elastic, curvature, Floors(), PAIRS, lambda: photos.split(7), 8)
         np.testing.assert_allclose(small(a), first, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(embedding(model, photos), whole)
+
+
+def test_corrected_fitness_is_that_of_a_correction_made_for_the_candidate(model, curvature, photos):
+    """Though one correction serves them all, as heads change places and neurons do not."""
+    anatomy, candidates = describe(model), random_factors(3)
+    statistics = collect_statistics(model, anatomy, photos.split(10))
+
+    def corrected(neurons, heads):
+        return ElasticCorrection(statistics, neurons, heads, "mean", 0.001)
+
+    def fitness_of(elastic: ElasticViT) -> Fitness:
+        return Fitness(elastic, curvature, Floors(), PAIRS, lambda: photos.split(16), 8)
+
+    with elastic_of(model, anatomy, curvature, corrected) as elastic:
+        fitness = fitness_of(elastic)
+        found = [fitness(c) for c in candidates]
+    with elastic_of(model, anatomy, curvature) as elastic:
+        fitness = fitness_of(elastic)
+        uncorrected = [fitness(c) for c in candidates]
+    for candidate, values, raw in zip(candidates, found, uncorrected, strict=True):
+        ranking = rank(final_scores(curvature, candidate), Floors())
+        orders = ranking.neuron_order(), ranking.head_order()
+        with ElasticViT(model, anatomy, *orders, corrected(*orders)) as own:
+            want = fitness_of(own)(candidate)
+        np.testing.assert_allclose(values, want, rtol=1e-5, atol=1e-9)
+        assert (values[1:] < raw[1:]).all(), "on the images that it was made of, a correction brings embeddings closer"
 
 
 def test_images_are_read_anew_for_every_pair(model, curvature, photos):

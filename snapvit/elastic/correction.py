@@ -183,6 +183,9 @@ class Correction(Protocol):
     def factors(self, block: int, fc2: nn.Linear, proj: nn.Linear) -> tuple[Factor, Factor]:
         """Of the layer that reads the block's neurons and of the one that reads its heads, both shown whole."""
 
+    def order_heads(self, head_order: Ints) -> None:
+        """Heads stand in this order from now on, (L, H) best first; neurons stay in theirs."""
+
 
 class ElasticCorrection:
     """Every cut of one ranking, from statistics of the full model: no images are read when the cut changes.
@@ -194,22 +197,29 @@ class ElasticCorrection:
         self, statistics: LayerStatistics, neuron_order: Ints, head_order: Ints, damping: Damping, share: float
     ) -> None:
         """neuron_order (L, F) and head_order (L, H), best first, as the ElasticViT has them."""
-        width = statistics.head_means.shape[1] // head_order.shape[1]
-        columns = head_order[:, :, None] * width + np.arange(width)
         self._statistics = statistics
-        self._neurons, self._heads = neuron_order, columns.reshape(len(columns), -1)
+        self._neurons, self._heads = neuron_order, head_order
         self._damping, self._share = damping, share
-        self._factors: dict[int, tuple[Factor, Factor]] = {}
+        self._of_neurons: dict[int, Factor] = {}
+        self._of_heads: dict[int, Factor] = {}
 
     def factors(self, block: int, fc2: nn.Linear, proj: nn.Linear) -> tuple[Factor, Factor]:
         """See Correction."""
-        if block not in self._factors:
-            found, b = self._statistics, block
-            self._factors[block] = (
-                self._factor(fc2, found.neuron_means[b], found.neuron_covariances[b], self._neurons[b]),
-                self._factor(proj, found.head_means[b], found.head_covariances[b], self._heads[b]),
-            )
-        return self._factors[block]
+        found, b = self._statistics, block
+        if b not in self._of_neurons:
+            order = self._neurons[b]
+            self._of_neurons[b] = self._factor(fc2, found.neuron_means[b], found.neuron_covariances[b], order)
+        if b not in self._of_heads:
+            width = found.head_means.shape[1] // len(self._heads[b])
+            columns = (self._heads[b][:, None] * width + np.arange(width)).ravel()
+            self._of_heads[b] = self._factor(proj, found.head_means[b], found.head_covariances[b], columns)
+        return self._of_neurons[b], self._of_heads[b]
+
+    def order_heads(self, head_order: Ints) -> None:
+        """See Correction."""
+        for b in np.flatnonzero((head_order != self._heads).any(axis=1)):
+            self._of_heads.pop(int(b), None)
+        self._heads = head_order.copy()
 
     def _factor(self, layer: nn.Linear, mean: Floats, packed: Floats, order: Ints) -> Factor:
         device = layer.weight.device
@@ -252,3 +262,6 @@ class SequentialCorrection:
             Factor(layer, moments.mean, moments.covariance, self._damping, self._share)
             for layer, moments in ((fc2, neurons), (proj, heads))
         )
+
+    def order_heads(self, head_order: Ints) -> None:
+        """See Correction. Each cut's images are read in whatever order the heads stand in."""

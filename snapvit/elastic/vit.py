@@ -184,7 +184,7 @@ class ElasticViT:
             for neurons, order in zip(self._neurons, neuron_order, strict=True):
                 neurons.order(torch.from_numpy(order))
                 self._way_back.append(partial(neurons.order, torch.from_numpy(np.argsort(order))))
-        self._way_back.append(lambda: self.order_heads(np.tile(np.arange(self.topology.heads), (len(self._heads), 1))))
+        self._way_back.append(lambda: self._place_heads(np.tile(np.arange(self.topology.heads), (len(self._heads), 1))))
         if self._correction is not None:
             for layer in (layer for readers in self._readers for layer in readers):
                 if layer.bias is None:
@@ -207,6 +207,11 @@ class ElasticViT:
 
     def order_heads(self, head_order: Ints) -> None:
         """Change the order of heads, (L, H) best first; every head is shown until the next cut."""
+        self._place_heads(head_order)
+        if self._correction is not None:
+            self._correction.order_heads(head_order)
+
+    def _place_heads(self, head_order: Ints) -> None:
         with torch.no_grad():
             for b, heads in enumerate(self._heads):
                 place = np.argsort(self._head_order[b])  # where each head stands now

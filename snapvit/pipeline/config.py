@@ -50,6 +50,7 @@ class SearchConfig:
     pairs: Pairs = PAPER_PAIRS
     components: int = 192  # of the PCA; at most the embedding width
     start: Literal["identity", "cka", "displacement"] = "identity"  # covariance before the first generation
+    fitness: Literal["cut", "corrected"] = "cut"  # whether cuts are judged as they are, or with corrected weights
     seed: int = 0
 
 
@@ -261,6 +262,7 @@ _CHOICES = {
     "ranking.method": tuple(METHODS),
     "curvature.criterion": ("fisher", "accumulated"),
     "search.start": ("identity", "cka", "displacement"),
+    "search.fitness": ("cut", "corrected"),
     "correction.form": ("elastic", "sequential"),
     "correction.damping": ("mean", "p95", "max"),
     "precision": PRECISIONS,

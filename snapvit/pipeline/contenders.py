@@ -17,6 +17,7 @@ WORDS = {
     "search.generations": "{} generations",
     "search.images": "{} images",
     "search.start": "from {}",
+    "search.fitness": "fitness of {} cuts",
     "interactions.images": "{} images",
     "interactions.probes": "{} probes",
     "curvature.images": "{} images",

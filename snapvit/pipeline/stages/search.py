@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import Doubles, Floats, NullSearch, SearchHistory, Topology
+from snapvit.artifacts import Doubles, Floats, NullSearch, Ranking, SearchHistory, Topology
 from snapvit.elastic.ranking import final_scores, rank
 from snapvit.method.agreement import correlation_of
 from snapvit.method.search import SearchState, rewound, search, start_mean, start_search
 from snapvit.method.xnes import default_population
-from snapvit.pipeline.config import RunRequest
+from snapvit.pipeline.config import CorrectionConfig, RunRequest
 from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
 from snapvit.ranks.ranks import dealt
+
+if TYPE_CHECKING:
+    from snapvit.elastic.correction import Correction
 
 REPLAYS, LEAST_REPLAYS = 200, 40  # of the search under random ranks
 REPLAYED = 200  # structures, up to which there are that many; all replays are in memory together
 
 
 def _parents(request: RunRequest) -> tuple[str, ...]:
-    start = () if request.config.search.start == "identity" else (request.config.search.start,)
-    return ("model", "images.search", "curvature", *start)
+    config = request.config.search
+    start = () if config.start == "identity" else (config.start,)
+    return ("model", "images.search", "curvature", *start, *(("correction",) if config.fitness == "corrected" else ()))
 
 
 def _start(context: Context[SearchState]) -> SearchState:
@@ -70,7 +75,7 @@ def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
 
     curvature = context.parent("curvature")
     local = rank(final_scores(curvature, np.ones(workspace.topology.structures)), config.floors)
-    with workspace.elastic(local) as elastic:
+    with workspace.elastic(local, _correction(context, local)) as elastic:
         fitness = Fitness(
             elastic,
             curvature,
@@ -83,6 +88,17 @@ def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
         for after in search(state, fitness, config.search.generations, partial(_judged, context)):
             yield after
             _report_generation(context, after.history)
+
+
+def _correction(context: Context[SearchState], local: Ranking) -> Correction | None:
+    """What corrects the candidates' weights, whose neurons stand in the order of `local`: its usual form and damping,
+    whatever the run's, as any other would have to be part of the search's key."""
+    if context.request.config.search.fitness == "cut":
+        return None
+    from snapvit.elastic.correction import ElasticCorrection
+
+    usual, orders = CorrectionConfig(), (local.neuron_order(), local.head_order())
+    return ElasticCorrection(context.parent("correction"), *orders, usual.damping, usual.share)
 
 
 def _judged(context: Context[SearchState], fitness: Callable[..., Doubles], individuals: Doubles) -> Doubles:
@@ -145,6 +161,7 @@ SEARCH = Stage(
         "search.pairs",
         "search.components",
         "search.start",
+        "search.fitness",
         "search.seed",
         "floors",
         "precision",
