@@ -2,7 +2,7 @@
 
 from snapvit import ui
 from snapvit.ui.method.following import Lesson
-from snapvit.ui.method.steps import STEPS
+from snapvit.ui.method.steps import steps_of
 from snapvit.ui.method.walk import show_lesson
 
 selection = ui.open_page("Method")
@@ -13,10 +13,10 @@ def start(whole: bool) -> Lesson:
     results = ui.results_with(
         "taught",
         selection,
-        "This page follows a run through the method, from its first step, the local curvature. This run has none: it "
-        "has not come so far, or its ranking is from published scores.",
+        "This page follows a run through its method from the first step on: the local curvature, or the scores of a "
+        "ranking without a search. This run has none: it has not come so far, or its ranking is from published scores.",
     )
     return Lesson(results, selection, whole)
 
 
-show_lesson(STEPS, start)
+show_lesson(steps_of(ui.chosen_results(selection.run, selection.correct) if selection.run else None), start)

@@ -37,6 +37,11 @@ MEASURES = {
         "What the evolution strategy multiplies the curvature by: above 1 it lifts a head that matters together with "
         "others, below 1 it lets one go earlier.",
     ),
+    "slope": Measure(
+        "Squared slope",
+        True,
+        "How fast the embedding moves as a mask on the head leaves 1, squared.",
+    ),
     "score": Measure(
         "Final score",
         True,

@@ -243,6 +243,45 @@ def ordered_scores(
     return finish(figure, "Where the cut falls", height=LOW)
 
 
+def guessed_and_measured(
+    guessed: Doubles, measured: Doubles, blocks: int, selected: int, names: Sequence[str]
+) -> go.Figure:
+    """What taking each structure out costs (S,), MLPs first: as its slope says, and as measured."""
+    positive = np.concatenate([guessed[guessed > 0], measured[measured > 0]])
+    lowest = float(positive.min()) if len(positive) else 1.0
+    x, y = (np.maximum(values, lowest / 3) for values in (guessed, measured))  # 0 has no place on the scale
+    ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dash"}, name="as guessed", hoverinfo="skip"
+    )
+    for some, colour, symbol, name in (
+        (slice(blocks, None), BLUE, "circle", "head"),
+        (slice(0, blocks), ORANGE, "diamond", "MLP"),
+    ):
+        figure.add_scatter(
+            x=x[some],
+            y=y[some],
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 8},
+            name=name,
+            text=list(names[some]),
+            hovertemplate="%{text}<br>guessed %{x:.3g}<br>measured %{y:.3g}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[x[selected]],
+        y=[y[selected]],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 20, "line": {"width": 3}, "color": GREY},
+        name="this head",
+        hoverinfo="skip",
+    )
+    log = {"type": "log", "exponentformat": "power", "dtick": 1}
+    figure.update_xaxes(title="Guessed from the slope, 1 − cosine (log scale)", **log)
+    figure.update_yaxes(title="Measured, 1 − cosine (log scale)", **log)
+    return finish(figure, "What taking one out costs", height=LOW)
+
+
 def accuracy_by_class(names: Sequence[str], series: Sequence[tuple[str, Doubles]]) -> go.Figure:
     """Share of each class's queries that is named right, (C,) for each of up to three series, a name first."""
     figure = go.Figure()

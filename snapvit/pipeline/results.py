@@ -192,9 +192,9 @@ class RunResults:
         return None if self.method is None else self.search if self.searches else self.ranking
 
     @property
-    def taught(self) -> Curvature | None:
-        """The first of the method's four steps; None where the run does not go through them."""
-        return self.curvature if self.searches else None
+    def taught(self) -> Curvature | Scores | None:
+        """The first of its method's steps; None where the run has not come so far, or scores alone were imported."""
+        return None if self.method is None else self.curvature if self.searches else self.final_scores
 
     @property
     def imported(self) -> bool:

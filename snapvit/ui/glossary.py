@@ -179,7 +179,8 @@ TERMS: dict[str, Term] = {
         "Method",
     ),
     "final score": Term(
-        "Local curvature times search factor. Structures leave in the order of this score, lowest first.",
+        "What a ranking orders, lowest first. In SnapViT local curvature times search factor; without a search the "
+        "number that the method gives each head and neuron.",
         "Heads, Method",
     ),
     "ranking": Term(

@@ -38,7 +38,7 @@ PAGES = (
     ("pages/embedding.py", "Embedding", ":material/scatter_plot:", "Where a cut moves the images"),
     ("pages/compare.py", "Compare", ":material/compare_arrows:", "Rival rankings: who is better, by how much"),
     ("pages/export.py", "Export", ":material/output:", "Take the really smaller model along, proven"),
-    ("pages/method.py", "Method", ":material/school:", "The four steps, with this run's own numbers"),
+    ("pages/method.py", "Method", ":material/school:", "How the ranking comes about, with this run's own numbers"),
 )
 # The last part of each one's address; the first page has none.
 ADDRESSES = tuple("" if file == "app.py" else Path(file).stem for file, *_ in PAGES)
@@ -123,7 +123,7 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
         )
     elif results.scores is not None:
         missing = what_scores_lack(results)
-    elif results.method is not None and not results.searches:
+    elif results.method is not None and not results.searches and part != "taught":
         missing = (
             f"This run ranks by {results.method.label} ({results.method.what}), so what this page shows is no part of "
             "it; a run with the method SnapViT has it."

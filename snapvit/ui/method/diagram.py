@@ -1,4 +1,4 @@
-"""The four steps in one picture: a card a step, each with a small drawing of the run's own numbers.
+"""A method's steps in one picture: a card a step, each with a small drawing of the run's own numbers.
 
 Drawings are SVG pictures in colours that stand on light and dark pages; the words beside them are the page's own text.
 """
@@ -6,7 +6,7 @@ Drawings are SVG pictures in colours that stand on light and dark pages; the wor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import numpy as np
@@ -14,6 +14,7 @@ import streamlit as st
 
 from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE
 from snapvit.formats import ratio
+from snapvit.pipeline.path import measured_on_path
 from snapvit.pipeline.results import RunResults
 from snapvit.ui.method.following import Verdict
 
@@ -32,7 +33,7 @@ class Step:
 
 
 def method_flow(results: RunResults, v: Verdict | None) -> None:
-    """Draw the four cards."""
+    """Draw the cards."""
     cards = []
     for number, step in enumerate(steps(results, v), start=1):
         picture = "" if step.drawing is None else _picture(step.drawing, step.alt)
@@ -44,10 +45,62 @@ def method_flow(results: RunResults, v: Verdict | None) -> None:
     st.html(f'<style>{STYLE}</style><div class="flow">{arrow.join(cards)}</div>')
 
 
+LATER = "comes later in this run"
+
+
 def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
-    """The four steps with what this run found in each."""
+    """The steps of the run's own method, with what it found in each."""
+    return _searched(results, v) if results.searches else _scored(results, v)
+
+
+def _scored(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
+    """Without a search: scores, their order, and what correction gives back."""
+    slopes = results.request.config.ranking.method == "gauss-newton"
+    asked = results.request.config.interactions
+    ends = [] if results.as_cut is None or results.corrected is None else _ends(results)
+    return (
+        Step(
+            "Slope" if slopes else "Score",
+            "How fast does the embedding begin to move as a head or neuron fades out?"
+            if slopes
+            else f"How much does each count? By {results.method.what}.",
+            f"from {asked.images:,} images, {asked.probes} directions of each" if slopes else results.method.label,
+            _cells(np.log10(np.maximum(results.final_scores.head, 1e-30)).T),
+            "Score of every head, stronger blue is more, a column a block",
+        ),
+        _ranking(results, v, "Scores put all in one order, heads and neurons apart. Every cut is its beginning."),
+        Step(
+            "Correction",
+            "What stays is solved again, in closed form, to say what went.",
+            f"cosine {ends[0][-1]:.2f} becomes {ends[1][-1]:.2f} at {ratio(ends[2][-1])}" if ends else LATER,
+            _rising(*ends) if ends else None,
+            "Cosine to the full model by sparsity, as cut in grey and corrected in blue",
+        ),
+    )
+
+
+def _ends(results: RunResults) -> list[np.ndarray]:
+    """Cosines as cut and corrected, and the sparsities on the path at which both are measured."""
+    rows = [{m.cut.mlp: m for m in measured_on_path(replace(results, correct=correct))} for correct in (False, True)]
+    at = sorted(set(rows[0]) & set(rows[1]))
+    if len(at) < 2:
+        return []
+    return [*(np.array([of[s].cosine for s in at]) for of in rows), np.array(at)]
+
+
+def _ranking(results: RunResults, v: Verdict | None, text: str) -> Step:
+    return Step(
+        "Ranking and cut",
+        text,
+        f"{v.removed} of {v.heads} heads go at {ratio(v.sparsity)}" if v else LATER,
+        _bars(results, v) if v else None,
+        "Heads by final score, those that the cut removes marked",
+    )
+
+
+def _searched(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
+    """The paper's four steps."""
     topology, search = results.facts.topology, results.search
-    later = "comes later in this run"
     searched = search is not None and search.generations > 0
     return (
         Step(
@@ -60,7 +113,7 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
         Step(
             "CKA map",
             "Which heads and MLPs say the same about images?",
-            f"{topology.structures} × {topology.structures} pairs" if results.cka is not None else later,
+            f"{topology.structures} × {topology.structures} pairs" if results.cka is not None else LATER,
             None
             if results.cka is None
             else _cells(results.cka.values[: topology.blocks, : topology.blocks], square=True),
@@ -69,17 +122,11 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
         Step(
             "Search",
             "Which factors on the curvature keep the cut models' embeddings in place?",
-            f"{search.generations} generations of {search.individuals.shape[1]}" if searched else later,
+            f"{search.generations} generations of {search.individuals.shape[1]}" if searched else LATER,
             _falling(search.individual_fitness) if searched else None,
             "Best fitness so far by generation, falling",
         ),
-        Step(
-            "Ranking and cut",
-            "Curvature × factor puts all in one order. Every cut is its beginning.",
-            f"{v.removed} of {v.heads} heads go at {ratio(v.sparsity)}" if v else later,
-            _bars(results, v) if v else None,
-            "Heads by final score, those that the cut removes marked",
-        ),
+        _ranking(results, v, "Curvature × factor puts all in one order. Every cut is its beginning."),
     )
 
 
@@ -127,6 +174,19 @@ def _falling(fitness: np.ndarray) -> str:
     look = f'stroke="{GREY}" stroke-opacity="0.6" stroke-width="3.6" stroke-linecap="round"'
     line = " ".join(f"{x(g):.1f},{y(value):.1f}" for g, value in enumerate(best) if np.isfinite(value))
     return f'<g {look}>{dots}</g><polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="3"/>'
+
+
+def _rising(as_cut: np.ndarray, corrected: np.ndarray, sparsity: np.ndarray) -> str:
+    """Two curves over the path."""
+
+    def line(values: np.ndarray, colour: str, dash: str = "") -> str:
+        at = zip(
+            8 + (WIDTH - 16) * sparsity / sparsity.max(), HEIGHT - 6 - (HEIGHT - 12) * values.clip(0, 1), strict=True
+        )
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+        return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="3"{dash}/>'
+
+    return line(as_cut, GREY, ' stroke-dasharray="6 4"') + line(corrected, BLUE)
 
 
 def _bars(results: RunResults, v: Verdict) -> str:

@@ -28,8 +28,7 @@ class Verdict:
     """One head in the ranking and in the cut at one sparsity."""
 
     head: tuple[int, int]  # block, head, counted from 0
-    curvature: float
-    factor: float
+    product: tuple[float, float] | None  # curvature and factor, where these make the score
     score: float
     place: int  # in which it leaves, counted from 1
     heads: int  # in the whole model
@@ -111,8 +110,7 @@ def verdict(results: RunResults, head: tuple[int, int], sparsity: float) -> Verd
     kept = sum(cut_at(ranking, mlp, ratio).kept_heads)
     return Verdict(
         head=head,
-        curvature=float(results.curvature.head[head]),
-        factor=float(results.search.factors[Structure(*head).index(topology)]),
+        product=_product(results, head),
         score=float(results.final_scores.head[head]),
         place=int(np.flatnonzero(ranking.head == head[0] * topology.heads + head[1])[0]) + 1,
         heads=len(ranking.head),
@@ -122,6 +120,13 @@ def verdict(results: RunResults, head: tuple[int, int], sparsity: float) -> Verd
         sparsity=sparsity,
         ratio=ratio,
     )
+
+
+def _product(results: RunResults, head: tuple[int, int]) -> tuple[float, float] | None:
+    if not results.searches:
+        return None
+    factor = results.search.factors[Structure(*head).index(results.facts.topology)]
+    return float(results.curvature.head[head]), float(factor)
 
 
 def telling_head(results: RunResults, sparsity: float) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from snapvit.ui.words import head_name
 
 
 def in_one_minute(lesson: Lesson) -> None:
-    """The four steps in one picture, and what becomes of the head that the person chooses."""
+    """The steps in one picture, and what becomes of the head that the person chooses."""
+    method = lesson.results.method
     st.markdown(
-        "SnapViT decides once, without labels or retraining, in which order a model's heads and neurons may leave. "
-        "One head is followed through the four steps."
+        f"{method.label} decides once, without {'' if method.labelled else 'labels or '}retraining, in which order a "
+        "model's heads and neurons may leave. One head is followed through the steps."
     )
     method_flow(lesson.results, lesson.found)
     pick_head(lesson)

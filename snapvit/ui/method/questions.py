@@ -249,7 +249,7 @@ def _why_it_stays(results: RunResults, most: int) -> None:
         )
 
     lines = [f"- **score** of a head, median beside the other blocks': {beside(results.final_scores.head)}"]
-    if results.scores is None:
+    if results.searches:
         factors = results.search.factors[topology.blocks :].reshape(topology.blocks, topology.heads)
         lines += [
             f"- its **curvature**: {beside(results.curvature.head.astype(np.float64))}",

@@ -20,7 +20,9 @@ from snapvit.ui.words import head_name
 
 def why(v: Verdict) -> str:
     """The worked line, in markdown: from the numbers to cut or kept."""
-    product = f"curvature {score(v.curvature)} × factor {decimal(v.factor, 3)} = score {score(v.score)}"
+    made = f"score {score(v.score)}"
+    if v.product is not None:
+        made = f"curvature {score(v.product[0])} × factor {decimal(v.product[1], 3)} = {made}"
     asked = (
         f"At a sparsity of {ratio(v.sparsity)} the cut removes {ratio(v.ratio)} of the heads: "
         f"⌊{v.ratio:.3g} × {v.heads}⌋ = {v.asked}"
@@ -37,7 +39,7 @@ def why(v: Verdict) -> str:
     else:
         end = f"Number {v.place} is not among the first {v.removed}, so it is **kept**."
     return (
-        f"**{head_name(v.head).capitalize()}**: {product}, which makes it **number {v.place} of {v.heads}** to leave. "
+        f"**{head_name(v.head).capitalize()}**: {made}, which makes it **number {v.place} of {v.heads}** to leave. "
         f"{asked}. {end}"
     )
 
@@ -49,12 +51,7 @@ def ranking_lesson(lesson: Lesson) -> None:
     each = ranking.head_protected // topology.blocks
     words, figure = lesson.halves("ranking", 4, 5)
     with words:
-        prose(
-            f"The {term('final score')} of a head is its {term('local curvature')} times the {term('factor')} that the "
-            f"search found for it; a {term('neuron')} takes the factor of its block's {term('MLP')}. All heads stand "
-            f"in one order over all blocks, all neurons in another: the {term('ranking')}."
-        )
-        st.latex(r"\operatorname{score}(b,h)=\operatorname{curvature}(b,h)\times c_{b,h}")
+        _scores(results)
         prose(
             f"A {term('floor')} guards every block: its best {ratio(floors.heads)} of heads, here ⌊{floors.heads:g} × "
             f"{topology.heads}⌋ = {each}, and its best {ratio(floors.neurons)} of neurons stand at the end of the "
@@ -77,6 +74,23 @@ def ranking_lesson(lesson: Lesson) -> None:
             table=lambda: _score_table(results),
             file=f"{results.summary.run}-scores",
         )
+
+
+def _scores(results: RunResults) -> None:
+    """What a score is."""
+    order = f"All heads stand in one order over all blocks, all neurons in another: the {term('ranking')}."
+    if not results.searches:
+        method = results.method
+        prose(
+            f"A head's {term('final score')} is what {method.label} gives it: {method.what}; a {term('neuron')} has "
+            f"its own. {order}"
+        )
+        return
+    prose(
+        f"The {term('final score')} of a head is its {term('local curvature')} times the {term('factor')} that the "
+        f"search found for it; a {term('neuron')} takes the factor of its block's {term('MLP')}. {order}"
+    )
+    st.latex(r"\operatorname{score}(b,h)=\operatorname{curvature}(b,h)\times c_{b,h}")
 
 
 def cut_lesson(lesson: Lesson) -> None:

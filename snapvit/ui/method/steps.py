@@ -1,10 +1,13 @@
-"""The steps of the lesson, in order."""
+"""The steps of the lesson, in order: of a ranking with a search, of Gauss-Newton, of any other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from snapvit.pipeline.results import RunResults
 from snapvit.ui.method.cka_lesson import cka_lesson
+from snapvit.ui.method.correction_lesson import correction_lesson
 from snapvit.ui.method.first_wrong import first_wrong_lesson
 from snapvit.ui.method.following import Lesson
 from snapvit.ui.method.gradient_lesson import gradient_lesson
@@ -13,6 +16,7 @@ from snapvit.ui.method.parts import check, in_one_minute, not_yet, pick_head
 from snapvit.ui.method.questions import block_lesson, easy_lesson, random_lesson
 from snapvit.ui.method.ranking_lesson import cut_lesson, ranking_lesson
 from snapvit.ui.method.search_lesson import cuts_lesson, factors_lesson, fitness_lesson, moves_lesson
+from snapvit.ui.method.slope_lesson import guess_lesson, slope_lesson
 from snapvit.ui.method.walk import Step
 from snapvit.ui.page import onward
 
@@ -101,8 +105,75 @@ def _first_wrong(lesson: Lesson) -> None:
     onward("pages/embedding.py", "Where a cut moves the images", lesson.selection)
 
 
+def _guess(lesson: Lesson) -> None:
+    guess_lesson(lesson)
+    onward("pages/correlation.py", "Products of slopes, and pairs", lesson.selection, map_g="gauss-newton")
+
+
+def _correction(lesson: Lesson) -> None:
+    correction_lesson(lesson)
+    corrected = replace(lesson.selection, correct=True)
+    onward("pages/sparsity.py", "The slider over corrected cuts", corrected)
+
+
+PRODUCT = ("factor", "local curvature")  # terms of scores that are made of these
+
+
+def _ranked_steps(ranking: int, product: bool) -> tuple[Step, ...]:
+    """The ranking, which is step number so much, the cut and the correction. product: of curvature and factor."""
+    made = (*PRODUCT, "MLP") if product else ()
+    return (
+        Step(
+            "ranking",
+            f"{ranking} · One order for all",
+            _ranked(_ranking),
+            terms=("cut", "final score", "floor", "neuron", "ranking", "sparsity", *made),
+        ),
+        Step(
+            "cut",
+            f"{ranking} · Where the cut falls",
+            _ranked(_cut),
+            terms=("cut", "final score", "floor", "ranking", "sparsity"),
+        ),
+        Step(
+            "correction",
+            f"{ranking + 1} · What stays takes over",
+            _ranked(_correction),
+            terms=("cosine", "head", "k-NN", "neuron", "query", "weight correction"),
+        ),
+    )
+
+
+def _questions(product: bool) -> tuple[Step, ...]:
+    """What a class asks of every cut. product: whether scores are one of curvature and factor."""
+    return (
+        Step(
+            "easy",
+            "Is it just an easy data set?",
+            _ranked(easy_lesson),
+            terms=("cut", "gallery", "k-NN", "query", "top-1"),
+        ),
+        Step(
+            "random",
+            "Would random cutting do as well?",
+            _ranked(_random),
+            terms=("cut", "floor", "k-NN", "query", "ranking"),
+        ),
+        Step(
+            "block",
+            "Why is one block hardly cut?",
+            _ranked(block_lesson),
+            terms=("block", "embedding", "final score", "floor", "MLP", *(PRODUCT if product else ())),
+        ),
+        Step("wrong", "Which images go wrong first?", _ranked(_first_wrong), terms=("cut", "k-NN", "query", "top-1")),
+    )
+
+
+START = Step(
+    "start", "How a ranking comes about", in_one_minute, terms=("calibration image", "cut", "head", "sparsity")
+)
 STEPS = (
-    Step("start", "How a ranking comes about", in_one_minute, terms=("calibration image", "cut", "head", "sparsity")),
+    START,
     Step(
         "views",
         "1 · One image and its views",
@@ -131,27 +202,27 @@ STEPS = (
         terms=("embedding", "fitness", "generation", "individual", "PCA projection"),
     ),
     Step("moves", "3 · What the search learns from it", _searched(_moves), terms=("covariance", "Hessian", "xNES")),
-    Step(
-        "ranking",
-        "4 · One order for all",
-        _ranked(_ranking),
-        terms=("cut", "factor", "final score", "floor", "local curvature", "MLP", "neuron", "ranking", "sparsity"),
-    ),
-    Step("cut", "4 · Where the cut falls", _ranked(_cut), terms=("cut", "final score", "floor", "ranking", "sparsity")),
-    Step(
-        "easy", "Is it just an easy data set?", _ranked(easy_lesson), terms=("cut", "gallery", "k-NN", "query", "top-1")
-    ),
-    Step(
-        "random",
-        "Would random cutting do as well?",
-        _ranked(_random),
-        terms=("cut", "floor", "k-NN", "query", "ranking"),
-    ),
-    Step(
-        "block",
-        "Why is one block hardly cut?",
-        _ranked(block_lesson),
-        terms=("block", "embedding", "factor", "final score", "floor", "local curvature", "MLP"),
-    ),
-    Step("wrong", "Which images go wrong first?", _ranked(_first_wrong), terms=("cut", "k-NN", "query", "top-1")),
+    *_ranked_steps(4, product=True),
+    *_questions(product=True),
 )
+SLOPES = (
+    START,
+    Step(
+        "slope",
+        "1 · How fast the embedding moves",
+        slope_lesson,
+        terms=("embedding", "Gauss-Newton", "head", "neuron", "weight correction"),
+    ),
+    Step("guess", "1 · Is a slope a fair guess?", _guess, terms=("cosine", "embedding", "Gauss-Newton", "structure")),
+    *_ranked_steps(2, product=False),
+    *_questions(product=False),
+)
+
+
+def steps_of(results: RunResults | None) -> tuple[Step, ...]:
+    """The lesson of a run's own method; of the paper's where there is no run or no method."""
+    if results is None or results.method is None or results.searches:
+        return STEPS
+    if results.request.config.ranking.method == "gauss-newton":
+        return SLOPES
+    return START, *_ranked_steps(2, product=False), *_questions(product=False)
