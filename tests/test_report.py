@@ -78,12 +78,13 @@ def test_a_cut_beside_the_path_is_said_to_be_none_of_it(finished, small_request)
 
 
 def test_rivals_are_in_it_with_their_intervals(finished, small_request):
-    contenders = [Contender("snapvit"), Contender("random")]
+    contenders = [Contender("snapvit"), Contender("random"), Contender.parse("snapvit search.generations=2")]
     compare_rankings(finished, small_request.run, contenders, 1, Reporter())
     read = Words(report_of(load_results(finished, small_request.run), (0.95, 0.8)))
     assert "Against other rankings" in read.headings
     assert re.search(r"By the area under the curve of accuracy against MACs, SnapViT is .*Random", read.text)
     assert re.search(r"Random ?[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", read.text)
+    assert "SnapViT, 2 generations" not in read.text and "searches of other lengths (1)" in read.text
 
 
 def test_words_are_text_whatever_they_are():

@@ -212,18 +212,23 @@ def _rivals(page: Page, results: RunResults) -> None:
     )
     if not quality:
         return
-    every = gaps_to(results, found, reference, results.correct, AREA, "top1")
-    area = among(every, rivals_in(found, reference))
-    if area:
+    rivals = rivals_in(found, reference)
+
+    def gaps_at(place: str) -> list[figures.Gap]:
+        return among(gaps_to(results, found, reference, results.correct, place, "top1"), rivals)
+
+    if area := gaps_at(AREA):
         page.text(verdict(area, label_of(reference), "the area under the curve of accuracy against MACs"), "verdict")
     places = [*(f"{point:g}" for point in PROBED), AREA]
     rows: dict[str, dict[str, str]] = {}
     for place in places:
-        for gap in gaps_to(results, found, reference, results.correct, place, "top1"):
+        for gap in gaps_at(place):
             rows.setdefault(gap.label, {})[place] = points_of(gap)
     page.text(f"Points of top-1 more than {label_of(reference)}, with 95 % intervals over queries and seeds:")
     heads = ["Ranking", *(f"at {ratio(float(place))}" for place in places[:-1]), "area"]
     page.table(heads, [[name, *(row.get(place, "") for place in places)] for name, row in rows.items()])
+    if others := len(found.contenders) - len(rivals):
+        page.text(f"Not in it: searches of other lengths ({others}); the Compare page has them.", "quiet")
 
 
 def rivals_figure(results: RunResults, found: Comparison) -> go.Figure:
