@@ -101,7 +101,7 @@ def test_the_guess_is_half_the_squared_slope_beside_what_was_measured(results: R
     assert metric(app, "Rank correlation") == decimal(spearmanr(guess, moved.singles).statistic, 2)
     worst = int((moved.singles / guess).argmax())
     name = results.facts.topology.structure_name(worst)
-    assert f"{name} {decimal(float(moved.singles[worst] / guess[worst]), 1)} times" in words(app)
+    assert f"{name} costs {decimal(float(moved.singles[worst] / guess[worst]), 1)} times" in words(app)
     drawn = charts(app)["What taking one out costs"]["data"]
     heads = next(trace for trace in drawn if trace["name"] == "head")
     np.testing.assert_allclose(array(heads["x"]), guess[12:], rtol=1e-6)

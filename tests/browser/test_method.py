@@ -12,10 +12,17 @@ import pytest
 from class_samples import put_pixels, put_random
 
 from scripts.bundled_run import REQUEST
+from snapvit.jobs.tasks import StageTask, Workbench
+from snapvit.pipeline.config import PRESETS, RunRequest, with_settings
+from snapvit.pipeline.progress import Reporter
 from snapvit.pipeline.results import load_results
+from snapvit.pipeline.running import run_pipeline
+from snapvit.pipeline.stage import Want
+from snapvit.pipeline.stages.interactions import DISPLACEMENT
 from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN
 from snapvit.store.store import Store
-from snapvit.ui.method.steps import STEPS
+from snapvit.ui.method.steps import SLOPES, STEPS
+from snapvit.ui.method.walk import Step
 
 from .conftest import ROOT, assert_calm, settle
 from .test_one_screen import SCREENS, in_view
@@ -37,6 +44,19 @@ def answered(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
     return serve("serve.py", cache=store.root)
 
 
+@pytest.fixture(scope="module")
+def direct(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory, small_settings: tuple[str, ...]) -> str:
+    """The app on a small run without a search."""
+    store = Store(tmp_path_factory.mktemp("direct"))
+    settings = [*small_settings, "evaluation.points=20"]  # those of the random cuts among them
+    request = RunRequest(config=with_settings(PRESETS["direct"], settings))
+    run_pipeline(request, store, Reporter())
+    StageTask(request.run, (Want(DISPLACEMENT),)).perform(Workbench(store))
+    put_pixels(store, request.run)
+    put_random(store, request.run, lost=2)
+    return serve("serve.py", cache=store.root)
+
+
 def choose(page: Page, label: str, typed: str, option: re.Pattern[str]) -> None:
     box = page.get_by_role("combobox", name=label, exact=True)
     box.click()
@@ -45,9 +65,9 @@ def choose(page: Page, label: str, typed: str, option: re.Pattern[str]) -> None:
     settle(page)
 
 
-def at_step(page: Page, name: str) -> None:
+def at_step(page: Page, name: str, steps: tuple[Step, ...] = STEPS) -> None:
     """Wait until this step is there, whole."""
-    title = next(step.title for step in STEPS if step.name == name)
+    title = next(step.title for step in steps if step.name == name)
     page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
     settle(page)
 
@@ -57,21 +77,30 @@ def at_step(page: Page, name: str) -> None:
 def test_every_step_fits_one_screen_and_the_arrow_keys_walk_them(
     size: tuple[int, int], presented: bool, answered: str, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(f"{answered}/method?s=0.65{'&present=1' * presented}", width=size[0], height=size[1])
-    for i, step in enumerate(STEPS):
-        at_step(page, step.name)
+    walk(open_page(f"{answered}/method?s=0.65{'&present=1' * presented}", width=size[0], height=size[1]), size, STEPS)
+
+
+def test_so_do_those_of_a_ranking_without_a_search(direct: str, open_page: Callable[..., Page]) -> None:
+    width, height = SCREENS[0]
+    walk(open_page(f"{direct}/method?s=0.65", width=width, height=height), SCREENS[0], SLOPES)
+
+
+def walk(page: Page, size: tuple[int, int], steps: tuple[Step, ...]) -> None:
+    """From the first step to the last by the arrow key, each on one screen of this size, and one back."""
+    for i, step in enumerate(steps):
+        at_step(page, step.name, steps)
         for chart in page.get_by_test_id("stPlotlyChart").all():
             chart.locator(".main-svg").first.wait_for()
         in_view(page, page.get_by_role("heading", level=1))
         for label in ("Back", "Next"):
             in_view(page, page.get_by_role("button", name=label))
-        in_view(page, page.get_by_role("button", name=f"{i + 1} of {len(STEPS)}"))
+        in_view(page, page.get_by_role("button", name=f"{i + 1} of {len(steps)}"))
         box = page.locator(".st-key-lesson_step").bounding_box()
         assert box["y"] + box["height"] <= size[1], (step.name, box)
         assert box["x"] + box["width"] <= size[0], (step.name, box)
         page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
-    at_step(page, STEPS[-2].name)
+    at_step(page, steps[-2].name, steps)
     assert_calm(page)
 
 

@@ -140,7 +140,7 @@ def _how_far_off(guess: np.ndarray, measured: np.ndarray, name: Callable[[int], 
     most = np.flatnonzero(guess > 0)[int(times.argmax())]
     return (
         f"half of the structures cost more than {decimal(float(np.median(times)), 2)} times what it says, and "
-        f"{name(int(most))} {decimal(float(times.max()), 1)} times"
+        f"{name(int(most))} costs {decimal(float(times.max()), 1)} times"
     )
 
 
