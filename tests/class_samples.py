@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from stage_samples import put
 
-from snapvit.artifacts import PixelAnswers
 from snapvit.data.sources import open_images
 from snapvit.data.splits import split_source
 from snapvit.evaluation.paired import answers_of, pack_answers
+from snapvit.image_artifacts import PixelAnswers
 from snapvit.pipeline.results import load_results
 from snapvit.pipeline.stages.comparison import COMPARISON
 from snapvit.pipeline.stages.pixel_knn import PIXEL_KNN

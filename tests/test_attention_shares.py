@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from snapvit.artifacts import AttentionShares
 from snapvit.elastic.ranking import cut_at
 from snapvit.elastic.vit import ElasticViT
 from snapvit.errors import Cancelled, InputError
+from snapvit.image_artifacts import AttentionShares
 from snapvit.jobs.tasks import StageTask, Workbench
 from snapvit.models.anatomy import describe
 from snapvit.models.attention import queries_keys_values

@@ -13,7 +13,6 @@ import safetensors.numpy
 
 from snapvit import artifacts, tables
 from snapvit.artifacts import (
-    AttentionShares,
     BlockSize,
     CkaMap,
     CostModel,
@@ -21,16 +20,12 @@ from snapvit.artifacts import (
     Cut,
     CutCkaMap,
     Displacement,
-    EmbeddingProjection,
     Floors,
     GaussNewton,
-    HeadGradients,
-    ImageLesson,
     LayerStatistics,
     MainDirections,
     MeasuredInteractions,
     NullSearch,
-    PixelAnswers,
     Preprocess,
     Ranking,
     RunFacts,
@@ -39,6 +34,7 @@ from snapvit.artifacts import (
 )
 from snapvit.elastic.ranking import final_scores, rank
 from snapvit.evaluation.paired import pack_answers
+from snapvit.image_artifacts import AttentionShares, EmbeddingProjection, HeadGradients, ImageLesson, PixelAnswers
 from snapvit.machine import Machine
 from snapvit.method.search import SearchState, search, start_search
 from snapvit.method.xnes import XnesState

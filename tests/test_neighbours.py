@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from snapvit.artifacts import EmbeddingProjection
 from snapvit.errors import InputError
 from snapvit.evaluation.knn import Nearest
+from snapvit.image_artifacts import EmbeddingProjection
 from snapvit.ui.embedding.neighbours import (
     NEWLY_RIGHT,
     NEWLY_WRONG,

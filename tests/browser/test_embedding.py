@@ -20,9 +20,9 @@ from stage_samples import put
 from store_samples import edit_manifest
 
 from scripts.bundled_run import REQUEST
-from snapvit.artifacts import EmbeddingProjection
 from snapvit.data.sources import open_source
 from snapvit.evaluation.knn import Nearest
+from snapvit.image_artifacts import EmbeddingProjection
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.store.store import Store

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import AttentionShares, Cut, Ints, Ranking, Topology
+from snapvit.artifacts import Cut, Ints, Ranking, Topology
 from snapvit.elastic.ranking import cut_at
+from snapvit.image_artifacts import AttentionShares
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import EmbeddingProjection, Floats, Ints, Topology
+from snapvit.artifacts import Floats, Ints, Topology
 from snapvit.elastic.ranking import cut_at
+from snapvit.image_artifacts import EmbeddingProjection
 from snapvit.pipeline.effort import Effort, Units, pass_share
 from snapvit.pipeline.stage import Arg, Context, Stage
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import Bytes, HeadGradients, ImageLesson, Ints, Topology
+from snapvit.artifacts import Bytes, Ints, Topology
+from snapvit.image_artifacts import HeadGradients, ImageLesson
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 from snapvit.pipeline.stages.curvature import view_batches_of

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from snapvit.artifacts import PixelAnswers, Topology
+from snapvit.artifacts import Topology
+from snapvit.image_artifacts import PixelAnswers
 from snapvit.pipeline.effort import Effort, Units
 from snapvit.pipeline.stage import Arg, Context, Stage
 

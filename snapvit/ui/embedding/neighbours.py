@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from snapvit.artifacts import EmbeddingProjection, Ints
+from snapvit.artifacts import Ints
 from snapvit.evaluation.knn import majority
+from snapvit.image_artifacts import EmbeddingProjection
 
 STILL_RIGHT, NEWLY_WRONG, NEWLY_RIGHT, STILL_WRONG = range(4)
 

@@ -9,9 +9,10 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from snapvit.artifacts import EmbeddingProjection, Ints
+from snapvit.artifacts import Ints
 from snapvit.figures.embedding import GALLERY, OUTCOMES, Look, class_looks
 from snapvit.formats import ratio
+from snapvit.image_artifacts import EmbeddingProjection
 from snapvit.pipeline.results import RunResults, StoredRun
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.pipeline.table import of_cut

@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import AttentionShares, Doubles, Ints
+from snapvit.artifacts import Doubles, Ints
 from snapvit.formats import ratio
+from snapvit.image_artifacts import AttentionShares
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults

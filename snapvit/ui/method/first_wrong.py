@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from snapvit.artifacts import Doubles, Ints, PixelAnswers
+from snapvit.artifacts import Doubles, Ints
 from snapvit.evaluation.paired import answers_of, lost_at
 from snapvit.formats import ratio
+from snapvit.image_artifacts import PixelAnswers
 from snapvit.pipeline.path import measured_on_path, no_accuracy
 from snapvit.ui.components.picture_board import Card, picture_board
 from snapvit.ui.embedding.pictures import picture_url

@@ -11,8 +11,8 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from snapvit.artifacts import HeadGradients
 from snapvit.elastic.ranking import ROUNDING, cut_at
+from snapvit.image_artifacts import HeadGradients
 from snapvit.jobs.tasks import Task
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.results import RunResults

@@ -12,8 +12,9 @@ import streamlit as st
 from PIL import Image
 
 from snapvit import figures
-from snapvit.artifacts import Bytes, HeadGradients, ImageLesson
+from snapvit.artifacts import Bytes
 from snapvit.formats import decimal, percent
+from snapvit.image_artifacts import HeadGradients, ImageLesson
 from snapvit.jobs.tasks import StageTask
 from snapvit.pipeline.results import RunResults
 from snapvit.pipeline.stage import Want

@@ -10,10 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import PixelAnswers
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.paired import answers_of, compare, describe, unpack_answers
 from snapvit.formats import decimal, percent, ratio, score, signed
+from snapvit.image_artifacts import PixelAnswers
 from snapvit.jobs.tasks import CompareTask, StageTask
 from snapvit.pipeline.config import PATH_END, path_pair
 from snapvit.pipeline.contenders import POINTS, PROBED
