@@ -100,7 +100,19 @@ def test_an_area_is_that_of_the_trapezoids_over_macs(comparison):
         found = area_difference(comparison, ("a", True), ("b", False), uncut if whole else None)
         assert found.mean == pytest.approx(area("b", False, whole) - area("a", True, whole))
         assert found.high < 0 and found.decided, "b is ten points worse everywhere"
-    assert area_difference(comparison, ("a", False), ("alone", False)) is None, "other cuts"
+    assert area_difference(comparison, ("a", False), ("alone", False)) is None, "it lacks one of a's cuts"
+
+
+def test_areas_are_of_the_cuts_that_every_seed_of_the_first_has(comparison):
+    """What one seed was measured at beside them counts for nothing."""
+    want = {
+        way: area_difference(comparison, *way) for way in ((("a", False), ("b", True)), (("b", True), ("a", False)))
+    }
+    more = comparison.with_row("b", 1, True, measured(answers_of("b", 1, True, 0.8), 0.9, 0.75, 10), None, None)
+    for way, found in want.items():
+        assert area_difference(more, *way) == found
+    few = area_difference(comparison, ("alone", False), ("a", False))
+    assert few.mean > 0.2, "of the two cuts that the first has"
 
 
 def of(*names: str) -> Comparison:

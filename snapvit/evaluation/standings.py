@@ -102,18 +102,34 @@ def area_difference(
     """The same of the areas under their curves of accuracy against MACs, divided by the range of MACs: a mean
     difference in accuracy. The curves begin at the uncut model where that is given; it is the same for both.
 
-    None where the two were not measured at the same cuts.
+    They are of the cuts at which every seed of the first was measured; None where there are not two, or where a seed of
+    the second lacks one of them. So areas beside the same first are of the same range.
     """
-    found, cuts = [], []
-    for name, corrected in (first, second):
-        areas = {}
-        for seed in comparison.seeds(name):
-            rows = _measured(comparison, comparison.rows_of(name, seed, corrected), measure)
-            if len(rows) > 1:
-                areas[seed] = _areas(comparison, rows, measure, uncut)
-                cuts.append(tuple(zip(comparison.table.mlp[rows], comparison.table.heads[rows], strict=True)))
-        found.append(areas)
-    return _difference(*found) if len(set(cuts)) == 1 else None
+    rows = [_rows_by_cut(comparison, *contender, measure) for contender in (first, second)]
+    if not all(rows):
+        return None
+    shared = set.intersection(*map(set, rows[0].values()))
+    if len(shared) < 2 or any(shared - set(by_cut) for by_cut in rows[1].values()):
+        return None
+    cuts = sorted(shared)
+    found = [
+        {seed: _areas(comparison, np.array([of[cut] for cut in cuts]), measure, uncut) for seed, of in by_seed.items()}
+        for by_seed in rows
+    ]
+    return _difference(*found)
+
+
+def _rows_by_cut(
+    comparison: Comparison, name: str, corrected: bool, measure: Measure
+) -> dict[int, dict[tuple[float, float], int]]:
+    """Of each seed: the row of each cut that was measured so."""
+    found: dict[int, dict[tuple[float, float], int]] = {}
+    for seed in comparison.seeds(name):
+        rows = _measured(comparison, comparison.rows_of(name, seed, corrected), measure)
+        if len(rows):
+            pairs = zip(comparison.table.mlp[rows], comparison.table.heads[rows], strict=True)
+            found[seed] = {(float(mlp), float(heads)): int(row) for (mlp, heads), row in zip(pairs, rows, strict=True)}
+    return found
 
 
 def mean_difference(a: Doubles, b: Doubles, same_seeds: bool, seed: int = 0) -> Difference:
