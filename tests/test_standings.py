@@ -108,7 +108,8 @@ def test_areas_are_of_the_cuts_that_every_seed_of_the_first_has(comparison):
     want = {
         way: area_difference(comparison, *way) for way in ((("a", False), ("b", True)), (("b", True), ("a", False)))
     }
-    more = comparison.with_row("b", 1, True, measured(answers_of("b", 1, True, 0.8), 0.9, 0.75, 10), None, None)
+    answers = answers_of("b", 1, True, 0.8)
+    more = comparison.with_row("b", 1, True, measured(answers, 0.9, 0.75, 10), None, pack_answers(answers).tobytes())
     for way, found in want.items():
         assert area_difference(more, *way) == found
     few = area_difference(comparison, ("alone", False), ("a", False))
