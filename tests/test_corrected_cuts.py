@@ -27,6 +27,7 @@ from snapvit.pipeline.stages.correction import CORRECTION
 from snapvit.pipeline.stages.embedding_projection import EMBEDDING_PROJECTION
 from snapvit.pipeline.stages.evaluation import EVALUATION
 from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.pipeline.stages.search import SEARCH
 from snapvit.pipeline.table import CORRECTED, key_of, main_stages, of_cut
 from snapvit.store.store import Store
 
@@ -66,6 +67,18 @@ def test_measured_numbers_are_those_of_a_correction_made_by_hand(finished, small
     assert found == want
     assert StoredRun.open(finished, small_request.run).measurement(0.6, 0.3, correct=True) == found
     assert StoredRun.open(finished, small_request.run).measurement(0.6, 0.3) is None
+
+
+def test_a_search_for_corrected_cuts_judges_them_as_they_are_measured(finished, small_request):
+    """Its first individuals are the usual search's, as the seed is; without weights to correct they are worse."""
+    request = changed(small_request, "search.fitness=corrected")
+    reporter = Reporter()
+    run_pipeline(request, finished, reporter)
+    found, usual = (StoredRun.open(finished, one.run).need(SEARCH).history for one in (request, small_request))
+    np.testing.assert_array_equal(found.individuals[0], usual.individuals[0])
+    assert (found.fitness[0] < usual.fitness[0]).mean() > 0.9
+    assert reporter.progress.overall_done == pytest.approx(reporter.progress.overall_total)
+    assert StoredRun.open(finished, request.run).summary().state == FINISHED
 
 
 def test_a_run_is_finished_without_its_statistics_and_collects_them_when_they_are_needed(finished, small_request):

@@ -83,6 +83,7 @@ DEPENDENTS = {
     "search.components=20": AFTER_SEARCH | {"displacement", "gauss-newton"},
     "search.start=cka": AFTER_SEARCH,
     "search.start=displacement": AFTER_SEARCH,
+    "search.fitness=corrected": AFTER_SEARCH,
     "search.seed=1": AFTER_SEARCH,
     "floors.neurons=0.1": AFTER_SEARCH,
     "floors.heads=0.4": AFTER_SEARCH,
@@ -128,6 +129,12 @@ def test_the_cka_map_is_a_parent_of_a_search_that_starts_from_it(opened):
     start = replace(opened, request=changed(opened.request, "search.start=cka"))
     both = replace(opened, request=changed(opened.request, "search.start=cka", "cka.images=15"))
     assert differing(keys(start), keys(both)) == {"cka"} | AFTER_SEARCH
+
+
+def test_the_correction_s_images_are_a_parent_of_a_search_for_corrected_cuts(opened):
+    corrected = replace(opened, request=changed(opened.request, "search.fitness=corrected"))
+    both = replace(opened, request=changed(opened.request, "search.fitness=corrected", "correction.images=31"))
+    assert differing(keys(corrected), keys(both)) == AFTER_SEARCH
 
 
 def test_weights_images_preprocessing_and_the_kind_of_device_change_every_key(opened):
