@@ -323,7 +323,7 @@ PRESETS: dict[str, RunConfig] = {
         correction=CorrectionConfig(images=256),
         evaluation=EvaluationConfig(gallery=1000, queries=500, points=13),
     ),
-    # A first look at a model of one's own: the same of fewer images, in a few minutes for a ViT-S/16 on two cores.
+    # A first look at a model of one's own: the same of fewer images, in about four minutes for a ViT-S/16 on two cores.
     "look": RunConfig(
         ranking=RankingConfig("gauss-newton"),
         cka=CkaConfig(images=64),

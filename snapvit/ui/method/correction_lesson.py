@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from snapvit import figures
@@ -60,6 +61,7 @@ def correction_lesson(lesson: Lesson) -> None:
             reading="The same cuts of the same ranking. What lies between the curves is what the others could make "
             "good. The vertical line is the chosen cut.",
             alt=f"{measure} by sparsity, of cuts as they are and with corrected weights",
+            table=lambda: _table(lines),
             file=f"{results.summary.run}-correction",
         )
 
@@ -74,6 +76,12 @@ def _numbers(rows: list[Measurement], by_cosine: bool) -> tuple[np.ndarray, ...]
     values = np.array([m.cosine if by_cosine else m.top1 for m in rows])
     macs = np.array([m.macs for m in rows], dtype=np.float64)
     return np.array([m.cut.mlp for m in rows]), macs / macs.max(), values, values, values
+
+
+def _table(lines: list[figures.Line]) -> pd.DataFrame:
+    """A row a sparsity, a column a line; empty where one was not measured there."""
+    columns = [pd.Series(line.mean, index=line.sparsity, name=line.label) for line in lines]
+    return pd.concat(columns, axis=1).sort_index().rename_axis("sparsity").reset_index()
 
 
 def _at_the_cut(lesson: Lesson, as_cut: list[Measurement], corrected: list[Measurement]) -> str:
