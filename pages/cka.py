@@ -13,7 +13,7 @@ ui.page_title(
     terms=("block", "CKA", "class token", "cut", "final score", "head", "MLP", "ranking", "sparsity", "structure"),
 )
 
-results = ui.results_with("cka", selection, "This run has no CKA map yet. It comes after the local curvature.")
+results = ui.results_with("cka", selection, "This run has no CKA map yet. It is one of a run's first results.")
 pair = shown_pair(results, selection)
 choice = map_controls(results, selection)
 left, right = ui.flowing_columns([3, 2], 340, key="map_and_pair")

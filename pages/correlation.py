@@ -19,7 +19,9 @@ ui.page_title(
 )
 
 results = ui.results_with(
-    "correlated", selection, "This run's search has no generation yet. It comes after the curvature and the CKA map."
+    "correlated",
+    selection,
+    "This run has no generation of its search yet; without a search, no ranking.",
 )
 with st.container(horizontal=True, vertical_alignment="center"):
     name = choose_map(results)

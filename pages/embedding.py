@@ -13,7 +13,9 @@ ui.page_title(
     terms=("cosine", "cut", "embedding", "gallery", "k-NN", "query", "sparsity", "top-1"),
 )
 results = ui.results_with(
-    "ranking", selection, "This run has no ranking yet, so there is no cut to compare. It comes after the search."
+    "ranking",
+    selection,
+    "This run has no ranking yet, so there is no cut to compare. It comes after the scores.",
 )
 view = cut_to_show(results, selection)
 left, right = ui.flowing_columns([5, 2], 240, key="projection_and_numbers")

@@ -20,7 +20,9 @@ ui.page_title(
 )
 
 results = ui.results_with(
-    "ranking", selection, "This run has no ranking yet, so there is nothing to cut by. It comes after the search."
+    "ranking",
+    selection,
+    "This run has no ranking yet, so there is nothing to cut by. It comes after the scores.",
 )
 if results.imported:
     describe_scores(results)

@@ -69,8 +69,8 @@ def test_measured_numbers_are_those_of_a_correction_made_by_hand(finished, small
     assert StoredRun.open(finished, small_request.run).measurement(0.6, 0.3) is None
 
 
-def test_a_search_for_corrected_cuts_judges_them_as_they_are_measured(finished, small_request):
-    """Its first individuals are the usual search's, as the seed is; without weights to correct they are worse."""
+def test_a_search_for_corrected_cuts_begins_alike_and_finds_them_better(finished, small_request):
+    """Its first individuals are the usual search's, as the seed is; corrected, they keep the embeddings closer."""
     request = changed(small_request, "search.fitness=corrected")
     reporter = Reporter()
     run_pipeline(request, finished, reporter)

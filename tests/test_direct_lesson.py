@@ -148,3 +148,13 @@ def test_the_searched_lesson_tells_of_the_correction_too(shipped: Store) -> None
     both = [replace(load_results(shipped, run), correct=correct).measurements for correct in (False, True)]
     before, after = (decimal(table.find(0.95, 0.8).cosine, 3) for table in both)
     assert f"from {before} to {after}" in text
+
+
+@pytest.mark.parametrize("page", ["sparsity", "compare", "correlation", "embedding", "export"])
+def test_a_page_of_an_unfinished_run_says_what_is_to_come_not_that_it_never_will(
+    results: RunResults, page: str
+) -> None:
+    results.stored.store.forget(results.summary.run, ["ranking"])
+    text = words(opened(f"pages/{page}.py", run=results.summary.run))
+    assert " yet" in text
+    assert "no part of it" not in text

@@ -57,10 +57,10 @@ def test_before_the_cka_map_the_page_says_what_comes_first(shown, small_request)
 
 def test_before_the_search_the_correlation_page_says_what_comes_first(shown, small_request):
     forget(shown, small_request.run, "search", "ranking", "evaluation")
-    assert "no generation yet" in words(opened(CORRELATION))
+    assert "no generation of its search yet" in words(opened(CORRELATION))
     app = opened(CKA)
     assert "can be shown after a cut too" in words(app)
-    assert "comes after the search" in words(app)
+    assert "comes later" in words(app)
     assert len(app.get("plotly_chart")) == 2
 
 

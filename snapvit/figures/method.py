@@ -188,14 +188,7 @@ def generation_ranks(fitness: Doubles, weights: Doubles, selected: int) -> go.Fi
             customdata=weights[mask],
             hovertemplate="rank %{x}<br>fitness %{y:.4f}<br>weight %{customdata:+.3f}<extra></extra>",
         )
-    figure.add_scatter(
-        x=[selected + 1],
-        y=[fitness[selected]],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 22, "color": ORANGE, "line": {"width": 3}},
-        name="this individual",
-        hoverinfo="skip",
-    )
+    _ring(figure, selected + 1, fitness[selected], "this individual", ORANGE)
     figure.update_xaxes(title="Rank in its generation (1 is best)", range=[0.3, len(fitness) + 0.7])
     figure.update_yaxes(title="Fitness, 1 − cosine")
     return finish(figure, "Who pulls the search, and who pushes", height=LOW)
@@ -229,14 +222,7 @@ def ordered_scores(
             hovertemplate="%{text}<br>leaves as number %{x}<br>score %{y:.3g}<extra></extra>",
         )
     if selected is not None:
-        figure.add_scatter(
-            x=[selected + 1],
-            y=[shown[selected]],
-            mode="markers",
-            marker={"symbol": "circle-open", "size": 20, "line": {"width": 3}, "color": GREY},
-            name="this head",
-            hoverinfo="skip",
-        )
+        _ring(figure, selected + 1, shown[selected], "this head")
     figure.update_layout(shapes=[upright(removed + 0.5, color=ORANGE, width=2, dash="dash")])
     figure.update_xaxes(title="Place in the ranking (1 leaves first)", range=[0, count + 1])
     figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="power", dtick=1)
@@ -268,14 +254,7 @@ def guessed_and_measured(
             text=list(names[some]),
             hovertemplate="%{text}<br>guessed %{x:.3g}<br>measured %{y:.3g}<extra></extra>",
         )
-    figure.add_scatter(
-        x=[x[selected]],
-        y=[y[selected]],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 20, "line": {"width": 3}, "color": GREY},
-        name="this head",
-        hoverinfo="skip",
-    )
+    _ring(figure, x[selected], y[selected], "this head")
     log = {"type": "log", "exponentformat": "power", "dtick": 1}
     figure.update_xaxes(title="Guessed from the slope, 1 − cosine (log scale)", **log)
     figure.update_yaxes(title="Measured, 1 − cosine (log scale)", **log)
@@ -325,6 +304,12 @@ def scores_by_block(scores: Doubles, removed: np.ndarray, protected: np.ndarray)
     figure.update_xaxes(title="Block (1 is nearest the image)", dtick=1 if blocks <= 16 else 4)
     figure.update_yaxes(title="Final score (log scale)", type="log", exponentformat="power", dtick=1)
     return finish(figure, "Scores of all heads by block")
+
+
+def _ring(figure: go.Figure, x: float, y: float, name: str, colour: str = GREY) -> None:
+    """Mark what the page follows."""
+    marker = {"symbol": "circle-open", "size": 20, "line": {"width": 3}, "color": colour}
+    figure.add_scatter(x=[x], y=[y], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
 
 def _frame(figure: go.Figure, column: float, row: float) -> None:

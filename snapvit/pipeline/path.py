@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from snapvit.data.fashion_mnist import BUNDLED
 from snapvit.evaluation.paired import PairedComparison, answers_of, compare
 from snapvit.models.spec import ModelSpec
@@ -22,6 +24,13 @@ def measured_on_path(results: RunResults) -> list[Measurement]:
         m for m in measured_rows(results) if abs(path_pair(m.cut.mlp)[1] - m.cut.heads) < 1e-6 and m.cut.mlp <= PATH_END
     ]
     return sorted(on_path, key=lambda m: m.cut.mlp)
+
+
+def both_ways(results: RunResults) -> list[tuple[Measurement, Measurement]]:
+    """Cuts on the slider's path that are measured as they are and with corrected weights, by sparsity."""
+    as_cut, corrected = (measured_on_path(replace(results, correct=correct)) for correct in (False, True))
+    after = {m.cut.mlp: m for m in corrected}
+    return [(m, after[m.cut.mlp]) for m in as_cut if m.cut.mlp in after]
 
 
 def beside_full(results: RunResults, m: Measurement) -> PairedComparison | None:

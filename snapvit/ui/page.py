@@ -123,11 +123,6 @@ def results_with(part: str, selection: Selection, missing: str) -> RunResults:
         )
     elif results.scores is not None:
         missing = what_scores_lack(results)
-    elif results.method is not None and not results.searches and part != "taught":
-        missing = (
-            f"This run ranks by {results.method.label} ({results.method.what}), so what this page shows is no part of "
-            "it; a run with the method SnapViT has it."
-        )
     st.info(missing, icon=":material/info:")
     onward("app.py", "Go to the Run page", selection)
     st.stop()

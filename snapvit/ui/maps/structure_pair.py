@@ -75,7 +75,7 @@ def _facts(results: RunResults, sparsity: float, structure: Structure) -> dict[s
     if results.curvature is not None:
         known["Local curvature"] = score(_mean(results.curvature, structure))
     if not results.ranked:
-        return known | {"Ranking": "comes after the search"}
+        return known | {"Ranking": "comes later"}
     final = f"**{score(_mean(results.final_scores, structure))}**"
     if results.searches:
         factor = float(results.search.factors[structure.index(results.facts.topology)])

@@ -6,7 +6,7 @@ Drawings are SVG pictures in colours that stand on light and dark pages; the wor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import numpy as np
@@ -14,8 +14,10 @@ import streamlit as st
 
 from snapvit.figures.style import BLUE, GREEN, GREY, ORANGE
 from snapvit.formats import ratio
-from snapvit.pipeline.path import measured_on_path
+from snapvit.pipeline.path import both_ways
 from snapvit.pipeline.results import RunResults
+from snapvit.pipeline.stages.interactions import GAUSS_NEWTON
+from snapvit.tables import Measurement
 from snapvit.ui.method.following import Verdict
 
 WIDTH, HEIGHT = 220, 96  # of a drawing, in its own units
@@ -56,15 +58,17 @@ def steps(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
 def _scored(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
     """Without a search: scores, their order, and what correction gives back."""
     slopes = results.request.config.ranking.method == "gauss-newton"
-    asked = results.request.config.interactions
-    ends = [] if results.as_cut is None or results.corrected is None else _ends(results)
+    found = results.stored.load(GAUSS_NEWTON) if slopes else None
+    both = both_ways(results)
     return (
         Step(
             "Slope" if slopes else "Score",
             "How fast does the embedding begin to move as a head or neuron fades out?"
             if slopes
             else f"How much does each count? By {results.method.what}.",
-            f"from {asked.images:,} images, {asked.probes} directions of each" if slopes else results.method.label,
+            results.method.label
+            if found is None
+            else f"from {found.images:,} images, {found.probes} directions of each",
             _cells(np.log10(np.maximum(results.final_scores.head, 1e-30)).T),
             "Score of every head, stronger blue is more, a column a block",
         ),
@@ -72,20 +76,13 @@ def _scored(results: RunResults, v: Verdict | None) -> tuple[Step, ...]:
         Step(
             "Correction",
             "What stays is solved again, in closed form, to say what went.",
-            f"cosine {ends[0][-1]:.2f} becomes {ends[1][-1]:.2f} at {ratio(ends[2][-1])}" if ends else LATER,
-            _rising(*ends) if ends else None,
+            f"cosine {both[-1][0].cosine:.2f} becomes {both[-1][1].cosine:.2f} at {ratio(both[-1][0].cut.mlp)}"
+            if both
+            else LATER,
+            _two_curves(both) if len(both) > 1 else None,
             "Cosine to the full model by sparsity, as cut in grey and corrected in blue",
         ),
     )
-
-
-def _ends(results: RunResults) -> list[np.ndarray]:
-    """Cosines as cut and corrected, and the sparsities on the path at which both are measured."""
-    rows = [{m.cut.mlp: m for m in measured_on_path(replace(results, correct=correct))} for correct in (False, True)]
-    at = sorted(set(rows[0]) & set(rows[1]))
-    if len(at) < 2:
-        return []
-    return [*(np.array([of[s].cosine for s in at]) for of in rows), np.array(at)]
 
 
 def _ranking(results: RunResults, v: Verdict | None, text: str) -> Step:
@@ -176,16 +173,18 @@ def _falling(fitness: np.ndarray) -> str:
     return f'<g {look}>{dots}</g><polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="3"/>'
 
 
-def _rising(as_cut: np.ndarray, corrected: np.ndarray, sparsity: np.ndarray) -> str:
-    """Two curves over the path."""
+def _two_curves(both: Sequence[tuple[Measurement, Measurement]]) -> str:
+    """Cosines over the path, as cut and corrected."""
+    most = both[-1][0].cut.mlp
 
-    def line(values: np.ndarray, colour: str, dash: str = "") -> str:
-        at = zip(
-            8 + (WIDTH - 16) * sparsity / sparsity.max(), HEIGHT - 6 - (HEIGHT - 12) * values.clip(0, 1), strict=True
+    def line(rows: Sequence[Measurement], colour: str, dash: str = "") -> str:
+        points = " ".join(
+            f"{8 + (WIDTH - 16) * m.cut.mlp / most:.1f},{HEIGHT - 6 - (HEIGHT - 12) * min(1, max(0, m.cosine)):.1f}"
+            for m in rows
         )
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
         return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="3"{dash}/>'
 
+    as_cut, corrected = zip(*both, strict=True)
     return line(as_cut, GREY, ' stroke-dasharray="6 4"') + line(corrected, BLUE)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import streamlit as st
 
+from snapvit import figures
+from snapvit.tables import Measurement
 from snapvit.ui.controlled import controlled
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.method.diagram import method_flow
@@ -42,6 +47,14 @@ def pick_head(lesson: Lesson) -> None:
     if lesson.results.ranked:
         with right:
             sparsity_slider(lesson.selection)
+
+
+def path_line(measured: Sequence[Measurement], label: str, look: int, by_cosine: bool) -> figures.Line:
+    """Cuts of one ranking along the slider's path as a curve without a band."""
+    values = np.array([m.cosine if by_cosine else m.top1 for m in measured])
+    macs = np.array([m.macs for m in measured], dtype=np.float64)
+    sparsity = np.array([m.cut.mlp for m in measured])
+    return figures.Line(label, look, sparsity, macs / macs.max(), values, values, values, "")
 
 
 def not_yet(what: str) -> None:

@@ -29,6 +29,7 @@ from snapvit.ui.figure import kept_figure, show_figure
 from snapvit.ui.glossary import prose, term
 from snapvit.ui.heads.structures import kept_heads
 from snapvit.ui.method.following import Lesson
+from snapvit.ui.method.parts import path_line
 from snapvit.ui.numbers import Number, number_row
 from snapvit.ui.run_key import run_key
 from snapvit.ui.words import head_name
@@ -136,11 +137,9 @@ def random_lesson(lesson: Lesson) -> None:
             key="compare_random",
         )
         return
-    measured = [m for m in measured_on_path(results) if _measure(results) == "cosine" or m.answers is not None]
-    values = np.array([m.cosine if _measure(results) == "cosine" else m.top1 for m in measured])
-    macs = np.array([m.macs for m in measured], dtype=np.float64)
-    sparsity = np.array([m.cut.mlp for m in measured])
-    own = figures.Line("this run's ranking", 0, sparsity, macs / macs.max(), values, values, values, "")
+    by_cosine = _measure(results) == "cosine"
+    measured = [m for m in measured_on_path(results) if by_cosine or m.answers is not None]
+    own = path_line(measured, "this run's ranking", 0, by_cosine)
     words, figure = lesson.halves("random", 4, 5)
     with words:
         prose(

@@ -42,7 +42,7 @@ def overview(results: RunResults, selection: Selection) -> None:
     searched = results.search is not None and bool(results.search.generations)
     if results.ranking is None:
         st.markdown(about)
-        st.info("Nothing can be cut yet: the ranking comes after the search.", icon=":material/info:")
+        st.info("Nothing can be cut yet: the ranking is still to come.", icon=":material/info:")
         if searched:
             fitness_figure(results.summary.run, results.search)
         return
