@@ -60,10 +60,10 @@ def slope_lesson(lesson: Lesson) -> None:
                 make=lambda: figures.head_map(found.head, np.ones(found.head.shape, dtype=bool), "slope"),
             ),
             key="slopes",
-            reading="The brighter, the faster the embedding moves as the head fades. Blocks can be compared, as all "
-            "slopes are of the same embedding.",
+            reading="The brighter, the faster the embedding moves as the head fades. Framed is the one followed.",
             alt="Map of the squared slopes of all heads",
             table=lambda: pd.DataFrame(found.head.T, columns=[f"Block {b + 1}" for b in range(len(found.head))]),
+            marks=figures.head_marks(*found.head.shape, lesson.head),
             file=f"{results.summary.run}-slopes",
         )
     check(
