@@ -183,6 +183,14 @@ class SearchHistory:
         return self.fitness.mean(axis=2)
 
     @property
+    def best_so_far(self) -> Doubles:
+        """(G,) the lowest fitness of all individuals up to each generation; NaN where none was finite yet."""
+        values = self.individual_fitness
+        lowest = np.min(values, axis=1, where=np.isfinite(values), initial=np.inf)
+        best = np.minimum.accumulate(lowest)
+        return np.where(np.isfinite(best), best, np.nan)
+
+    @property
     def non_finite(self) -> int:
         """How many individuals had no finite fitness; they rank last."""
         return int((~np.isfinite(self.individual_fitness)).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -104,6 +104,43 @@ class Measurements:
 
 
 @dataclass(frozen=True)
+class SearchFitness:
+    """How far contenders' searches came with the individuals they judged, a row each number of them. Lower is better.
+
+    A search's rows stand together, by their number.
+    """
+
+    contender: Ints  # (F,) index into the comparison's
+    seed: Ints  # (F,)
+    judged: Ints  # (F,) individuals so far; 0 is every factor 1, which no search has to judge
+    best: Doubles  # (F,) the lowest fitness among those, on the search's own images
+
+    @classmethod
+    def empty(cls) -> SearchFitness:
+        """Of no search."""
+        none = np.empty(0, np.int64)
+        return cls(none, none, none, np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.judged)
+
+    def of(self, contender: int, seed: int) -> Ints:
+        """Rows of one search."""
+        return np.flatnonzero((self.contender == contender) & (self.seed == seed))
+
+    def with_search(self, contender: int, seed: int, judged: Ints, best: Doubles) -> SearchFitness:
+        """With the rows of a search, in the place of those that it had."""
+        kept = np.delete(np.arange(len(self)), self.of(contender, seed))
+        count = len(judged)
+        return SearchFitness(
+            np.append(self.contender[kept], np.full(count, contender, np.int64)),
+            np.append(self.seed[kept], np.full(count, seed, np.int64)),
+            np.append(self.judged[kept], judged),
+            np.append(self.best[kept], best),
+        )
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Cuts by several rankings, measured on the same gallery and queries, a row each."""
 
@@ -115,6 +152,7 @@ class Comparison:
     probed: Ints  # (M,) 1 where a probe was trained, else 0
     head: Bytes | None  # (M, ceil(queries / 8)) the same of the model's own classifier; None without one that fits
     table: Measurements  # (M rows)
+    searches: SearchFitness = field(default_factory=SearchFitness.empty)
 
     @classmethod
     def empty(cls, table: Measurements, headed: bool = False) -> Comparison:
@@ -170,9 +208,26 @@ class Comparison:
             table=self.table.with_row(new),
         )
 
+    def fitness_of(self, contender: str, seed: int) -> tuple[Ints, Doubles] | None:
+        """(G + 1,) individuals judged by a search, 0 first, and (G + 1,) its best fitness among them, if known."""
+        if contender not in self.contenders:
+            return None
+        rows = self.searches.of(self.contenders.index(contender), seed)
+        return (self.searches.judged[rows], self.searches.best[rows]) if len(rows) else None
+
+    def with_fitness(self, contender: str, seed: int, judged: Ints, best: Doubles) -> Comparison:
+        """With how far a search came; see SearchFitness."""
+        names = self.contenders if contender in self.contenders else (*self.contenders, contender)
+        searches = self.searches.with_search(names.index(contender), seed, judged, best)
+        return replace(self, contenders=names, searches=searches)
+
     def with_rows(self, others: Comparison) -> Comparison:
-        """With those rows of `others` that are not in this one."""
+        """With those rows of `others` that are not in this one, and how far its searches came."""
         found = self
+        searches = np.stack([others.searches.contender, others.searches.seed], axis=1)
+        for number, seed in np.unique(searches, axis=0).tolist():
+            name = others.contenders[number]
+            found = found.with_fitness(name, seed, *others.fitness_of(name, seed))
         for i in range(len(others)):
             name, seed, corrected = (
                 others.contenders[others.contender[i]],

@@ -41,7 +41,7 @@ from snapvit.method.xnes import XnesState
 from snapvit.models.spec import ModelSpec
 from snapvit.pipeline.config import PRESETS, RunConfig, RunRequest, with_settings
 from snapvit.store.codec import decode, encode
-from snapvit.tables import Comparison, Latencies, Latency, Measurement, Measurements
+from snapvit.tables import Comparison, Latencies, Latency, Measurement, Measurements, SearchFitness
 
 RNG = np.random.default_rng(0)
 TOPOLOGY = Topology(2, 3, 4, 6, 2, 5)
@@ -85,6 +85,8 @@ SAMPLES = [
     Latencies.empty(Machine("A", 1, "2.6.0", "b")).with_rows([Latency(0.5, 0.35, 2.5, 3.5, 0.71, 0.7, 0.72, 41)]),
     Comparison.empty(NO_ROWS),
     Comparison.empty(NO_ROWS, headed=True).with_row("lamp", 3, True, measurement(17), b"abcd", b"efgh"),
+    Comparison.empty(NO_ROWS).with_fitness("snapvit", 2, np.array([0, 4]), np.array([0.25, np.nan])),
+    SearchFitness.empty(),
     PixelAnswers(noise(6, dtype=np.int64), noise(6, dtype=np.int64), noise(1, dtype=np.uint8), 32),
     CutCkaMap(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), 16),
     MainDirections(noise(9, 16), noise(9)),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from command_line import Cli
+from sklearn.decomposition import PCA
+from torch import nn
 
+from snapvit.artifacts import Curvature
 from snapvit.errors import Cancelled, InputError
 from snapvit.evaluation.paired import pack_answers
 from snapvit.evaluation.probe import probe_predictions
@@ -22,9 +26,13 @@ from snapvit.pipeline.progress import Event, Reporter
 from snapvit.pipeline.results import StoredRun
 from snapvit.pipeline.running import run_pipeline
 from snapvit.pipeline.stages.comparison import COMPARISON
+from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.pipeline.stages.search import SEARCH
+from snapvit.pipeline.workspace import Workspace
+from snapvit.store.codec import decode, encode
 from snapvit.store.store import Store
-from snapvit.tables import Comparison
+from snapvit.tables import Comparison, Measurements, SearchFitness
 
 POINTS = (0.35, 0.8)
 FEW = (
@@ -53,7 +61,9 @@ def test_each_contender_is_measured_for_each_of_its_seeds(compared):
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("one", FEW, ids=lambda one: one.name)
-def test_its_numbers_are_those_of_a_run_of_its_own(compared, one, seed, tmp_path, small_request):
+def test_its_numbers_are_those_of_a_run_of_its_own(
+    compared, one, seed, tmp_path, small_request, masked_copy, naive_kept
+):
     """Made as a user would make it: a run with that method and seed, and its cuts measured one by one."""
     if one.method == "magnitude" and seed:
         pytest.skip("nothing of it is drawn")
@@ -77,6 +87,38 @@ def test_its_numbers_are_those_of_a_run_of_its_own(compared, one, seed, tmp_path
     row = found.find(one.name, seed, False, 0.8, 0.65)
     np.testing.assert_array_equal(found.probe[row], pack_answers(named == labels[ids["queries"]]))
     np.testing.assert_array_equal(found.head[row], pack_answers(by_head == labels[ids["queries"]]))
+    if not one.searched:
+        assert found.fitness_of(one.name, seed) is None
+        return
+    stored = StoredRun.open(store, request.run)
+    judged, best = found.fitness_of(one.name, seed)
+    values = [generation.mean(axis=1).min() for generation in stored.need(SEARCH).history.fitness]
+    assert judged.tolist() == [4 * number for number in range(len(values) + 1)]
+    np.testing.assert_allclose(best[1:], [min(values[: number + 1]) for number in range(len(values))], rtol=1e-6)
+    np.testing.assert_allclose(
+        best[0], unsearched(workspace, stored.need(CURVATURE), masked_copy, naive_kept), rtol=1e-4
+    )
+
+
+def unsearched(workspace: Workspace, curvature: Curvature, masked_copy, naive_kept) -> float:
+    """Fitness of local curvature alone, by masking copies of the model."""
+    config, images = workspace.request.config, workspace.normalised(workspace.table("search").pixels)
+
+    def embedded(model: nn.Module) -> np.ndarray:
+        with torch.inference_mode():
+            return model.forward_head(model.forward_features(images), pre_logits=True).numpy().astype(float)
+
+    full = embedded(workspace.loaded.model)
+    pca = PCA(min(config.search.components, full.shape[1], len(full) - 1), svd_solver="full").fit(full)
+    target, distances = pca.transform(full), []
+    for mlp, heads in config.search.pairs:
+        kept = (
+            naive_kept(curvature.mlp.astype(float), config.floors.neurons, mlp),
+            naive_kept(curvature.head.astype(float), config.floors.heads, heads),
+        )
+        cut = pca.transform(embedded(masked_copy(workspace.loaded.model, *kept)))
+        distances += [1 - a @ b / np.sqrt(a @ a * (b @ b)) for a, b in zip(cut, target, strict=True)]
+    return float(np.mean(distances))
 
 
 def test_the_runs_own_ranking_is_not_made_again(compared, small_request, monkeypatch):
@@ -92,13 +134,15 @@ def test_the_runs_own_ranking_is_not_made_again(compared, small_request, monkeyp
 
 def test_what_the_run_knows_is_taken_from_it(finished, small_request, monkeypatch):
     """A shorter search is the beginning of the run's own, and its curvature is the run's."""
-    work = ("snapvit.method.fitness.Fitness", "snapvit.method.curvature.estimate_curvature")
+    work = ("snapvit.pipeline.stages.search.search", "snapvit.method.curvature.estimate_curvature")
     for name in work:
         monkeypatch.setattr(name, lambda *_, name=name, **__: pytest.fail(f"{name} was asked for"))
     shorter = [Contender("snapvit", ("search.generations=2",)), Contender("curvature")]
     before = finished.manifest(small_request.run)
     found = compare_rankings(finished, small_request.run, shorter, 1, Reporter(), points=POINTS)
     assert [found.seeds(one.name) for one in shorter] == [[0], [0]]
+    history = StoredRun.open(finished, small_request.run).need(SEARCH).history
+    np.testing.assert_array_equal(found.fitness_of(shorter[0].name, 0)[1][1:], history.best_so_far[:2])
     after = finished.manifest(small_request.run)
     assert {n: e for n, e in after.entries.items() if n != COMPARISON.name} == before.entries
 
@@ -123,6 +167,32 @@ def test_a_stop_loses_no_cut_and_the_rest_follows(finished, small_request, compa
     assert len(whole) == len(compared[1]) and 0.999 < reporter.progress.share <= 1
     np.testing.assert_array_equal(whole.table.answers, compared[1].table.answers)
     assert not list((finished.root / FOLDER).glob("*/*.safetensors")), "what rankings were made from is let go of"
+
+
+def test_how_far_searches_came_is_put_together(compared):
+    """In whatever order pieces come; a later one of the same search stands for the former."""
+    found, empty = compared[1], replace(compared[1], searches=SearchFitness.empty())
+    lengths = [name for name in found.contenders if Contender.parse(name).searched]
+    again, rowless = empty, Measurements.empty(4, 1, 1, 1, labelled=False)
+    for seed in (1, 0):
+        for name in reversed(lengths):
+            judged, best = found.fitness_of(name, seed)
+            piece = Comparison.empty(rowless).with_fitness(name, seed, judged, best + 1)
+            again = again.with_rows(piece).with_rows(piece.with_fitness(name, seed, judged, best))
+    assert len(again.searches) == len(found.searches)
+    for name in lengths:
+        for seed in (0, 1):
+            for want, got in zip(found.fitness_of(name, seed), again.fitness_of(name, seed), strict=True):
+                np.testing.assert_array_equal(got, want)
+    assert found.fitness_of(lengths[0], 7) is None and found.fitness_of("lamp", 0) is None
+
+
+def test_a_comparison_that_knows_no_fitness_is_read(compared):
+    """As one that was kept before that was."""
+    arrays, values = encode(compared[1])
+    before = {name: table for name, table in arrays.items() if not name.startswith("searches.")}
+    found = decode(Comparison, before, values)
+    assert len(before) < len(arrays) and len(found) == len(compared[1]) and not len(found.searches)
 
 
 def test_progress_goes_to_the_end_and_names_the_contenders(finished, small_request):

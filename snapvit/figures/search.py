@@ -15,7 +15,6 @@ def fitness_curve(history: SearchHistory) -> go.Figure:
     """Fitness of every individual by generation, the generation's mean and the best so far. Lower is better."""
     fitness = np.where(np.isfinite(history.individual_fitness), history.individual_fitness, np.nan)  # (G, p)
     generations = np.arange(1, len(fitness) + 1)
-    best = np.fmin.accumulate(np.nanmin(fitness, axis=1))
     figure = go.Figure(
         [
             go.Scatter(
@@ -36,7 +35,7 @@ def fitness_curve(history: SearchHistory) -> go.Figure:
             ),
             go.Scatter(
                 x=generations,
-                y=best,
+                y=history.best_so_far,
                 mode="lines",
                 line={"color": BLUE, "width": 3, "shape": "hv"},
                 name="best so far",

@@ -7,17 +7,19 @@ them: a search that is shorter than one of theirs costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
-from snapvit.artifacts import LayerStatistics, Ranking
+from snapvit.artifacts import Curvature, LayerStatistics, Ranking
 from snapvit.elastic.correction import collect_statistics
 from snapvit.elastic.ranking import cut_at
 from snapvit.evaluation.paired import pack_answers
 from snapvit.evaluation.probe import probe_predictions
+from snapvit.method.search import SearchState
+from snapvit.pipeline.config import RunRequest
 from snapvit.pipeline.contenders import POINTS, PROBED, Contender, entries, pairs
 from snapvit.pipeline.memory import within_memory
 from snapvit.pipeline.meter import Meter, empty_table
@@ -27,7 +29,9 @@ from snapvit.pipeline.running import check_unchanged, keep_piece, open_workspace
 from snapvit.pipeline.sharing import everyones, told
 from snapvit.pipeline.stage import Want
 from snapvit.pipeline.stages.comparison import COMPARISON
+from snapvit.pipeline.stages.curvature import CURVATURE
 from snapvit.pipeline.stages.ranking import RANKING
+from snapvit.pipeline.stages.search import SEARCH, judging
 from snapvit.pipeline.table import stages_for
 from snapvit.pipeline.workspace import Workspace
 from snapvit.ranks.ranks import ALONE, Ranks
@@ -101,7 +105,8 @@ class _Work:
         effort, own = self._workspace.asking(request).effort, request == self._workspace.request
         cuts = sum(effort.cut_units(mlp, heads) for _, mlp, heads in self.missing(one, seed, points))
         stages = () if own else stages_for(request, [RANKING])
-        return cuts + sum(stage.units(effort, {}, None).total for stage in stages)
+        unsearched = effort.candidate_units if one.searched else 0.0
+        return cuts + unsearched + sum(stage.units(effort, {}, None).total for stage in stages)
 
     def measure(self, one: Contender, seed: int, points: Sequence[float]) -> None:
         """Make the ranking, and measure what is missing of its cuts."""
@@ -113,6 +118,8 @@ class _Work:
         part = Part(reporter, quiet=True)
         ranking = self._ranking(workspace, part)
         statistics = partial(self._collected, workspace, seed, part)
+        if one.searched:
+            self._keep_fitness(workspace, one, seed, statistics, part)
         cuts = self.missing(one, seed, points)
         for correct in (False, True):
             correction = workspace.correction(ranking, statistics, part.check) if correct else None
@@ -134,15 +141,42 @@ class _Work:
             self._beside.delete(run)
 
     def _ranking(self, workspace: Workspace, reporter: Reporter) -> Ranking:
-        request, ranks = workspace.request, workspace.ranks
-        store, own = self._beside, request == self._workspace.request
-        if own:
-            store = self._store
-        elif ranks.first:
+        if workspace.request == self._workspace.request:
+            pass
+        elif workspace.ranks.first:
             self._rank_beside(workspace, reporter)
         else:
             take_part(workspace)
-        return told(ranks, Ranking, lambda: StoredRun.open(store, request.run).need(RANKING))
+        return told(workspace.ranks, Ranking, lambda: self._made(workspace.request).need(RANKING))
+
+    def _made(self, request: RunRequest) -> StoredRun:
+        """What a ranking was made from."""
+        own = request == self._workspace.request
+        return StoredRun.open(self._store if own else self._beside, request.run)
+
+    def _keep_fitness(
+        self,
+        workspace: Workspace,
+        one: Contender,
+        seed: int,
+        statistics: Callable[[], LayerStatistics],
+        reporter: Reporter,
+    ) -> None:
+        """How far its search came, from what the same images make of no search on."""
+        ranks = workspace.ranks
+        made = told(ranks, SearchState, lambda: self._made(workspace.request).need(SEARCH)).history
+        curvature = told(ranks, Curvature, lambda: self._made(workspace.request).need(CURVATURE))
+
+        def judge() -> float:
+            with judging(workspace, curvature, statistics, reporter) as fitness:
+                return float(fitness(np.ones(workspace.topology.structures)).mean())
+
+        unsearched = within_memory(workspace, reporter, "the search's fitness", judge)
+        reporter.advance(workspace.effort.candidate_units)
+        if ranks.first:
+            judged = made.individuals.shape[1] * np.arange(made.generations + 1)
+            piece = self._empty().with_fitness(one.name, seed, judged, np.append(unsearched, made.best_so_far))
+            keep_piece(self._store, self._workspace, Want(COMPARISON), piece)
 
     def _rank_beside(self, workspace: Workspace, reporter: Reporter) -> None:
         request, store = workspace.request, self._beside

@@ -65,6 +65,11 @@ class Contender:
         return self.method not in ("magnitude", "lamp")
 
     @property
+    def searched(self) -> bool:
+        """Whether a search makes its ranking."""
+        return "search" in METHODS[self.method].stages
+
+    @property
     def of_another_length(self) -> bool:
         """Whether its search is shorter or longer than the run's: beside that one, it shows what a search buys."""
         return any(setting.startswith("search.generations=") for setting in self.settings)

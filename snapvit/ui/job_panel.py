@@ -152,7 +152,7 @@ def fitness_so_far(job: JobSnapshot, results: RunResults | None) -> list[dict[st
     before = fitness[: int(found[0]["generation"]) - 1]
     if not len(before) or np.isnan(before).all(axis=1).any():
         return found
-    best, mean = np.fmin.accumulate(np.nanmin(before, axis=1)), np.nanmean(before, axis=1)
+    best, mean = history.best_so_far, np.nanmean(before, axis=1)
     return [{"generation": i + 1, "best": float(best[i]), "mean": float(mean[i])} for i in range(len(before))] + found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from snapvit.artifacts import Topology
 from snapvit.pipeline.effort import Units
 from snapvit.pipeline.methods import METHODS
@@ -21,7 +23,10 @@ def _fits(found: Comparison, topology: Topology) -> bool:
     table = found.table
     rows = {len(a) for a in (found.contender, found.seed, found.corrected, found.probe, found.probed, table)}
     rows |= set() if found.head is None else {len(found.head)}
-    known = not len(table) or 0 <= found.contender.min() <= found.contender.max() < len(found.contenders)
+    searches, names = found.searches, len(found.contenders)
+    fitness = {len(a) for a in (searches.contender, searches.seed, searches.judged, searches.best)}
+    numbers = np.concatenate([found.contender, searches.contender])
+    known = bool(((numbers >= 0) & (numbers < names)).all()) and len(fitness) == 1
     return rows == {len(table)} and known and table.kept_heads.shape == (len(table), topology.blocks)
 
 

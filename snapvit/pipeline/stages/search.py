@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snapvit.artifacts import Doubles, Floats, NullSearch, Ranking, SearchHistory, Topology
+from snapvit.artifacts import Curvature, Doubles, Floats, LayerStatistics, NullSearch, SearchHistory, Topology
 from snapvit.elastic.ranking import final_scores, rank
 from snapvit.method.agreement import correlation_of
 from snapvit.method.search import SearchState, rewound, search, start_mean, start_search
@@ -20,7 +21,9 @@ from snapvit.pipeline.stage import Arg, Context, Stage
 from snapvit.ranks.ranks import dealt
 
 if TYPE_CHECKING:
-    from snapvit.elastic.correction import Correction
+    from snapvit.method.fitness import Fitness
+    from snapvit.pipeline.progress import Reporter
+    from snapvit.pipeline.workspace import Workspace
 
 REPLAYS, LEAST_REPLAYS = 200, 40  # of the search under random ranks
 REPLAYED = 200  # structures, up to which there are that many; all replays are in memory together
@@ -71,34 +74,41 @@ def _compute(context: Context[SearchState]) -> Iterator[SearchState]:
         yield state
     if state.history.generations == config.search.generations:
         return
-    from snapvit.method.fitness import Fitness
-
-    curvature = context.parent("curvature")
-    local = rank(final_scores(curvature, np.ones(workspace.topology.structures)), config.floors)
-    with workspace.elastic(local, _correction(context, local)) as elastic:
-        fitness = Fitness(
-            elastic,
-            curvature,
-            config.floors,
-            config.search.pairs,
-            lambda: context.reporter.heeding(workspace.batches(workspace.table("search"))),
-            config.search.components,
-            config.precision,
-        )
-        for after in search(state, fitness, config.search.generations, partial(_judged, context)):
+    with judging(
+        workspace, context.parent("curvature"), partial(context.parent, "correction"), context.reporter
+    ) as fit:
+        for after in search(state, fit, config.search.generations, partial(_judged, context)):
             yield after
             _report_generation(context, after.history)
 
 
-def _correction(context: Context[SearchState], local: Ranking) -> Correction | None:
-    """What corrects the candidates' weights, whose neurons stand in the order of `local`: its usual form and damping,
-    whatever the run's, as any other would have to be part of the search's key."""
-    if context.request.config.search.fitness == "cut":
-        return None
-    from snapvit.elastic.correction import ElasticCorrection
+@contextmanager
+def judging(
+    workspace: Workspace, curvature: Curvature, statistics: Callable[[], LayerStatistics], reporter: Reporter
+) -> Iterator[Fitness]:
+    """What a search judges factors with, on the search images of the workspace's request.
 
-    usual, orders = CorrectionConfig(), (local.neuron_order(), local.head_order())
-    return ElasticCorrection(context.parent("correction"), *orders, usual.damping, usual.share)
+    statistics: called where it judges cuts with corrected weights. Their correction has its usual form and damping,
+    whatever the run's, as any other would have to be part of the search's key.
+    """
+    from snapvit.elastic.correction import ElasticCorrection
+    from snapvit.method.fitness import Fitness
+
+    config, correction = workspace.request.config, None
+    local = rank(final_scores(curvature, np.ones(workspace.topology.structures)), config.floors)
+    if config.search.fitness == "corrected":
+        usual, orders = CorrectionConfig(), (local.neuron_order(), local.head_order())
+        correction = ElasticCorrection(statistics(), *orders, usual.damping, usual.share)
+    with workspace.elastic(local, correction) as elastic:
+        yield Fitness(
+            elastic,
+            curvature,
+            config.floors,
+            config.search.pairs,
+            lambda: reporter.heeding(workspace.batches(workspace.table("search"))),
+            config.search.components,
+            config.precision,
+        )
 
 
 def _judged(context: Context[SearchState], fitness: Callable[..., Doubles], individuals: Doubles) -> Doubles:

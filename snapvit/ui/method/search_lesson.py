@@ -236,7 +236,7 @@ def _moves(lesson: Lesson, chosen: Chosen) -> None:
     off = np.abs(np.triu(history.correlation(g + 1), 1))
     a, b = (int(i) for i in np.unravel_index(off.argmax(), off.shape))
     name = results.facts.topology.structure_name
-    best = float(np.nanmin(np.where(np.isfinite(history.individual_fitness), history.individual_fitness, np.nan)))
+    best = float(history.best_so_far[-1])
     number_row(
         [
             Number("Weight of this individual", moved(chosen.weights[chosen.rank]), chosen.words),
