@@ -21,8 +21,9 @@ from snapvit.pipeline.request import make_request
 from snapvit.pipeline.results import StoredRun, load_results
 from snapvit.pipeline.running import open_workspace, run_pipeline
 from snapvit.pipeline.stages.comparison import COMPARISON
+from snapvit.pipeline.table import key_of
 from snapvit.store.store import Store
-from snapvit.tables import Comparison
+from snapvit.tables import Comparison, SearchFitness
 from snapvit.ui.resources import jobs
 
 NAMES = ("snapvit", "curvature", "random", "snapvit search.generations=1", "snapvit search.generations=2")
@@ -110,6 +111,32 @@ def test_what_the_search_buys_begins_without_it(compared):
     (trace,) = charts(page(cut="0.8", measure="cosine"))["Cosine by length of the search, cut at 80 %"]["data"]
     rows = [[compared.find(name, seed, False, 0.8, 0.65) for seed in (0, 1)] for name in order]
     np.testing.assert_allclose(array(trace["y"]), [np.mean([compared.table.row(i).cosine for i in r]) for r in rows])
+
+
+def test_what_the_search_lowers_stands_beside_it(compared, measured):
+    app = page()
+    spec = charts(app)["Fitness by length of the search"]
+    high, low, mean = spec["data"]
+    best = np.array([compared.fitness_of("snapvit", seed)[1] for seed in (0, 1)])  # the longest search
+    assert (mean["name"], [row[0] for row in mean["customdata"]]) == ("from the identity", [0, 4, 8, 12])
+    for trace, want in ((mean, best.mean(axis=0)), (low, best.min(axis=0)), (high, best.max(axis=0))):
+        np.testing.assert_allclose(array(trace["y"]), want)
+        np.testing.assert_allclose(array(trace["x"]), np.log1p([0, 4, 8, 12]))
+        assert trace["line"]["shape"] == "hv"
+    told = f"from the identity from {best[:, 0].mean():.3f} to {best[:, -1].mean():.3f} after 12"
+    assert told in words(app) and spec["layout"]["xaxis"]["ticktext"] == ["0", "4", "8", "12"]
+
+
+def test_a_comparison_without_fitness_shows_the_runs_own_search(shown, compared, small_request):
+    """One that was made before it was kept."""
+    from dataclasses import replace
+
+    stored = StoredRun.open(shown, small_request.run)
+    older = replace(compared, searches=SearchFitness.empty())
+    key = key_of(COMPARISON, stored.request, stored.manifest.nodes)
+    shown.update(small_request.run, COMPARISON.name, Comparison, key, lambda _: older)
+    drawn = charts(page())
+    assert "How the search found its factors" in drawn and "Fitness by length of the search" not in drawn
 
 
 def test_without_a_comparison_one_is_offered_and_made(shown, small_request, monkeypatch):

@@ -69,6 +69,27 @@ def curve_of(comparison: Comparison, contender: str, corrected: bool, measure: M
     )
 
 
+@dataclass(frozen=True)
+class FitnessCurve:
+    """How low a search's fitness comes by the individuals that it judged: the mean over its seeds, and their range."""
+
+    judged: Ints  # (G + 1,) from 0 on, which is local curvature alone
+    mean: Doubles  # (G + 1,) of the best so far
+    low: Doubles  # (G + 1,)
+    high: Doubles  # (G + 1,)
+    seeds: int
+
+
+def fitness_of(comparison: Comparison, contender: str) -> FitnessCurve | None:
+    """What is known of a contender's searches; None where nothing is."""
+    found = [comparison.fitness_of(contender, seed) for seed in comparison.seeds(contender)]
+    known = [search for search in found if search is not None]
+    if not known:
+        return None
+    best = np.array([values for _, values in known])
+    return FitnessCurve(known[0][0], best.mean(axis=0), best.min(axis=0), best.max(axis=0), len(known))
+
+
 def difference_at(
     comparison: Comparison,
     first: tuple[str, bool],

@@ -4,7 +4,7 @@ from snapvit.figures.attention import attention_overlay
 from snapvit.figures.cka import TITLES as CKA_TITLES
 from snapvit.figures.cka import block_map, cka_map, pair_scatter
 from snapvit.figures.comparison import AXES as COMPARISON_AXES
-from snapvit.figures.comparison import Gap, Line, contender_curves, contender_gaps, search_gain
+from snapvit.figures.comparison import Gap, Line, contender_curves, contender_gaps, search_fitness, search_gain
 from snapvit.figures.correlation import AgreementCurve, chance_curve, correlation_player, frame_generations, spectrum
 from snapvit.figures.embedding import OUTCOMES, kept_neighbours
 from snapvit.figures.heads import MEASURES, head_map, head_marks
@@ -72,6 +72,7 @@ __all__ = [
     "published_curves",
     "ratio_plane",
     "scores_by_block",
+    "search_fitness",
     "search_gain",
     "share_marks",
     "shortened",

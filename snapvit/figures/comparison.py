@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -58,11 +58,7 @@ def contender_curves(
         x = 100 * (line.sparsity if axis == "sparsity" else line.macs)
         colour, symbol, dash = _look(line.look)
         if line.band:
-            band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-            group = {"legendgroup": line.label}
-            figure.add_scatter(x=x, y=scale * line.high, **band, **group)
-            fill = f"rgba{(*_rgb(colour), 0.15)}"
-            figure.add_scatter(x=x, y=scale * line.low, fill="tonexty", fillcolor=fill, **band, **group)
+            _add_band(figure, x, scale * line.low, scale * line.high, line.label, colour, {"width": 0})
         unit = " %" if in_percent else ""
         figure.add_scatter(
             x=x,
@@ -150,16 +146,52 @@ def search_gain(
             name=line.label,
             hovertemplate=f"{line.label}<br>%{{customdata}} evaluations: %{{y:{number}<extra></extra>",
         )
-    ticks = sorted({number for x in evaluations for number in x})
+    figure.update_yaxes(title=f"{measure} (%)" if shares else measure)
+    return _by_judged(figure, {number for x in evaluations for number in x}, len(lines), title)
+
+
+def search_fitness(evaluations: Sequence[Sequence[int]], lines: Sequence[Line], ticks: Sequence[int]) -> go.Figure:
+    """Best fitness so far by the number of individuals that a search judged, as in `search_gain`: the mean of seeds,
+    with a band from the lowest to the highest. Lower is better."""
+    figure = go.Figure()
+    for x, line in zip(evaluations, lines, strict=True):
+        colour, _, dash = _look(line.look)
+        places, steps = np.log1p(x), {"shape": "hv", "width": 2, "color": colour, "dash": dash}
+        if line.band:
+            _add_band(figure, places, line.low, line.high, line.label, colour, steps | {"width": 0})
+        figure.add_scatter(
+            x=places,
+            customdata=[[*row] for row in zip(x, line.low, line.high, strict=True)],
+            y=line.mean,
+            mode="lines",
+            line=steps,
+            name=line.label,
+            legendgroup=line.label,
+            hovertemplate=f"{line.label}<br>%{{customdata[0]}} evaluations: %{{y:.4f}}"
+            + (f"<br>{line.band}: %{{customdata[1]:.4f}} to %{{customdata[2]:.4f}}" if line.band else "")
+            + "<extra></extra>",
+        )
+    figure.update_yaxes(title="Best fitness so far, 1 − cosine", rangemode="tozero")
+    return _by_judged(figure, ticks, len(lines), "Fitness by length of the search")
+
+
+def _by_judged(figure: go.Figure, ticks: Collection[int], lines: int, title: str) -> go.Figure:
     figure.update_xaxes(
         title="Individuals judged by the search (log scale)",
-        tickvals=np.log1p(ticks),
-        ticktext=[f"{t:,}" for t in ticks],
+        tickvals=np.log1p(sorted(ticks)),
+        ticktext=[f"{tick:,}" for tick in sorted(ticks)],
     )
-    figure.update_yaxes(title=f"{measure} (%)" if shares else measure)
     # Below, a row a line: names of starts are long, and above they would run into the title.
     legend = {"orientation": "v", "x": 0, "xanchor": "left", "y": -0.3, "yanchor": "top"}
-    return finish(figure, title, height=380 + 20 * len(lines)).update_layout(legend=legend)
+    return finish(figure, title, height=380 + 20 * lines).update_layout(legend=legend)
+
+
+def _add_band(
+    figure: go.Figure, x: Doubles, low: Doubles, high: Doubles, group: str, colour: str, line: dict[str, Any]
+) -> None:
+    band = {"mode": "lines", "line": line, "hoverinfo": "skip", "showlegend": False, "legendgroup": group}
+    figure.add_scatter(x=x, y=high, **band)
+    figure.add_scatter(x=x, y=low, fill="tonexty", fillcolor=f"rgba{(*_rgb(colour), 0.15)}", **band)
 
 
 def _look(number: int) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""What the search buys: accuracy, or the cosine it tries to keep, by the number of individuals that it judged."""
+"""What the search buys: accuracy, or the cosine it tries to keep, and fitness, by the number of individuals judged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from snapvit import figures
-from snapvit.artifacts import Floats
-from snapvit.evaluation.standings import MEASURES, Measure, curve_of
+from snapvit.artifacts import Doubles, Floats
+from snapvit.evaluation.standings import MEASURES, FitnessCurve, Measure, curve_of, fitness_of
 from snapvit.formats import ratio
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import path_pair
@@ -38,7 +38,7 @@ class Point:
 
 
 def search_gain(results: RunResults, found: Comparison, measure: Measure) -> None:
-    """The figure, where searches of several lengths were compared by this measure."""
+    """The figures, where searches of several lengths were compared by this measure."""
     places = [f"{point:g}" for point in PROBED]
     st.header("What the search buys")
     where = setting("cut", places, "0.65")
@@ -57,13 +57,15 @@ def search_gain(results: RunResults, found: Comparison, measure: Measure) -> Non
             icon=":material/info:",
         )
         return
+    courses = _courses(results, found)
+    kinds = list(dict.fromkeys([*(point.kind for point in points if point.evaluations), *courses]))
     lines, evaluations = [], []
-    for i, kind in enumerate(dict.fromkeys(point.kind for point in points if point.evaluations)):
+    for i, kind in enumerate(kinds):
         own = sorted((p for p in points if p.kind == kind or not p.evaluations), key=lambda p: p.evaluations)
-        columns = [np.array([getattr(p, name) for p in own]) for name in ("mean", "low", "high")]
-        none: Floats = np.empty(0)
-        lines.append(figures.Line(kind, i, none, none, *columns, f"{max(p.seeds for p in own)} seeds"))
-        evaluations.append([p.evaluations for p in own])
+        if any(p.evaluations for p in own):
+            columns = [np.array([getattr(p, name) for p in own]) for name in ("mean", "low", "high")]
+            lines.append(_line(kind, i, *columns, max(p.seeds for p in own)))
+            evaluations.append([p.evaluations for p in own])
     left, right = flowing_columns(2, 400, key="search_gain_figures")
     with left:
         shares = measure != "cosine"
@@ -80,20 +82,62 @@ def search_gain(results: RunResults, found: Comparison, measure: Measure) -> Non
             table=pd.DataFrame([vars(p) for p in points]),
             file=f"{results.summary.run}-search-gain",
         )
-    if results.search is not None:
-        with right:
+    with right:
+        if courses:
+            _show_courses(results, kinds, courses, {point.evaluations for point in points})
+        elif results.search is not None:
             fitness_figure(results.summary.run, results.search)
+
+
+def _line(kind: str, look: int, mean: Doubles, low: Doubles, high: Doubles, seeds: int) -> figures.Line:
+    none: Floats = np.empty(0)
+    return figures.Line(kind, look, none, none, mean, low, high, f"{seeds} seeds" if seeds > 1 else "")
+
+
+def _show_courses(results: RunResults, kinds: list[str], courses: dict[str, FitnessCurve], lengths: set[int]) -> None:
+    """What the searches lower, by the individuals they judged."""
+    lines = [_line(k, kinds.index(k), c.mean, c.low, c.high, c.seeds) for k, c in courses.items()]
+    ends = {kind: (course.mean[0], int(course.judged[-1]), course.mean[-1]) for kind, course in courses.items()}
+    told = "; ".join(f"{kind} from {a:.3f} to {b:.3f} after {n:,}" for kind, (a, n, b) in ends.items())
+    table = pd.concat([pd.DataFrame({"kind": kind} | vars(course)) for kind, course in courses.items()])
+    show_figure(
+        figures.search_fitness([c.judged.tolist() for c in courses.values()], lines, sorted(lengths)),
+        key="search_fitness",
+        reading=f"What the search lowers, on its own images: {told}. A line is the mean over seeds, its band reaches "
+        "from the lowest to the highest; 0 is local curvature alone, on the same images. What that buys on other "
+        "images is in the figure before this one.",
+        alt=f"Best fitness so far: {told}",
+        table=table,
+        file=f"{results.summary.run}-search-fitness",
+    )
 
 
 def _told(value: float, share: bool) -> str:
     return f"{100 * value:.1f} %" if share else f"{value:.3f}"
 
 
+def _kind(results: RunResults, one: Contender) -> str:
+    """What tells searches apart beside their length."""
+    start = one.request(results.request, 0).config.search.start
+    others = [in_words(s) for s in one.settings if not s.startswith(("search.generations", "search.start"))]
+    return ", ".join([STARTS[start], *others])
+
+
+def _courses(results: RunResults, found: Comparison) -> dict[str, FitnessCurve]:
+    """By kind, that of the longest search: what shorter ones judge is the beginning of it."""
+    longest: dict[str, FitnessCurve] = {}
+    for name in found.contenders:
+        course, kind = fitness_of(found, name), _kind(results, Contender.parse(name))
+        if course is not None and (kind not in longest or len(course.judged) > len(longest[kind].judged)):
+            longest[kind] = course
+    return longest
+
+
 def _points(results: RunResults, found: Comparison, sparsity: float, measure: Measure) -> list[Point]:
     points = []
     for name in found.contenders:
         one = Contender.parse(name)
-        if one.method not in ("snapvit", "curvature") or (one.method == "curvature" and one.settings):
+        if not one.searched and one != Contender("curvature"):
             continue
         curve = curve_of(found, name, results.correct, measure)
         at = [] if curve is None else np.flatnonzero(np.abs(curve.mlp - path_pair(sparsity)[0]) < 1e-6)
@@ -101,9 +145,8 @@ def _points(results: RunResults, found: Comparison, sparsity: float, measure: Me
             continue
         config = one.request(results.request, 0).config.search
         population = config.population or default_population(results.facts.topology.structures)
-        judged = 0 if one.method == "curvature" else config.generations * population
+        judged = config.generations * population if one.searched else 0
         i = int(at[0])
         numbers = float(curve.mean[i]), float(curve.low[i]), float(curve.high[i]), int(curve.seeds[i])
-        others = [in_words(s) for s in one.settings if not s.startswith(("search.generations", "search.start"))]
-        points.append(Point(", ".join([STARTS[config.start], *others]), judged, *numbers))
+        points.append(Point(_kind(results, one), judged, *numbers))
     return points
