@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from snapvit.evaluation.standings import MEASURES, Measure, curve_of
+import numpy as np
+
+from snapvit.evaluation.standings import MEASURES, Measure, curve_of, fitness_of
 from snapvit.formats import ratio
 from snapvit.pipeline.contenders import PROBED, Contender
-from snapvit.pipeline.results import load_results
+from snapvit.pipeline.results import RunResults, load_results
 from snapvit.pipeline.stages.comparison import COMPARISON
-from snapvit.report.contestants import AREA, among, gaps_to, label_of, points_of, rivals_in
+from snapvit.report.contestants import AREA, among, gaps_to, label_of, longest_searches, points_of, rivals_in
 from snapvit.store.store import Store
 from snapvit.tables import Comparison
 
@@ -45,6 +47,7 @@ def main() -> None:
         print("\n## What the search buys")
         for measure in ("top1", "cosine"):
             print("\n".join(_means(found, measure, lengths)))
+        print("\n".join(_fitness(results, found)))
 
 
 def _by_length(name: str) -> tuple[list[str], int]:
@@ -71,6 +74,25 @@ def _means(found: Comparison, measure: Measure, names: Sequence[str]) -> Iterato
         yield _row(["ranking", "seeds", *map(ratio, PROBED)])
         yield "|---|" + "--:|" * (len(PROBED) + 1)
         yield from lines
+
+
+def _fitness(results: RunResults, found: Comparison) -> Iterator[str]:
+    """How low searches came by the individuals they judged, as far as they went."""
+    kinds = longest_searches(results, found)
+    if not kinds:
+        return
+    known = [course for name in found.contenders if (course := fitness_of(found, name)) is not None]
+    lengths = sorted({0, *(int(course.judged[-1]) for course in known)})
+    yield "\nBest fitness after so many individuals, mean (lowest to highest of the seeds)\n"
+    yield _row(["search", "seeds", *(f"{length:,}" for length in lengths)])
+    yield "|---|" + "--:|" * (len(lengths) + 1)
+    for kind, course in kinds.items():
+        cells = []
+        for length in lengths:
+            at = np.flatnonzero(course.judged == length)
+            values = [f"{getattr(course, name)[at[0]]:.4f}" for name in ("mean", "low", "high") if len(at)]
+            cells.append("{} ({} to {})".format(*values) if values else "")
+        yield _row([kind, str(course.seeds), *cells])
 
 
 def _row(cells: Sequence[str]) -> str:

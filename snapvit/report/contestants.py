@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from snapvit import figures
-from snapvit.evaluation.standings import Measure, area_difference, curve_of, difference_at
+from snapvit.evaluation.standings import FitnessCurve, Measure, area_difference, curve_of, difference_at, fitness_of
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.contenders import Contender
+from snapvit.pipeline.contenders import Contender, in_words
 from snapvit.pipeline.methods import METHODS
 from snapvit.pipeline.results import RunResults
 from snapvit.tables import Comparison
 
 AREA = "area"  # in the place of a sparsity: the area under the whole curve
+STARTS = {"identity": "from the identity", "cka": "from the CKA map", "displacement": "from displacements"}
 AS_CUT = "as cut"  # in the place of a reference: each contender's own cuts without correction
 
 
@@ -62,6 +63,23 @@ def line_of(results: RunResults, found: Comparison, name: str, correct: bool, me
     seeds = int(curve.seeds.max())
     band = f"{seeds} seeds" if seeds > 1 else ""
     return figures.Line(label_of(name), look_of(found, name), sparsity, macs / full, *rest, band)
+
+
+def kind_of_search(results: RunResults, one: Contender) -> str:
+    """What tells its search apart from others beside their length: `from the CKA map, 64 images`."""
+    start = one.request(results.request, 0).config.search.start
+    others = [in_words(s) for s in one.settings if not s.startswith(("search.generations", "search.start"))]
+    return ", ".join([STARTS[start], *others])
+
+
+def longest_searches(results: RunResults, found: Comparison) -> dict[str, FitnessCurve]:
+    """By kind, how far its longest search came, where that is known: what shorter ones judge is the beginning of it."""
+    longest: dict[str, FitnessCurve] = {}
+    for name in found.contenders:
+        course, kind = fitness_of(found, name), kind_of_search(results, Contender.parse(name))
+        if course is not None and (kind not in longest or len(course.judged) > len(longest[kind].judged)):
+            longest[kind] = course
+    return longest
 
 
 def gaps_to(

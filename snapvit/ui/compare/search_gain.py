@@ -10,19 +10,18 @@ import streamlit as st
 
 from snapvit import figures
 from snapvit.artifacts import Doubles, Floats
-from snapvit.evaluation.standings import MEASURES, FitnessCurve, Measure, curve_of, fitness_of
+from snapvit.evaluation.standings import MEASURES, FitnessCurve, Measure, curve_of
 from snapvit.formats import ratio
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import path_pair
-from snapvit.pipeline.contenders import PROBED, Contender, in_words
+from snapvit.pipeline.contenders import PROBED, Contender
 from snapvit.pipeline.results import RunResults
+from snapvit.report.contestants import kind_of_search, longest_searches
 from snapvit.tables import Comparison
 from snapvit.ui.figure import show_figure
 from snapvit.ui.flow import flowing_columns
 from snapvit.ui.run.overview import fitness_figure
 from snapvit.ui.selection import setting, setting_key
-
-STARTS = {"identity": "from the identity", "cka": "from the CKA map", "displacement": "from displacements"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def search_gain(results: RunResults, found: Comparison, measure: Measure) -> Non
             icon=":material/info:",
         )
         return
-    courses = _courses(results, found)
+    courses = longest_searches(results, found)
     kinds = list(dict.fromkeys([*(point.kind for point in points if point.evaluations), *courses]))
     lines, evaluations = [], []
     for i, kind in enumerate(kinds):
@@ -116,23 +115,6 @@ def _told(value: float, share: bool) -> str:
     return f"{100 * value:.1f} %" if share else f"{value:.3f}"
 
 
-def _kind(results: RunResults, one: Contender) -> str:
-    """What tells searches apart beside their length."""
-    start = one.request(results.request, 0).config.search.start
-    others = [in_words(s) for s in one.settings if not s.startswith(("search.generations", "search.start"))]
-    return ", ".join([STARTS[start], *others])
-
-
-def _courses(results: RunResults, found: Comparison) -> dict[str, FitnessCurve]:
-    """By kind, that of the longest search: what shorter ones judge is the beginning of it."""
-    longest: dict[str, FitnessCurve] = {}
-    for name in found.contenders:
-        course, kind = fitness_of(found, name), _kind(results, Contender.parse(name))
-        if course is not None and (kind not in longest or len(course.judged) > len(longest[kind].judged)):
-            longest[kind] = course
-    return longest
-
-
 def _points(results: RunResults, found: Comparison, sparsity: float, measure: Measure) -> list[Point]:
     points = []
     for name in found.contenders:
@@ -148,5 +130,5 @@ def _points(results: RunResults, found: Comparison, sparsity: float, measure: Me
         judged = config.generations * population if one.searched else 0
         i = int(at[0])
         numbers = float(curve.mean[i]), float(curve.low[i]), float(curve.high[i]), int(curve.seeds[i])
-        points.append(Point(_kind(results, one), judged, *numbers))
+        points.append(Point(kind_of_search(results, one), judged, *numbers))
     return points
