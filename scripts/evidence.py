@@ -83,16 +83,20 @@ def _fitness(results: RunResults, found: Comparison) -> Iterator[str]:
         return
     known = [course for name in found.contenders if (course := fitness_of(found, name)) is not None]
     lengths = sorted({0, *(int(course.judged[-1]) for course in known)})
-    yield "\nBest fitness after so many individuals, mean (lowest to highest of the seeds)\n"
+    yield "\nBest fitness after so many individuals, and % of that without a search (lowest to highest seed)\n"
     yield _row(["search", "seeds", *(f"{length:,}" for length in lengths)])
     yield "|---|" + "--:|" * (len(lengths) + 1)
     for kind, course in kinds.items():
         cells = []
         for length in lengths:
             at = np.flatnonzero(course.judged == length)
-            values = [f"{getattr(course, name)[at[0]]:.4f}" for name in ("mean", "low", "high") if len(at)]
-            cells.append("{} ({} to {})".format(*values) if values else "")
-        yield _row([kind, str(course.seeds), *cells])
+            if not len(at):
+                cells.append("")
+                continue
+            fitness, shares = course.best[:, at[0]].mean(), 100 * course.shares[:, at[0]]
+            among = f" ({shares.min():.0f} to {shares.max():.0f})" if length and len(shares) > 1 else ""
+            cells.append(f"{fitness:.4f}, {shares.mean():.0f}{among}")
+        yield _row([kind, str(len(course.best)), *cells])
 
 
 def _row(cells: Sequence[str]) -> str:

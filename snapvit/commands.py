@@ -15,15 +15,7 @@ from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
-from snapvit.evaluation.standings import (
-    MEASURES,
-    FitnessCurve,
-    Measure,
-    area_difference,
-    curve_of,
-    difference_at,
-    fitness_of,
-)
+from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at, fitness_of
 from snapvit.extras import needed
 from snapvit.formats import amount, milliseconds, percent, ratio, size
 from snapvit.launching import launch
@@ -215,18 +207,17 @@ def compare(args: argparse.Namespace, store: Store) -> Answer:
             area = beside.get("area")
             against = "" if area is None else f"  area to SnapViT {_points_with_interval(area)}"
             lines.append(f"{one.label + (', corrected' if correct else ''):52} {shown}{against}")
-    fitness = {one.name: course for one in contenders if (course := fitness_of(found, one.name)) is not None}
-    for name, course in fitness.items():
-        told = f"{course.mean[0]:.4f} without a search, {course.mean[-1]:.4f} of the best of {course.judged[-1]:,}"
+    courses = {one.name: course for one in contenders if (course := fitness_of(found, one.name)) is not None}
+    for name, course in courses.items():
+        first, *_, last = course.best.mean(axis=0)
+        told = f"{first:.4f} without a search, {last:.4f} of the best of {course.judged[-1]:,}"
         lines.append(f"{Contender.parse(name).label}: fitness {told}")
+    fitness = {
+        name: {"judged": course.judged.tolist(), "best": [list(map(_finite, seed)) for seed in course.best.tolist()]}
+        for name, course in courses.items()
+    }
     head = f"{MEASURES[measure]} at shares of neurons removed, {args.seeds} seed{'s' * (args.seeds > 1)}, mean:"
-    content = {"run": args.run, "contenders": entries, "fitness": {n: _course(course) for n, course in fitness.items()}}
-    return content, "\n".join([head, *lines])
-
-
-def _course(course: FitnessCurve) -> dict[str, Any]:
-    values = {name: list(map(_finite, getattr(course, name).tolist())) for name in ("judged", "mean", "low", "high")}
-    return {"seeds": course.seeds} | values
+    return {"run": args.run, "contenders": entries, "fitness": fitness}, "\n".join([head, *lines])
 
 
 def _beside(found: Comparison, one: tuple[str, bool], correct: bool, uncut: Measurement | None) -> dict[str, Any]:

@@ -71,23 +71,24 @@ def curve_of(comparison: Comparison, contender: str, corrected: bool, measure: M
 
 @dataclass(frozen=True)
 class FitnessCurve:
-    """How low a search's fitness comes by the individuals that it judged: the mean over its seeds, and their range."""
+    """How low searches that differ in their seed came by the individuals that they judged."""
 
     judged: Ints  # (G + 1,) from 0 on, which is local curvature alone
-    mean: Doubles  # (G + 1,) of the best so far
-    low: Doubles  # (G + 1,)
-    high: Doubles  # (G + 1,)
-    seeds: int
+    best: Doubles  # (seeds, G + 1) lowest fitness among them
+
+    @property
+    def shares(self) -> Doubles:
+        """(seeds, G + 1) of what local curvature alone has on the same images: seeds differ in those, and so in how
+        much there is to lose."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # where cuts lose nothing
+            return self.best / self.best[:, :1]
 
 
 def fitness_of(comparison: Comparison, contender: str) -> FitnessCurve | None:
     """What is known of a contender's searches; None where nothing is."""
     found = [comparison.fitness_of(contender, seed) for seed in comparison.seeds(contender)]
     known = [search for search in found if search is not None]
-    if not known:
-        return None
-    best = np.array([values for _, values in known])
-    return FitnessCurve(known[0][0], best.mean(axis=0), best.min(axis=0), best.max(axis=0), len(known))
+    return FitnessCurve(known[0][0], np.array([best for _, best in known])) if known else None
 
 
 def difference_at(

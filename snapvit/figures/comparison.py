@@ -150,28 +150,29 @@ def search_gain(
     return _by_judged(figure, {number for x in evaluations for number in x}, len(lines), title)
 
 
-def search_fitness(evaluations: Sequence[Sequence[int]], lines: Sequence[Line], ticks: Sequence[int]) -> go.Figure:
-    """Best fitness so far by the number of individuals that a search judged, as in `search_gain`: the mean of seeds,
-    with a band from the lowest to the highest. Lower is better."""
+def search_fitness(evaluations: Sequence[Sequence[int]], lines: Sequence[Line], ticks: Collection[int]) -> go.Figure:
+    """Best fitness so far by the number of individuals that a search judged, as in `search_gain`, as shares of what
+    none has: the mean of seeds, with a band from the lowest to the highest. Lower is better."""
     figure = go.Figure()
     for x, line in zip(evaluations, lines, strict=True):
-        colour, _, dash = _look(line.look)
+        colour, symbol, dash = _look(line.look)
         places, steps = np.log1p(x), {"shape": "hv", "width": 2, "color": colour, "dash": dash}
         if line.band:
-            _add_band(figure, places, line.low, line.high, line.label, colour, steps | {"width": 0})
+            _add_band(figure, places, 100 * line.low, 100 * line.high, line.label, colour, steps | {"width": 0})
         figure.add_scatter(
             x=places,
-            customdata=[[*row] for row in zip(x, line.low, line.high, strict=True)],
-            y=line.mean,
-            mode="lines",
+            customdata=[[*row] for row in zip(x, 100 * line.low, 100 * line.high, strict=True)],
+            y=100 * line.mean,
+            mode="lines+markers",
             line=steps,
+            marker={"symbol": symbol, "size": [8 * (number in ticks) for number in x], "opacity": 1},
             name=line.label,
             legendgroup=line.label,
-            hovertemplate=f"{line.label}<br>%{{customdata[0]}} evaluations: %{{y:.4f}}"
-            + (f"<br>{line.band}: %{{customdata[1]:.4f}} to %{{customdata[2]:.4f}}" if line.band else "")
+            hovertemplate=f"{line.label}<br>%{{customdata[0]}} evaluations: %{{y:.1f}} %"
+            + (f"<br>{line.band}: %{{customdata[1]:.1f}} to %{{customdata[2]:.1f}}" if line.band else "")
             + "<extra></extra>",
         )
-    figure.update_yaxes(title="Best fitness so far, 1 − cosine", rangemode="tozero")
+    figure.update_yaxes(title="Best fitness (% of that without a search)")
     return _by_judged(figure, ticks, len(lines), "Fitness by length of the search")
 
 
@@ -182,7 +183,7 @@ def _by_judged(figure: go.Figure, ticks: Collection[int], lines: int, title: str
         ticktext=[f"{tick:,}" for tick in sorted(ticks)],
     )
     # Below, a row a line: names of starts are long, and above they would run into the title.
-    legend = {"orientation": "v", "x": 0, "xanchor": "left", "y": -0.3, "yanchor": "top"}
+    legend = {"orientation": "v", "x": 0, "xanchor": "left", "y": -0.3, "yanchor": "top", "tracegroupgap": 0}
     return finish(figure, title, height=380 + 20 * lines).update_layout(legend=legend)
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from snapvit import figures
 from snapvit.artifacts import Doubles, Floats
 from snapvit.evaluation.standings import MEASURES, FitnessCurve, Measure, curve_of
-from snapvit.formats import ratio
+from snapvit.formats import percent, ratio
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.contenders import PROBED, Contender
@@ -95,18 +95,23 @@ def _line(kind: str, look: int, mean: Doubles, low: Doubles, high: Doubles, seed
 
 def _show_courses(results: RunResults, kinds: list[str], courses: dict[str, FitnessCurve], lengths: set[int]) -> None:
     """What the searches lower, by the individuals they judged."""
-    lines = [_line(k, kinds.index(k), c.mean, c.low, c.high, c.seeds) for k, c in courses.items()]
-    ends = {kind: (course.mean[0], int(course.judged[-1]), course.mean[-1]) for kind, course in courses.items()}
-    told = "; ".join(f"{kind} from {a:.3f} to {b:.3f} after {n:,}" for kind, (a, n, b) in ends.items())
-    table = pd.concat([pd.DataFrame({"kind": kind} | vars(course)) for kind, course in courses.items()])
+    lines, told, tables = [], [], []
+    for kind, course in courses.items():
+        shares = course.shares
+        columns = {"mean": shares.mean(axis=0), "low": shares.min(axis=0), "high": shares.max(axis=0)}
+        lines.append(_line(kind, kinds.index(kind), *columns.values(), len(shares)))
+        told.append(f"{percent(columns['mean'][-1], 0)} after {course.judged[-1]:,} {kind}")
+        fitness = course.best.mean(axis=0)
+        tables.append(pd.DataFrame({"kind": kind, "judged": course.judged, "fitness": fitness} | columns))
     show_figure(
-        figures.search_fitness([c.judged.tolist() for c in courses.values()], lines, sorted(lengths)),
+        figures.search_fitness([course.judged.tolist() for course in courses.values()], lines, lengths),
         key="search_fitness",
-        reading=f"What the search lowers, on its own images: {told}. A line is the mean over seeds, its band reaches "
-        "from the lowest to the highest; 0 is local curvature alone, on the same images. What that buys on other "
-        "images is in the figure before this one.",
-        alt=f"Best fitness so far: {told}",
-        table=table,
+        reading=f"What the search lowers, on its own images: to {'; '.join(told)}, of what local curvature alone has "
+        "on them. Above 100 % it is behind no search, as it begins around factors of 1.2 in the first block to 0.8 in "
+        "the last, not of 1. A line is the mean over seeds, its band reaches from the lowest to the highest. Whether "
+        "a lower fitness buys anything on other images is in the figure before this one.",
+        alt="; ".join(told),
+        table=pd.concat(tables),
         file=f"{results.summary.run}-search-fitness",
     )
 
