@@ -47,7 +47,7 @@ def main() -> None:
         print("\n## What the search buys")
         for measure in ("top1", "cosine"):
             print("\n".join(_means(found, measure, lengths)))
-        print("\n".join(_fitness(results, found)))
+    print("\n".join(_fitness(results, found)))
 
 
 def _by_length(name: str) -> tuple[list[str], int]:
