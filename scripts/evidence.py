@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snapvit.evaluation.standings import MEASURES, Measure, curve_of, fitness_of
+from snapvit.evaluation.standings import MEASURES, Measure, curve_of, fitness_curve_of
 from snapvit.formats import ratio
 from snapvit.pipeline.contenders import PROBED, Contender
 from snapvit.pipeline.results import RunResults, load_results
@@ -81,7 +81,7 @@ def _fitness(results: RunResults, found: Comparison) -> Iterator[str]:
     kinds = longest_searches(results, found)
     if not kinds:
         return
-    known = [course for name in found.contenders if (course := fitness_of(found, name)) is not None]
+    known = [course for name in found.contenders if (course := fitness_curve_of(found, name)) is not None]
     lengths = sorted({0, *(int(course.judged[-1]) for course in known)})
     yield "\nBest fitness after so many individuals, and % of that without a search (lowest to highest seed)\n"
     yield _row(["search", "seeds", *(f"{length:,}" for length in lengths)])

@@ -15,7 +15,7 @@ from snapvit.elastic.ranking import cut_at, rank
 from snapvit.errors import InputError
 from snapvit.evaluation.budget import Budget, within
 from snapvit.evaluation.knn import wilson_interval
-from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at, fitness_of
+from snapvit.evaluation.standings import MEASURES, Measure, area_difference, curve_of, difference_at, fitness_curve_of
 from snapvit.extras import needed
 from snapvit.formats import amount, milliseconds, percent, ratio, size
 from snapvit.launching import launch
@@ -207,7 +207,7 @@ def compare(args: argparse.Namespace, store: Store) -> Answer:
             area = beside.get("area")
             against = "" if area is None else f"  area to SnapViT {_points_with_interval(area)}"
             lines.append(f"{one.label + (', corrected' if correct else ''):52} {shown}{against}")
-    courses = {one.name: course for one in contenders if (course := fitness_of(found, one.name)) is not None}
+    courses = {one.name: course for one in contenders if (course := fitness_curve_of(found, one.name)) is not None}
     for name, course in courses.items():
         first, *_, last = course.best.mean(axis=0)
         told = f"{first:.4f} without a search, {last:.4f} of the best of {course.judged[-1]:,}"

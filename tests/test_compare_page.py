@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from page_checks import PAGES, array, charts, opened, words
@@ -116,7 +118,7 @@ def test_what_the_search_buys_begins_without_it(compared):
     np.testing.assert_allclose(array(trace["y"]), [np.mean([compared.table.row(i).cosine for i in r]) for r in rows])
 
 
-def test_what_the_search_lowers_stands_beside_it(compared, measured):
+def test_what_the_search_lowers_stands_beside_it(compared):
     app = page()
     spec = charts(app)["Fitness by length of the search"]
     high, low, mean = spec["data"]
@@ -133,8 +135,6 @@ def test_what_the_search_lowers_stands_beside_it(compared, measured):
 
 def test_a_comparison_without_fitness_shows_the_runs_own_search(shown, compared, small_request):
     """One that was made before it was kept."""
-    from dataclasses import replace
-
     stored = StoredRun.open(shown, small_request.run)
     older = replace(compared, searches=SearchFitness.empty())
     key = key_of(COMPARISON, stored.request, stored.manifest.nodes)

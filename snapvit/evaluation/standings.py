@@ -84,11 +84,12 @@ class FitnessCurve:
             return self.best / self.best[:, :1]
 
 
-def fitness_of(comparison: Comparison, contender: str) -> FitnessCurve | None:
+def fitness_curve_of(comparison: Comparison, contender: str) -> FitnessCurve | None:
     """What is known of a contender's searches; None where nothing is."""
-    found = [comparison.fitness_of(contender, seed) for seed in comparison.seeds(contender)]
-    known = [search for search in found if search is not None]
-    return FitnessCurve(known[0][0], np.array([best for _, best in known])) if known else None
+    searches, names = comparison.searches, comparison.contenders
+    own = searches.contender == (names.index(contender) if contender in names else -1)
+    found = [comparison.fitness_of(contender, seed) for seed in np.unique(searches.seed[own]).tolist()]
+    return FitnessCurve(found[0][0], np.array([best for _, best in found])) if found else None
 
 
 def difference_at(

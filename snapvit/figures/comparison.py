@@ -165,7 +165,7 @@ def search_fitness(evaluations: Sequence[Sequence[int]], lines: Sequence[Line], 
             y=100 * line.mean,
             mode="lines+markers",
             line=steps,
-            marker={"symbol": symbol, "size": [8 * (number in ticks) for number in x], "opacity": 1},
+            marker={"symbol": symbol, "size": [8 * (number in ticks) for number in x], "opacity": 1},  # not a bubble's
             name=line.label,
             legendgroup=line.label,
             hovertemplate=f"{line.label}<br>%{{customdata[0]}} evaluations: %{{y:.1f}} %"

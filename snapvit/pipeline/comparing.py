@@ -81,6 +81,7 @@ class _Work:
     def __init__(self, store: Store, beside: Store, workspace: Workspace, reporter: Reporter) -> None:
         self._store, self._beside, self._workspace, self._reporter = store, beside, workspace, reporter
         self._statistics: tuple[int, LayerStatistics] | None = None  # of the last seed
+        self._unsearched: dict[tuple[int | str, ...], float] = {}  # fitness of no search, which all lengths share
 
     def known(self) -> Comparison:
         """What was measured so far."""
@@ -171,11 +172,14 @@ class _Work:
             with judging(workspace, curvature, statistics, reporter) as fitness:
                 return float(fitness(np.ones(workspace.topology.structures)).mean())
 
-        unsearched = within_memory(workspace, reporter, "the search's fitness", judge)
+        alike = seed, *(s for s in one.settings if not s.startswith("search.generations="))
+        if alike not in self._unsearched:
+            self._unsearched[alike] = within_memory(workspace, reporter, "the search's fitness", judge)
         reporter.advance(workspace.effort.candidate_units)
         if ranks.first:
             judged = made.individuals.shape[1] * np.arange(made.generations + 1)
-            piece = self._empty().with_fitness(one.name, seed, judged, np.append(unsearched, made.best_so_far))
+            best = np.append(self._unsearched[alike], made.best_so_far)
+            piece = self._empty().with_fitness(one.name, seed, judged, best)
             keep_piece(self._store, self._workspace, Want(COMPARISON), piece)
 
     def _rank_beside(self, workspace: Workspace, reporter: Reporter) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from snapvit import figures
-from snapvit.evaluation.standings import FitnessCurve, Measure, area_difference, curve_of, difference_at, fitness_of
+from snapvit.evaluation.standings import (
+    FitnessCurve,
+    Measure,
+    area_difference,
+    curve_of,
+    difference_at,
+    fitness_curve_of,
+)
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.contenders import Contender, in_words
 from snapvit.pipeline.methods import METHODS
@@ -76,7 +83,7 @@ def longest_searches(results: RunResults, found: Comparison) -> dict[str, Fitnes
     """By kind, how far its longest search came, where that is known: what shorter ones judge is the beginning of it."""
     longest: dict[str, FitnessCurve] = {}
     for name in found.contenders:
-        course, kind = fitness_of(found, name), kind_of_search(results, Contender.parse(name))
+        course, kind = fitness_curve_of(found, name), kind_of_search(results, Contender.parse(name))
         if course is not None and (kind not in longest or len(course.judged) > len(longest[kind].judged)):
             longest[kind] = course
     return longest

@@ -12,6 +12,7 @@ from snapvit import figures
 from snapvit.artifacts import Doubles, Floats
 from snapvit.evaluation.standings import MEASURES, FitnessCurve, Measure, curve_of
 from snapvit.formats import percent, ratio
+from snapvit.method.search import start_mean
 from snapvit.method.xnes import default_population
 from snapvit.pipeline.config import path_pair
 from snapvit.pipeline.contenders import PROBED, Contender
@@ -96,6 +97,7 @@ def _line(kind: str, look: int, mean: Doubles, low: Doubles, high: Doubles, seed
 def _show_courses(results: RunResults, kinds: list[str], courses: dict[str, FitnessCurve], lengths: set[int]) -> None:
     """What the searches lower, by the individuals they judged."""
     lines, told, tables = [], [], []
+    first, *_, last = start_mean(results.facts.topology)
     for kind, course in courses.items():
         shares = course.shares
         columns = {"mean": shares.mean(axis=0), "low": shares.min(axis=0), "high": shares.max(axis=0)}
@@ -107,9 +109,9 @@ def _show_courses(results: RunResults, kinds: list[str], courses: dict[str, Fitn
         figures.search_fitness([course.judged.tolist() for course in courses.values()], lines, lengths),
         key="search_fitness",
         reading=f"What the search lowers, on its own images: to {'; '.join(told)}, of what local curvature alone has "
-        "on them. Above 100 % it is behind no search, as it begins around factors of 1.2 in the first block to 0.8 in "
-        "the last, not of 1. A line is the mean over seeds, its band reaches from the lowest to the highest. Whether "
-        "a lower fitness buys anything on other images is in the figure before this one.",
+        f"on them. Above 100 % it is behind no search, as it begins around factors of {first:g} in the first block to "
+        f"{last:g} in the last, not of 1. A line is the mean over seeds, its band reaches from the lowest to the "
+        "highest. Whether a lower fitness buys anything on other images is in the figure before this one.",
         alt="; ".join(told),
         table=pd.concat(tables),
         file=f"{results.summary.run}-search-fitness",
