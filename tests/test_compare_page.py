@@ -118,18 +118,18 @@ def test_what_the_search_buys_begins_without_it(compared):
     np.testing.assert_allclose(array(trace["y"]), [np.mean([compared.table.row(i).cosine for i in r]) for r in rows])
 
 
-def test_what_the_search_lowers_stands_beside_it(compared):
+def test_what_the_search_lowers_stands_beside_it(compared, small_request):
     app = page()
     spec = charts(app)["Fitness by length of the search"]
     high, low, mean = spec["data"]
     best = np.array([compared.fitness_of("snapvit", seed)[1] for seed in (0, 1)])  # the longest search
-    shares = 100 * best / best[:, [0]]
-    assert (mean["name"], [row[0] for row in mean["customdata"]]) == ("from the identity", [0, 4, 8, 12])
+    shares, kind = 100 * best / best[:, [0]], f"from the identity, {small_request.config.search.images} images"
+    assert (mean["name"], [row[0] for row in mean["customdata"]]) == (kind, [0, 4, 8, 12])
     for trace, want in ((mean, shares.mean(axis=0)), (low, shares.min(axis=0)), (high, shares.max(axis=0))):
         np.testing.assert_allclose(array(trace["y"]), want)
         np.testing.assert_allclose(array(trace["x"]), np.log1p([0, 4, 8, 12]))
         assert trace["line"]["shape"] == "hv"
-    assert f"to {shares[:, -1].mean():.0f} % after 12 from the identity, of what" in words(app)
+    assert f"to {shares[:, -1].mean():.0f} % after 12 {kind}, of what" in words(app)
     assert spec["layout"]["xaxis"]["ticktext"] == ["0", "4", "8", "12"]
 
 

@@ -74,9 +74,9 @@ def line_of(results: RunResults, found: Comparison, name: str, correct: bool, me
 
 def kind_of_search(results: RunResults, one: Contender) -> str:
     """What tells its search apart from others beside their length: `from the CKA map, 64 images`."""
-    start = one.request(results.request, 0).config.search.start
-    others = [in_words(s) for s in one.settings if not s.startswith(("search.generations", "search.start"))]
-    return ", ".join([STARTS[start], *others])
+    config, told = one.request(results.request, 0).config.search, ("generations", "start", "images")
+    others = [in_words(s) for s in one.settings if not s.startswith(tuple(f"search.{name}=" for name in told))]
+    return ", ".join([STARTS[config.start], *others, in_words(f"search.images={config.images}")])
 
 
 def longest_searches(results: RunResults, found: Comparison) -> dict[str, FitnessCurve]:
